@@ -1,0 +1,1 @@
+"""What a user runs: one file a command, the command line, MLflow tracking, plots and progress."""

@@ -1,0 +1,179 @@
+"""The command line. Each command is imported when it is called, so that help is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import silence_libraries, stderr
+from space.errors import UserError
+
+app = typer.Typer(
+    name="search",
+    help="Search attention designs for convolutional image classifiers; keep the Pareto fronts; retrain the best.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Study = Annotated[str | None, typer.Argument(help="Name of the study; the last one written if left out.")]
+StorageOption = Annotated[str, typer.Option("--storage", help="Folder of the studies, or a database URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; all else on stderr.")]
+DataRoot = Annotated[Path, typer.Option(help="Folder of the torchvision data sets.")]
+Tracking = Annotated[str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
+EngineOption = Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to run on, such as ray://head:10001 or auto.")]
+Workers = Annotated[int | None, typer.Option(help="Trials at once; as many as fit if left out.")]
+Cpus = Annotated[int, typer.Option(help="Cores, and threads, of a trial.")]
+Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")]
+TimeLimit = Annotated[str | None, typer.Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")]
+MaxParams = Annotated[str | None, typer.Option(help="Most parameters, such as 300k or 1.5M.")]
+MinFps = Annotated[str | None, typer.Option(help="Fewest images a second, such as 5000 or 5k.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Recipe = Annotated[str | None, typer.Option(help="Named recipe, such as digits, one-cycle, ras or dianet-resnet.")]
+
+
+@app.command()
+def launch(
+    budget: Annotated[int, typer.Option(help="Designs to train in all; a larger one extends a study.")] = 200,
+    dataset: Annotated[
+        str | None, typer.Option(help="digits (default), cifar10, cifar100, stl10 or folder:PATH.")
+    ] = None,
+    data_root: DataRoot = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
+    train_size: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="resnetDEPTH with depth 9n+2; several, by commas, are a choice.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="small (default), papers, full or a TOML file.")] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
+    engine: EngineOption = "auto",
+    address: Address = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    cpus_per_trial: Cpus = 1,
+    gpus_per_trial: Gpus = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial, instead of the recipe's.")] = None,
+    recipe: Recipe = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
+    storage: StorageOption = "runs",
+    tracking_uri: Tracking = None,
+    max_params: MaxParams = None,
+    min_fps: MinFps = None,
+    time_limit: TimeLimit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; write nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Search a space of designs and keep the Pareto fronts.
+
+    The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
+    """
+    from pipelines.engines import Resources
+    from pipelines.launch import launch as run
+    from pipelines.resolve import Options
+
+    options = Options(
+        budget=budget,
+        dataset=dataset,
+        data_root=data_root,
+        download=download,
+        train_size=train_size,
+        backbone=backbone,
+        space=space,
+        sampler=sampler,
+        resources=Resources(
+            engine=engine,
+            address=address,
+            workers=workers,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+        ),
+        device=device,
+        epochs=epochs,
+        recipe=recipe,
+        seed=seed,
+        study=study,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        max_params=max_params,
+        min_fps=min_fps,
+        time_limit=time_limit,
+        dry_run=dry_run,
+        json=json,
+    )
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def status(study: Study = None, storage: StorageOption = "runs", json: Json = False) -> None:
+    """How far a study is."""
+    from pipelines.status import show_status
+
+    show_status(study, storage, json)
+
+
+@app.command()
+def front(
+    study: Study = None,
+    storage: StorageOption = "runs",
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Both fronts as CSV on stdout.")] = False,
+    png: Annotated[Path | None, typer.Option(help="File to draw both fronts into.")] = None,
+) -> None:
+    """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
+    from pipelines.front import show_front
+
+    show_front(study, storage, json, csv, png)
+
+
+@app.command()
+def profile(
+    design: Annotated[str, typer.Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")],
+    backbone: Annotated[str, typer.Option(help="Such as resnet164.")] = "resnet20",
+    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
+    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
+    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
+    device: Device = "auto",
+    no_fps: Annotated[bool, typer.Option("--no-fps", help="Leave the timing out.")] = False,
+    json: Json = False,
+) -> None:
+    """What a design costs: parameters, MACs for an image, FPS."""
+    from pipelines.profile import profile as run
+
+    run(design, backbone, num_classes, (channels, image_size, image_size), device, not no_fps, json)
+
+
+@app.command()
+def space(
+    space: Annotated[str, typer.Option(help="small, papers, full or a TOML file.")] = "small",
+    backbone: Annotated[str, typer.Option(help="One or several, by commas.")] = "resnet20",
+    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
+    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
+    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
+    device: Device = "auto",
+    max_params: MaxParams = None,
+    min_fps: MinFps = None,
+    json: Json = False,
+) -> None:
+    """How many designs there are, how many meet the limits, and some of them."""
+    from pipelines.engines import find_device
+    from pipelines.space import show_space
+
+    shape = (channels, image_size, image_size)
+    show_space(space, backbone, num_classes, shape, find_device(device, None), max_params, min_fps, json)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    silence_libraries()
+    try:
+        app()
+    except UserError as error:
+        stderr.print(f"search: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        stderr.print("stopped; the same command starts again")
+        sys.exit(3)

@@ -1,0 +1,35 @@
+"""Where words go: results to stdout, everything else to stderr."""
+
+import json
+import logging
+import sys
+import warnings
+from typing import Any
+
+from rich.console import Console
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for the user that is not the result."""
+    stderr.print(text, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """A line about something that went wrong and does not matter to the result."""
+    stderr.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
+def print_json(result: Any) -> None:
+    """The result of a command, for programs."""
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+def silence_libraries() -> None:
+    """Keep the logs and warnings of libraries off the user's screen."""
+    for name in ("mlflow", "alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")

@@ -1,0 +1,49 @@
+"""The cost of every design of a space, and the limits that a user sets on it."""
+
+from collections.abc import Iterable, Mapping
+
+from pipelines.quantities import parse_count
+from search.proposers import Limits
+from space import Cost, UserError
+from space.choices import Candidate
+from trainers import cost
+from trainers.cost import Task
+from trainers.throughput import FpsTable
+
+
+def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None) -> dict[Candidate, Cost]:
+    """The cost of each candidate; its FPS is infinite if there is no table."""
+    return {
+        (backbone, design): Cost(
+            num_params=cost.num_params(design, backbone, task),
+            macs=cost.macs(design, backbone, task),
+            fps=float("inf") if table is None else table.fps(design, backbone, task),
+        )
+        for backbone, design in candidates
+    }
+
+
+def limits_of(max_params: str | None, min_fps: str | None, costs: Mapping[Candidate, Cost]) -> Limits:
+    """The limits that a user typed.
+
+    Raises:
+        UserError: one that is no number, or that no design meets.
+    """
+    limits = Limits(
+        max_params=None if max_params is None else parse_count(max_params, "--max-params"),
+        min_fps=None if min_fps is None else parse_count(min_fps, "--min-fps"),
+    )
+    smallest, fewest = min(costs.items(), key=lambda item: item[1].num_params)
+    if limits.max_params is not None and fewest.num_params > limits.max_params:
+        raise UserError(
+            f"no design meets --max-params {max_params}; "
+            f"the smallest of {len(costs):,} has {fewest.num_params:,} ({smallest[1]})"
+        )
+    fastest, most = max(costs.items(), key=lambda item: item[1].fps)
+    if limits.min_fps is not None and most.fps < limits.min_fps:
+        raise UserError(
+            f"no design meets --min-fps {min_fps}; the fastest of {len(costs):,} reaches {most.fps:,.0f} ({fastest[1]})"
+        )
+    if not any(limits.allow(cost) for cost in costs.values()):
+        raise UserError(f"no design meets --max-params {max_params} and --min-fps {min_fps} together")
+    return limits

@@ -1,0 +1,111 @@
+"""Choosing the engine, and the device, from what the user said and what the machine has."""
+
+import math
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+
+from search.engine import Engine
+from search.local_engine import LocalEngine
+from space import UserError
+
+RAY_START_SECONDS = 15.0
+"""What it takes to start Ray and its workers; below this saving one process is quicker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the user said about where trials run.
+
+    Attributes:
+        engine: auto, local or ray.
+        address: of a Ray cluster.
+        workers: trials at once; None for as many as fit.
+        cpus_per_trial: cores of a trial.
+        gpus_per_trial: GPUs of a trial, at most 1; None for 1 on cuda and 0 on cpu.
+    """
+
+    engine: str = "auto"
+    address: str | None = None
+    workers: int | None = None
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("auto", "local", "ray"):
+            raise UserError(f"no engine {self.engine!r}; there are auto, local, ray")
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers {self.workers}: at least one is needed")
+        if self.cpus_per_trial < 1:
+            raise UserError(f"--cpus-per-trial {self.cpus_per_trial}: at least one is needed")
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
+            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
+        if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
+            raise UserError("--engine local is one worker in this process; leave out --workers and --address")
+
+    def gpus(self, device: str) -> float:
+        """GPUs of a trial on this device."""
+        if self.gpus_per_trial is None:
+            return 1.0 if device == "cuda" else 0.0
+        if self.gpus_per_trial > 0 and device == "cpu":
+            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g} needs --device cuda")
+        if self.gpus_per_trial == 0 and device == "cuda":
+            raise UserError("--gpus-per-trial 0 needs --device cpu")
+        return self.gpus_per_trial
+
+
+def find_device(name: str, address: str | None) -> str:
+    """Cpu or cuda, from auto, cpu or cuda.
+
+    Raises:
+        UserError: another name, or no GPU where one is wanted.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"no device {name!r}; there are auto, cpu, cuda")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there and address is None:
+        raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")
+    return "cuda" if name == "cuda" or (name == "auto" and there) else "cpu"
+
+
+def make_engine(resources: Resources, device: str, trials: int, trial_seconds: float) -> Engine:
+    """The engine to run so many more trials of about this length.
+
+    `auto` takes Ray when more than one worker saves more time than Ray needs to start.
+    """
+    gpus = resources.gpus(device)
+    if resources.engine == "local":
+        return LocalEngine()
+    if resources.address is None:
+        fit = _fit(resources.cpus_per_trial, gpus)
+        if gpus and resources.workers is not None and resources.workers > fit:
+            raise UserError(f"--workers {resources.workers}: only {fit} trials of {gpus:g} GPUs fit on this machine")
+        workers = max(1, min(resources.workers or fit, trials))
+        saved = trials * trial_seconds * (1 - 1 / workers)
+        if resources.engine == "auto" and (workers == 1 or saved < RAY_START_SECONDS):
+            return LocalEngine()
+    from search import ray_engine  # takes a second
+
+    if resources.address is not None:
+        workers = resources.workers or ray_engine.cluster_workers(
+            resources.address, resources.cpus_per_trial, gpus, _packages()
+        )
+    return ray_engine.RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, _packages())
+
+
+def _fit(cpus: int, gpus: float) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fit = max(1, cores // cpus)
+    return min(fit, math.floor(torch.cuda.device_count() / gpus)) if gpus else fit
+
+
+def _packages() -> tuple[ModuleType, ...]:
+    """Ours, for the workers of a cluster."""
+    import pipelines
+    import search
+    import space
+    import trainers
+
+    return (pipelines, search, space, trainers)

@@ -1,0 +1,75 @@
+"""`search front`: the two Pareto fronts of a study."""
+
+import csv
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich.table import Table
+
+from pipelines import plots
+from pipelines.console import print_json, say, stdout
+from pipelines.fronts import FRONTS, Row, front, fronts_json, rows
+from pipelines.quantities import show_gain, show_percent
+from search.storage import Record, Storage
+from space import UserError
+
+
+def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png: Path | None) -> None:
+    """Print the fronts of a study as tables, JSON or CSV, or draw them.
+
+    Raises:
+        UserError: no such study, or none of its trials is complete.
+    """
+    places = Storage(storage)
+    record = places.read(places.find(study))
+    complete = rows(record.trials, record.attributes)
+    if png is not None:
+        if not complete:
+            raise UserError(f"study {record.name} has no complete trial to draw yet")
+        plots.write_png(complete, FRONTS, f"{record.name}: {len(complete)} designs", png)
+        say(f"wrote {png}")
+    if as_json:
+        print_json(fronts_json(complete))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, ["front", *(field.name for field in fields(Row))])
+        writer.writeheader()
+        for name in FRONTS:
+            writer.writerows({"front": name, **asdict(row)} for row in front(complete, name))
+    elif png is None:
+        print_fronts(record)
+
+
+def print_fronts(record: Record) -> None:
+    """Both fronts as tables, and how much of the differences may be noise."""
+    complete = rows(record.trials, record.attributes)
+    if not complete:
+        say(f"study {record.name} has no complete trial yet")
+        return
+    several = len({row.backbone for row in complete}) > 1
+    for name, title in zip(FRONTS, ("accuracy against parameters", "accuracy against FPS"), strict=True):
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True)
+        for column in ("accuracy", "gain"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("design", overflow="fold")
+        for column in ("params", "fps", "n", "trial"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in front(complete, name):
+            table.add_row(
+                show_percent(row.val_accuracy),
+                "" if row.gain is None else show_gain(row.gain),
+                f"{row.backbone} {row.design}" if several else row.design,
+                f"{row.num_params:,}",
+                f"{row.fps:,.0f}" if row.relative_fps is None else f"{row.fps:,.0f} ({row.relative_fps:.2f} x)",
+                "1",
+                str(row.trial),
+            )
+        stdout.print(table)
+    stdout.print(f"One seed each: {_noise(complete, record.attributes['settings']['images']['val'])}", soft_wrap=True)
+
+
+def _noise(complete: list[Row], images: int) -> str:
+    """The 95 % interval of a difference between two accuracies, as if their errors were independent."""
+    best = max(row.val_accuracy for row in complete)
+    points = 100 * 1.96 * (2 * best * (1 - best) / images) ** 0.5
+    return f"with {images:,} validation images, differences under {points:.1f} points may be chance."

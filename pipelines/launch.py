@@ -1,0 +1,274 @@
+"""`search launch`: search a space, keep the fronts, show them in MLflow."""
+
+import functools
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines import plots, session
+from pipelines.console import print_json, say, stderr
+from pipelines.costs import costs_of, limits_of
+from pipelines.engines import make_engine
+from pipelines.front import print_fronts
+from pipelines.fronts import FRONTS, front, fronts_json, rows
+from pipelines.provenance import provenance
+from pipelines.quantities import parse_duration, show_duration, show_gain, show_percent
+from pipelines.resolve import Options, resolve
+from pipelines.session import Session
+from pipelines.settings import Settings
+from pipelines.tracking import EXPERIMENT, RUN_ATTRIBUTE, View
+from search.bounds import Bounds
+from search.engine import Engine
+from search.ledger import Ledger
+from search.proposers import Sampled
+from search.samplers import make_sampler
+from search.storage import Record, Storage
+from search.trials import State, Trial
+from space import Design, UserError
+from space.backbones import backbone
+from space.build import build
+from space.choices import Candidate
+from trainers.evaluator import Evaluator
+from trainers.throughput import FpsTable, estimate_training_seconds, measure_table
+
+
+def launch(options: Options) -> int:
+    """Search until the budget is trained; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the options; nothing has been written then.
+    """
+    if options.budget < 1:
+        raise UserError(f"--budget {options.budget}: at least one trial is needed")
+    make_sampler(options.sampler, 0)
+    time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
+    storage = Storage(options.storage)
+    frozen = None
+    if options.study is not None and storage.exists(options.study):
+        frozen = Settings.from_json(storage.read(options.study).attributes["settings"])
+    settings, source = resolve(options, frozen)
+    name = options.study or settings.study_name()
+    record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
+    say(_describe(settings))
+
+    left = max(0, options.budget - sum(trial.trained for trial in record.trials))
+    trial_seconds = _trial_seconds(settings)
+    engine = make_engine(options.resources, settings.device, left, trial_seconds)
+    say(
+        f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
+        f" · seed {settings.seed} · study {name}"
+    )
+    candidates = list(settings.search_space().enumerate())
+    needs_fps = not options.dry_run or options.min_fps is not None
+    table = _fps_table(record, engine, candidates, settings) if needs_fps else None
+    costs = costs_of(candidates, settings.task, table)
+    limits = limits_of(options.max_params, options.min_fps, costs)
+    feasible = [cost for cost in costs.values() if limits.allow(cost)]
+    if options.dry_run or table is None:
+        return _dry_run(options, name, len(costs), len(feasible), left, engine, trial_seconds)
+
+    started = time.monotonic()
+    attributes = {
+        "settings": settings.to_json(),
+        "uid": uuid.uuid4().hex,
+        "data_root": str(source.root.absolute()),
+        "fps_table": table.to_json(),
+        "bounds": Bounds.of(settings.num_classes, feasible).to_json(),
+    }
+    with storage.writing(name, Sampled.DIRECTIONS, attributes) as study:
+        record = storage.read(name)
+        bounds = Bounds.from_json(record.attributes["bounds"])
+        proposer = Sampled(settings.search_space(), costs, limits, options.sampler, settings.seed)
+        ledger = Ledger(study, proposer, options.budget)
+        ledger.annotate("budget", options.budget)
+        evaluate = Evaluator(
+            source=source, recipe=settings.recipe, device=settings.device, threads=options.resources.cpus_per_trial
+        )
+        ended = session.run(
+            ledger,
+            engine,
+            evaluate,
+            storage.folder(name),
+            _view(name, record.attributes["uid"], settings, bounds, options.sampler),
+            tracking_uri=options.tracking_uri,
+            lines=lambda trials: _lines(trials, bounds),
+            time_limit=time_limit,
+        )
+    seconds = time.monotonic() - started
+    record = storage.read(name)
+    if options.json:
+        print_json(_result(record, bounds, seconds, ended))
+    else:
+        _say_how_it_went(record, ended, seconds)
+        print_fronts(record)
+    _say_what_next(options, name, ended, ledger)
+    return ended.exit_code
+
+
+def _describe(settings: Settings) -> str:
+    count = sum(1 for _ in settings.search_space().enumerate())
+    return (
+        f"{settings.describe_data()} · {', '.join(settings.backbones)} · {settings.recipe.epochs} epochs"
+        f" · {settings.space_name} space: {count:,} designs"
+    )
+
+
+def _trial_seconds(settings: Settings) -> float:
+    """About how long a trial trains on one worker, from the plain backbone."""
+    device = settings.device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
+    network = build(Design(), backbone(settings.backbones[0]), settings.num_classes, settings.shape[0])
+    return estimate_training_seconds(network, settings.task, settings.recipe, settings.images, device)
+
+
+def _fps_table(record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings) -> FpsTable:
+    """The study's own table, else a new one."""
+    if "fps_table" in record.attributes:
+        return FpsTable.from_json(record.attributes["fps_table"])
+    started = time.monotonic()
+    with stderr.status(f"measuring FPS on {settings.device_name}"):
+        table = engine.alone(functools.partial(measure_table, candidates, settings.task, settings.device))
+    conditions = table.conditions
+    say(
+        f"cost table: {len(table.gates)} gates on {conditions.device}, batch {conditions.batch}, {conditions.dtype}, "
+        f"{conditions.threads} thread, in {show_duration(time.monotonic() - started)}"
+    )
+    return table
+
+
+def _dry_run(
+    options: Options, name: str, designs: int, feasible: int, left: int, engine: Engine, trial_seconds: float
+) -> int:
+    trials = min(left, feasible)
+    seconds = trials * trial_seconds / engine.workers
+    if options.json:
+        print_json(
+            {
+                "study": name,
+                "designs": designs,
+                "feasible": feasible,
+                "trials": trials,
+                "engine": engine.name,
+                "workers": engine.workers,
+                "estimated_seconds": seconds,
+            }
+        )
+    else:
+        say(f"{feasible:,} of {designs:,} designs meet the limits; {trials:,} trials to train")
+        say(f"about {show_duration(trial_seconds)} a trial, {show_duration(seconds)} in all; nothing was written")
+    return session.COMPLETE
+
+
+def _view(name: str, uid: str, settings: Settings, bounds: Bounds, sampler: str) -> View:
+    """What MLflow shows of a search."""
+    table = settings.to_json()
+    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
+    space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
+
+    def attributes(run_ids: Mapping[int, str]) -> dict[str, str]:
+        return {f"{RUN_ATTRIBUTE}{number}": run_id for number, run_id in run_ids.items()}
+
+    def metrics(trials: Sequence[Trial]) -> dict[str, float]:
+        complete = rows(trials, {})
+        sizes = {f"front_{front_name}": float(len(front(complete, front_name))) for front_name in FRONTS}
+        return {"hypervolume": bounds.hypervolume(trials), **sizes}
+
+    def trial_tags(trials: Sequence[Trial]) -> dict[int, dict[str, str]]:
+        complete = rows(trials, {})
+        there = {name: {row.trial for row in front(complete, name)} for name in FRONTS}
+        numbers = [trial.number for trial in trials]
+        return {n: {f"on_front_{name}": str(n in there[name]).lower() for name in FRONTS} for n in numbers}
+
+    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
+        complete = rows(trials, attributes(run_ids))
+        fronts = folder / "fronts"
+        fronts.mkdir()
+        (fronts / "front.json").write_text(json.dumps(fronts_json(complete), indent=2))
+        if complete:
+            for front_name in FRONTS:
+                title = f"{settings.dataset}, {', '.join(settings.backbones)}: {len(complete)} designs"
+                plots.write_html(complete, front_name, title, fronts / f"{front_name}.html")
+                plots.write_png(complete, [front_name], title, fronts / f"{front_name}.png")
+
+    return View(
+        name=name,
+        uid=uid,
+        params={**table, **recipe, **space},
+        tags={"kind": "search", "study": name, "sampler": sampler, **provenance()},
+        trial_name=lambda trial: f"{trial.number} {trial.job.design}",
+        trial_params=lambda trial: {
+            **trial.job.design.to_dict(),
+            "backbone": trial.job.backbone,
+            "design": trial.job.design,
+            "seed": trial.job.seed,
+        },
+        trial_metrics=lambda trial: {
+            "num_params": trial.job.cost.num_params,
+            "macs": trial.job.cost.macs,
+            "fps": trial.job.cost.fps,
+        },
+        metrics=metrics,
+        trial_tags=trial_tags,
+        write_artifacts=write_artifacts,
+    )
+
+
+def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
+    """What the terminal says below the bar."""
+    complete = rows(trials, {})
+    sizes = "   ".join(f"{name} {len(front(complete, name))} designs" for name in FRONTS)
+    lines = [("front", f"{sizes}   hypervolume {bounds.hypervolume(trials):.3f}")]
+    if complete:
+        best = front(complete, "params")[0]
+        gain = "" if best.gain is None else f"   {show_gain(best.gain)} on plain"
+        lines.append(
+            ("best", f"{show_percent(best.val_accuracy)}{gain}   {best.design}   {best.num_params:,} parameters")
+        )
+    last = max(trials, key=lambda trial: trial.finished or trial.started)
+    result = show_percent(last.last["val_accuracy"]) if last.state is State.COMPLETE else last.state.value
+    lines.append(("last", f"{result}   {last.job.design}   {last.job.cost.num_params:,} parameters"))
+    return lines
+
+
+def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> dict[str, Any]:
+    return {
+        "study": record.name,
+        "trials": sum(trial.trained for trial in record.trials),
+        "epochs_trained": sum(len(trial.history) for trial in record.trials),
+        "seconds": seconds,
+        "startup_seconds": ended.watch.startup_seconds,
+        "overhead_seconds": ended.watch.overhead_seconds,
+        "hypervolume": bounds.hypervolume(record.trials),
+        **fronts_json(rows(record.trials, record.attributes)),
+    }
+
+
+def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
+    count = {state: sum(trial.state is state for trial in record.trials) for state in State}
+    says = [f"{count[State.COMPLETE] + count[State.STOPPED]:,} designs trained"]
+    for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
+        if count[state]:
+            says.append(f"{count[state]:,} {what}")
+    says[-1] += f", in {show_duration(seconds)}"
+    watch = ended.watch
+    if watch.trials:
+        says.append(f"{watch.overhead_seconds / watch.trials:.2f} s a trial beside training")
+        says.append(f"{watch.startup_seconds:.0f} s to start")
+    say("; ".join(says) + ".")
+
+
+def _say_what_next(options: Options, name: str, ended: Session, ledger: Ledger) -> None:
+    if ended.exit_code == session.FAILED:
+        say(f"search: {ended.reason}")
+    elif ended.exit_code == session.STOPPED:
+        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+    else:
+        if ledger.trained < ledger.budget:
+            say("Every design within the limits has been tried.")
+        say(f" look     mlflow ui        experiment {EXPERIMENT}, run {name}, artifacts/fronts")
+        say(" retrain  search retrain --top 3 --seeds 5")
+        say(f" more     search launch --budget {2 * options.budget}")

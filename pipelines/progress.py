@@ -1,0 +1,128 @@
+"""What the terminal shows while trials run, and how the time was spent."""
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from pipelines.console import stderr
+from pipelines.quantities import show_duration
+from search.trials import State, Trial
+
+Lines = Callable[[Sequence[Trial]], Sequence[tuple[str, str]]]
+"""From the trials so far to labelled lines below the bar."""
+
+
+class Display:
+    """A bar and some lines that follow a ledger; nothing unless stderr is a terminal.
+
+    Args:
+        trials: those of earlier sessions.
+        total: trials in all.
+        lines: what to say below the bar, after each trial.
+    """
+
+    def __init__(self, trials: Sequence[Trial], total: int, lines: Lines) -> None:
+        self._trials = {trial.number: trial for trial in trials}
+        self._lines = lines
+        self._before = self._trained()
+        self._started = time.monotonic()
+        self._bar = Progress(
+            MofNCompleteColumn(), BarColumn(bar_width=36), TaskProgressColumn(), TextColumn("{task.description}")
+        )
+        self._task = self._bar.add_task("", total=total, completed=self._before)
+        self._below: Sequence[tuple[str, str]] = ()
+        self._live = Live(get_renderable=self._render, console=stderr, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Display":
+        if stderr.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if stderr.is_terminal:
+            self._live.stop()
+
+    def started(self, trial: Trial) -> None:
+        """Nothing to show before the first epoch."""
+
+    def reported(self, trial: Trial) -> None:
+        """Nothing to show before the end."""
+
+    def finished(self, trial: Trial) -> None:
+        """Count it and say how it went."""
+        self._trials[trial.number] = trial
+        if stderr.is_terminal:
+            self._below = self._lines(list(self._trials.values()))
+
+    def _trained(self) -> int:
+        return sum(trial.trained for trial in self._trials.values())
+
+    def _count(self, state: State) -> int:
+        return sum(trial.state is state for trial in self._trials.values())
+
+    def _render(self) -> Group:
+        done, elapsed = self._trained(), time.monotonic() - self._started
+        total = int(self._bar.tasks[self._task].total or 0)
+        says = f"{show_duration(elapsed)} done"
+        if done > self._before:
+            says += f", {show_duration(elapsed / (done - self._before) * (total - done))} left"
+        says += f"   stopped {self._count(State.STOPPED)}  failed {self._count(State.FAILED)}"
+        self._bar.update(self._task, completed=done, description=says)
+        below = [Text.assemble((f" {label:8}", "bold"), text) for label, text in self._below]
+        return Group(self._bar, *below)
+
+
+class Stopwatch:
+    """How long trials trained, and what the session cost beside that.
+
+    Attributes:
+        epochs: trained in this session.
+        training_seconds: of all workers together.
+        trials: told in this session that count for the budget.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.epochs = 0
+        self.training_seconds = 0.0
+        self.trials = 0
+        self._workers = workers
+        self._started = time.time()
+        self._first: float | None = None
+        self._ended = self._started
+
+    def started(self, trial: Trial) -> None:
+        """Asking is part of the overhead."""
+
+    def reported(self, trial: Trial) -> None:
+        """Count an epoch, unless it was trained in an earlier session."""
+        began = trial.last["time"] - trial.last["seconds"]
+        if began < self._started:
+            return
+        self._first = began if self._first is None else min(self._first, began)
+        self.epochs += 1
+        self.training_seconds += trial.last["seconds"]
+
+    def finished(self, trial: Trial) -> None:
+        """Count a trial."""
+        self.trials += trial.trained
+
+    def stop(self) -> None:
+        """The last trial has been told."""
+        self._ended = time.time()
+
+    @property
+    def startup_seconds(self) -> float:
+        """From the start of the engine to the first training step."""
+        return 0.0 if self._first is None else self._first - self._started
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Time of all workers, after the start, in which no network was trained."""
+        if self._first is None:
+            return 0.0
+        return max(0.0, (self._ended - self._first) * self._workers - self.training_seconds)

@@ -1,0 +1,44 @@
+"""Numbers as people type and read them: 1.5M parameters, 2h30m, 94.1 %."""
+
+import re
+
+from space.errors import UserError
+
+_COUNTS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_count(text: str, flag: str) -> int:
+    """1500, 100k, 1.5M -> a whole number."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
+    if match is None or float(match[1]) == 0:
+        raise UserError(f"{flag} {text}: a number such as 250000, 250k or 1.5M is wanted")
+    return round(float(match[1]) * _COUNTS[match[2]])
+
+
+def parse_duration(text: str, flag: str) -> float:
+    """90s, 30m, 2h, 1h30m -> seconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise UserError(f"{flag} {text}: a time such as 90s, 30m, 2h or 1h30m is wanted")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def show_duration(seconds: float) -> str:
+    """12 s, 7 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def show_percent(share: float) -> str:
+    """0.9413 -> 94.1 %."""
+    return f"{100 * share:.1f} %"
+
+
+def show_gain(gain: float) -> str:
+    """Percentage points with their sign."""
+    return f"{100 * gain:+.1f}" if round(100 * gain, 1) else "0"

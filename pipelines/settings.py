@@ -1,0 +1,142 @@
+"""What makes the results of a study comparable: frozen when it is made, and what its name derives from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from space import Layout, SearchSpace, UserError
+from space.backbones import backbone
+from trainers.cost import Task
+from trainers.data import Data
+from trainers.recipe import Recipe
+
+OBJECTIVES = ("val_accuracy", "num_params", "fps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The frozen settings of a study.
+
+    Attributes:
+        dataset: name, as typed.
+        train_size: as typed; None for the data set's own.
+        images: images in each split.
+        num_classes: classes.
+        shape: channels, height and width of an image.
+        backbones: names, the plain one to compare with first.
+        space: options of each field of each attention.
+        recipe: how each design is trained.
+        seed: of the search; the seed of each training derives from it.
+        device: cpu or cuda.
+        device_name: the processor that FPS is measured on.
+        objectives: what the fronts are made of.
+        space_name: what the user called the space; for reading only.
+        recipe_name: what the user called the recipe; for reading only.
+    """
+
+    dataset: str
+    train_size: int | None
+    images: dict[str, int]
+    num_classes: int
+    shape: tuple[int, int, int]
+    backbones: tuple[str, ...]
+    space: dict[str, Any]
+    recipe: Recipe
+    seed: int
+    device: str
+    device_name: str
+    objectives: tuple[str, ...] = OBJECTIVES
+    space_name: str
+    recipe_name: str
+
+    @property
+    def task(self) -> Task:
+        """What its networks are for."""
+        return Task(self.num_classes, self.shape)
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """The layout of each backbone."""
+        return {name: backbone(name).layout for name in self.backbones}
+
+    def search_space(self) -> SearchSpace:
+        """The space that the study searches."""
+        values = {a: {name: tuple(options) for name, options in table.items()} for a, table in self.space.items()}
+        return SearchSpace(self.layouts, values)
+
+    def describe_data(self) -> str:
+        """Sizes of the splits, in one line."""
+        sizes = " / ".join(f"{size:,} {split}" for split, size in self.images.items())
+        return f"{self.dataset} · {sizes} · {self.num_classes} classes"
+
+    def study_name(self) -> str:
+        """A readable name with a digest of everything that matters to the results."""
+        table = {name: value for name, value in self.to_json().items() if name not in ("space_name", "recipe_name")}
+        digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
+        dataset = "".join(c if c.isalnum() else "-" for c in self.dataset.rstrip("/").rpartition("/")[2])
+        return f"{dataset}-{'-'.join(self.backbones)}-{digest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For the study; `from_json` is the way back."""
+        table = {**asdict(self), "recipe": self.recipe.to_dict()}
+        normalised: dict[str, Any] = json.loads(json.dumps(table))
+        return normalised
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> "Settings":
+        """The settings that `to_json` described."""
+        return cls(
+            **{
+                **table,
+                "recipe": Recipe.from_dict(table["recipe"]),
+                "shape": tuple(table["shape"]),
+                "backbones": tuple(table["backbones"]),
+                "objectives": tuple(table["objectives"]),
+            }
+        )
+
+
+def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...]) -> None:
+    """Make sure that this data can be trained on by this recipe with these backbones.
+
+    Raises:
+        UserError: a batch larger than the data, or images smaller than a network's stride.
+    """
+    size = len(data.train.labels)
+    if recipe.batch_size > size:
+        raise UserError(f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}")
+    for name in backbones:
+        stride, side = backbone(name).stride, min(data.shape[1:])
+        if side < stride:
+            raise UserError(f"images of {data.name} are {side} pixels wide; {name} needs at least {stride}")
+
+
+def check_same(study: str, frozen: Settings, asked: Settings) -> None:
+    """Make sure that a study goes on with the settings it was made with.
+
+    Raises:
+        UserError: naming the difference.
+    """
+    for field, flag, show in (
+        ("dataset", "--dataset", str),
+        ("train_size", "--train-size", str),
+        ("backbones", "--backbone", ",".join),
+        ("space", "--space", lambda value: frozen.space_name),
+        ("seed", "--seed", str),
+        ("device", "--device", str),
+        ("images", "images", lambda value: " / ".join(f"{n} {split}" for split, n in value.items())),
+    ):
+        if getattr(frozen, field) != getattr(asked, field):
+            raise UserError(_differs(study, f"{flag} {show(getattr(frozen, field))}"))
+    if frozen.recipe != asked.recipe:
+        same_but_epochs = frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs)
+        made = f"--epochs {frozen.recipe.epochs}" if same_but_epochs else f"--recipe {frozen.recipe_name}"
+        raise UserError(_differs(study, made))
+
+
+def _differs(study: str, made: str) -> str:
+    return (
+        f"study {study} was made with {made}; a study keeps its settings: leave that flag out, or start another study"
+    )

@@ -1,0 +1,1 @@
+"""What to try next: the ledger of trials, samplers, Pareto fronts and the engines that run trials."""

@@ -1,0 +1,250 @@
+"""The ledger: an Optuna study as the only truth about a search.
+
+One process, the driver, writes it. The engines ask it for trials and tell it what became of them;
+everything else observes it and can be rebuilt from it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from search.trials import JOB, OUTCOME, Failure, Job, Report, State, Trial, pack_history, read_trial
+from space.design import Value
+
+GoesOn = Callable[[Trial], bool]
+"""Whether a running trial, whose history ends with the newest report, is worth another epoch."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A proposal that is not trained.
+
+    Attributes:
+        job: what was proposed.
+        state: duplicate or infeasible.
+        instead: decisions that lead to a design worth proposing next.
+    """
+
+    job: Job
+    state: State
+    instead: Mapping[str, Value]
+
+
+class Proposer(Protocol):
+    """Where a ledger's jobs come from."""
+
+    def sampler(self, number: int) -> BaseSampler:
+        """The sampler that decides for the trial of this number."""
+
+    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+        """A job for a new trial, or why the one decided on is not trained."""
+
+    def take(self, job: Job) -> None:
+        """Note that this job has been given out, in this session or before."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left to propose."""
+
+    def values(self, job: Job, report: Report) -> Sequence[float]:
+        """The objectives of a job trained to the end, from its last report."""
+
+
+class Observer(Protocol):
+    """Is told what happens to a ledger, after it was written."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial has been given out, or taken up again."""
+
+    def reported(self, trial: Trial) -> None:
+        """A trial has trained another epoch."""
+
+    def finished(self, trial: Trial) -> None:
+        """A trial has been told."""
+
+
+class Ledger:
+    """Gives out trials and records what became of them.
+
+    Args:
+        study: the Optuna study; this process alone writes it.
+        proposer: decides what to train.
+        budget: trials to train, to the end or to the rung that stopped them.
+        goes_on: judges each report; None trains every trial to the end.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        proposer: Proposer,
+        budget: int,
+        goes_on: GoesOn | None = None,
+    ) -> None:
+        self._study = study
+        self._proposer = proposer
+        self._budget = budget
+        self._observers: list[Observer] = []
+        self._goes_on = goes_on
+        self._handles: dict[int, optuna.Trial] = {}
+        self._trials: dict[int, Trial] = {}
+        self._orphans: deque[int] = deque()
+        self._waiting: deque[int] = deque()
+        self._load()
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials that have a job, by number."""
+        return [self._trials[number] for number in sorted(self._trials)]
+
+    @property
+    def budget(self) -> int:
+        """Trials to train in all."""
+        return self._budget
+
+    @property
+    def running(self) -> list[Trial]:
+        """Trials that were given out and not told yet."""
+        return [trial for trial in self._trials.values() if trial.state is State.RUNNING]
+
+    @property
+    def trained(self) -> int:
+        """Trials that count for the budget."""
+        return sum(trial.trained for trial in self._trials.values())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every design has been given out."""
+        return self._proposer.exhausted
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is more to train."""
+        return bool(self.running) or (self.trained < self._budget and not self.exhausted)
+
+    def observe(self, observer: Observer) -> None:
+        """Have this observer told of what happens from now on."""
+        self._observers.append(observer)
+
+    def ask(self) -> Trial | None:
+        """The next trial to train; None if there is none to start now.
+
+        A trial that an earlier session left running comes first, under its own number and seed.
+        None is final once nothing is running: a failure gives its place in the budget back.
+        """
+        while self._orphans:
+            number = self._orphans.popleft()
+            if number in self._trials:
+                return self._start(self._trials[number])
+            if (trial := self._propose(self._handles[number])) is not None:
+                return self._start(trial)
+        while self.trained + len(self.running) < self._budget and not self._proposer.exhausted:
+            if (trial := self._propose(self._begin())) is not None:
+                return self._start(trial)
+        return None
+
+    def report(self, number: int, report: Report) -> bool:
+        """Record an epoch; returns whether the trial goes on. An epoch known already changes nothing."""
+        trial = self._trials[number]
+        if trial.history and report["epoch"] <= trial.last["epoch"]:
+            return True
+        trial = self._trials[number] = replace(trial, history=(*trial.history, report))
+        for observer in self._observers:
+            observer.reported(trial)
+        return self._goes_on is None or self._goes_on(trial)
+
+    def tell_complete(self, number: int) -> None:
+        """Close a trial that trained to the end."""
+        self._tell(number, State.COMPLETE)
+
+    def tell_stopped(self, number: int) -> None:
+        """Close a trial that was stopped at a rung. It is on no front."""
+        self._tell(number, State.STOPPED)
+
+    def tell_failed(self, number: int, failure: Failure) -> None:
+        """Close a trial that failed. Its design is not tried again."""
+        self._tell(number, State.FAILED, failure)
+
+    def annotate(self, key: str, value: Any) -> None:
+        """Store a value with the study; may be called from another thread."""
+        self._study.set_user_attr(key, value)
+
+    def _load(self) -> None:
+        """Take up what an earlier session left: a trial it never told is an orphan."""
+        for frozen in self._study.get_trials(deepcopy=False):
+            if frozen.state is TrialState.WAITING:
+                self._waiting.append(frozen.number)
+                continue
+            if frozen.state is TrialState.RUNNING:
+                self._study.sampler = self._proposer.sampler(frozen.number)
+                self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
+                self._orphans.append(frozen.number)
+            trial = read_trial(frozen)
+            if trial is not None:
+                self._trials[frozen.number] = trial
+                self._proposer.take(trial.job)
+
+    def _begin(self) -> optuna.Trial:
+        """A new Optuna trial, its sampler seeded by the trial's number alone."""
+        number = self._waiting.popleft() if self._waiting else self._count()
+        self._study.sampler = self._proposer.sampler(number)
+        handle = self._study.ask()
+        assert handle.number == number, "another process writes this study"
+        self._handles[number] = handle
+        return handle
+
+    def _count(self) -> int:
+        return max([-1, *self._handles, *self._trials]) + 1
+
+    def _enqueue(self, decisions: Mapping[str, Value]) -> None:
+        self._waiting.append(self._count())
+        self._study.enqueue_trial(dict(decisions))
+
+    def _propose(self, handle: optuna.Trial) -> Trial | None:
+        """Have the proposer decide for a trial; None, and the trial closed, if it is not to be trained."""
+        proposal = self._proposer.propose(handle)
+        job = proposal.job if isinstance(proposal, Rejected) else proposal
+        handle.set_user_attr(JOB, job.to_json())
+        trial = Trial(number=handle.number, state=State.RUNNING, job=job, started=datetime.now())
+        self._trials[handle.number] = trial
+        if isinstance(proposal, Rejected):
+            self._close(handle.number, proposal.state)
+            self._enqueue(proposal.instead)
+            return None
+        self._proposer.take(job)
+        return trial
+
+    def _start(self, trial: Trial) -> Trial:
+        for observer in self._observers:
+            observer.started(trial)
+        return trial
+
+    def _tell(self, number: int, state: State, failure: Failure | None = None) -> None:
+        self._close(number, state, failure)
+        for observer in self._observers:
+            observer.finished(self._trials[number])
+
+    def _close(self, number: int, state: State, failure: Failure | None = None) -> None:
+        trial = replace(self._trials[number], state=state, failure=failure, finished=datetime.now())
+        outcome: dict[str, Any] = {"state": state.value, "history": pack_history(trial.history)}
+        if failure is not None:
+            outcome["failure"] = asdict(failure)
+        values = self._proposer.values(trial.job, trial.last) if state is State.COMPLETE else None
+        handle = self._handles.pop(number)
+        handle.set_user_attr(OUTCOME, outcome)  # a closed trial takes no attributes
+        self._study.tell(handle, values, _OPTUNA_STATES[state])
+        self._trials[number] = trial
+
+
+_OPTUNA_STATES = {
+    State.COMPLETE: TrialState.COMPLETE,
+    State.STOPPED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+    State.DUPLICATE: TrialState.FAIL,
+    State.INFEASIBLE: TrialState.FAIL,
+}

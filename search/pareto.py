@@ -1,0 +1,59 @@
+"""Dominance, hypervolume and knee of points whose every coordinate is better when larger.
+
+Points are arrays (n, m): n points, m objectives.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+
+def front(points: Points) -> list[int]:
+    """Indices of the points that no other point dominates, in the order of the points.
+
+    One point dominates another if it is nowhere worse and somewhere better; equal points do not
+    dominate each other.
+    """
+    kept: list[int] = []
+    for index in np.lexsort(points.T[::-1])[::-1]:  # a point can only be dominated by an earlier one
+        better = points[kept]
+        if not np.any(np.all(better >= points[index], axis=1) & np.any(better > points[index], axis=1)):
+            kept.append(int(index))
+    return sorted(kept)
+
+
+def hypervolume(points: Points) -> float:
+    """Volume of what the points dominate, above 0 in every coordinate."""
+    points = np.clip(points, 0.0, None)
+    if len(points) == 0:
+        return 0.0
+    if points.shape[1] == 1:
+        return float(points.max())
+    points = points[front(points)]
+    points = points[np.argsort(-points[:, -1])]
+    heights = points[:, -1] - np.append(points[1:, -1], 0.0)
+    # Slices along the last coordinate: each is as deep as the points that reach it cover the others.
+    return sum(
+        float(height) * hypervolume(points[: count + 1, :-1]) for count, height in enumerate(heights) if height > 0
+    )
+
+
+def knee(points: Points) -> int:
+    """Index of the point of a two-objective front that is farthest above the line between its ends.
+
+    Both objectives are scaled to 0..1 over the front. Of fewer than three points it is the one best
+    in the first objective.
+    """
+    best = int(np.argmax(points[:, 0]))
+    if len(points) < 3:
+        return best
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaled = (points - low) / np.where(high > low, high - low, 1.0)
+    return int(np.argmax(scaled.sum(axis=1)))  # the ends are (1, 0) and (0, 1): distance grows with the sum
+
+
+def scale(values: Points, low: Points, high: Points) -> Points:
+    """Values (n, m) scaled to 0..1 between bounds (m,), and clipped; 1 where the bounds are equal."""
+    spread = np.where(high > low, high - low, 1.0)
+    return np.where(high > low, np.clip((values - low) / spread, 0.0, 1.0), 1.0)

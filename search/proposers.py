@@ -1,0 +1,155 @@
+"""Where jobs come from: a sampler that searches a space, or a list that is worked off."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler
+
+from search.ledger import Rejected
+from search.samplers import make_sampler
+from search.storage import Direction
+from search.trials import Job, Report, State
+from space.choices import Candidate, SearchSpace
+from space.cost import Cost
+from space.design import Design, Value
+from space.seeds import mix_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a design may cost at most; None for no limit.
+
+    Attributes:
+        max_params: trainable parameters.
+        min_fps: images per second.
+    """
+
+    max_params: int | None = None
+    min_fps: float | None = None
+
+    def allow(self, cost: Cost) -> bool:
+        """Whether a design of this cost may be trained."""
+        return (self.max_params is None or cost.num_params <= self.max_params) and (
+            self.min_fps is None or cost.fps >= self.min_fps
+        )
+
+
+class Sampled:
+    """Proposes what an Optuna sampler decides on; trial 0 is the plain backbone.
+
+    A design proposed before, or one outside the limits, is replaced by the unseen design within
+    the limits that differs from it in the fewest decisions.
+
+    Args:
+        space: what may be tried.
+        costs: of each of its designs.
+        limits: designs beyond them are never trained.
+        sampler: a name in `search.samplers.SAMPLERS`.
+        seed: of the study.
+    """
+
+    DIRECTIONS: tuple[Direction, ...] = ("maximize", "minimize", "maximize")
+    """Of validation accuracy, parameters and FPS."""
+
+    def __init__(
+        self, space: SearchSpace, costs: Mapping[Candidate, Cost], limits: Limits, sampler: str, seed: int
+    ) -> None:
+        self._space = space
+        self._costs = costs
+        self._sampler = sampler
+        self._seed = seed
+        self._decisions = space.decisions()
+        self._taken: set[Candidate] = set()
+        self._unseen = {
+            candidate: decisions for candidate, decisions in self._decisions.items() if limits.allow(costs[candidate])
+        }
+
+    def sampler(self, number: int) -> BaseSampler:
+        """The sampler that decides for the trial of this number."""
+        return make_sampler(self._sampler, mix_seed(self._seed, number))
+
+    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+        """The design that the sampler decides on, or what to try instead."""
+        if not self._taken:
+            return self._job(handle.number, self._space.plain())
+        candidate = self._space.sample(lambda name, options: _decide(handle, name, options))
+        job = self._job(handle.number, candidate)
+        if candidate in self._unseen:
+            return job
+        state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
+        return Rejected(job, state, self._nearest_unseen(self._decisions[candidate], handle.number))
+
+    def take(self, job: Job) -> None:
+        """Note that this job has been given out, in this session or before."""
+        self._taken.add(job.candidate)
+        self._unseen.pop(job.candidate, None)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every design within the limits has been tried."""
+        return bool(self._taken) and not self._unseen
+
+    def values(self, job: Job, report: Report) -> Sequence[float]:
+        """Validation accuracy, parameters and FPS."""
+        return report["val_accuracy"], job.cost.num_params, job.cost.fps
+
+    def _job(self, number: int, candidate: Candidate) -> Job:
+        backbone, design = candidate
+        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), cost=self._costs[candidate])
+
+    def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
+        def differences(other: Mapping[str, Value]) -> int:
+            return sum(decisions.get(name) != other.get(name) for name in decisions.keys() | other.keys())
+
+        distances = {candidate: differences(other) for candidate, other in self._unseen.items()}
+        nearest = min(distances.values())
+        ties = [candidate for candidate, distance in distances.items() if distance == nearest]
+        return self._unseen[random.Random(mix_seed(self._seed, number)).choice(ties)]
+
+
+class Planned:
+    """Proposes the jobs of a list, each once: retraining.
+
+    Args:
+        jobs: in the order to start them.
+        metric: the report's entry that is the objective.
+    """
+
+    DIRECTIONS: tuple[Direction, ...] = ("maximize",)
+
+    def __init__(self, jobs: Sequence[Job], metric: str) -> None:
+        self._left = {_key(job): job for job in jobs}
+        self._metric = metric
+
+    def sampler(self, number: int) -> BaseSampler:
+        """A sampler that is never asked."""
+        return RandomSampler(seed=number)
+
+    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+        """The next job of the list."""
+        return next(iter(self._left.values()))
+
+    def take(self, job: Job) -> None:
+        """Note that this job has been given out, in this session or before."""
+        self._left.pop(_key(job), None)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every job has been given out."""
+        return not self._left
+
+    def values(self, job: Job, report: Report) -> Sequence[float]:
+        """The metric alone."""
+        return (report[self._metric],)
+
+
+def _decide(handle: optuna.Trial, name: str, options: Sequence[Value]) -> Value:
+    decided = handle.suggest_categorical(name, options)
+    assert isinstance(decided, int | str)
+    return decided
+
+
+def _key(job: Job) -> tuple[str, Design, int]:
+    return job.backbone, job.design, job.seed

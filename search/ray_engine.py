@@ -1,0 +1,228 @@
+"""Trials side by side on the cores or GPUs of this machine or of a Ray cluster, by Ray Tune."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+# Read by Ray when it is imported: quiet, no phoning home, our own signals, no files of its own.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from search.engine import checkpoint_path, record
+from search.execution import Evaluate, Execution, Progress
+from search.ledger import Ledger
+from search.trials import Failure, Job
+from space.errors import UserError
+
+STEP_SECONDS = 1.0
+"""A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
+
+RESTARTS = 1
+"""How often a trial whose worker was lost is taken up by another before it counts as failed."""
+
+OBJECT_STORE_BYTES = 200 * 1024**2
+"""Of a Ray that we start; only reports pass through it."""
+
+Result = TypeVar("Result")
+
+
+class RayEngine:
+    """Several workers, each with its own process, reused from trial to trial.
+
+    Args:
+        workers: trials at once.
+        cpus_per_trial: cores, and CPU threads, of a trial.
+        gpus_per_trial: GPUs of a trial; a fraction shares one and bounds the trial's memory on it.
+        address: of a Ray cluster; None for this machine.
+        modules: packages to send to a cluster that does not have them.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        workers: int,
+        cpus_per_trial: int = 1,
+        gpus_per_trial: float = 0.0,
+        address: str | None = None,
+        modules: tuple[ModuleType, ...] = (),
+    ) -> None:
+        self.workers = workers
+        self._resources = {"cpu": float(cpus_per_trial), "gpu": gpus_per_trial}
+        self._address = address
+        self._modules = modules
+
+    def run(self, ledger: Ledger, evaluate: Evaluate, checkpoints: Path, should_stop: Callable[[], bool]) -> None:
+        """Train what the ledger gives out, until it has no more or `should_stop`.
+
+        Stopped, trials on their way stay running in the ledger and their states are in `checkpoints`.
+        """
+        self._connect()
+        trainable = tune.with_parameters(
+            _Worker, evaluate=evaluate, checkpoints=checkpoints, gpus=self._resources["gpu"]
+        )
+        with tempfile.TemporaryDirectory(prefix="search-tune-") as folder:
+            tune.Tuner(
+                tune.with_resources(trainable, self._resources),
+                tune_config=tune.TuneConfig(
+                    search_alg=_LedgerSearcher(ledger),
+                    scheduler=_LedgerScheduler(ledger, checkpoints),
+                    num_samples=-1,
+                    max_concurrent_trials=self.workers,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=folder,
+                    verbose=0,
+                    stop=_Stopper(should_stop),
+                    failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                ),
+            ).fit()
+
+    def alone(self, measure: Callable[[], Result]) -> Result:
+        """Run this where trials will run, while nothing else of ours does."""
+        if self._address is None:
+            return measure()
+        self._connect()
+        gpus = 1 if self._resources["gpu"] else 0
+        task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=gpus)(measure)
+        result: Result = ray.get(task.remote())
+        return result
+
+    def _connect(self) -> None:
+        cores = max(os.cpu_count() or 1, int(self.workers * self._resources["cpu"]))
+        _connect(self._address, cores, self._modules)
+
+
+def cluster_workers(address: str, cpus_per_trial: int, gpus_per_trial: float, modules: tuple[ModuleType, ...]) -> int:
+    """How many trials a cluster can run at once.
+
+    Raises:
+        UserError: there is no cluster at this address, or none with room for a trial.
+    """
+    _connect(address, None, modules)
+    there = ray.cluster_resources()
+    fit = there.get("CPU", 0.0) / cpus_per_trial
+    if gpus_per_trial:
+        fit = min(fit, there.get("GPU", 0.0) / gpus_per_trial)
+    if fit < 1:
+        raise UserError(f"--address {address}: no room for a trial among {there.get('CPU', 0):g} CPUs and its GPUs")
+    return int(fit)
+
+
+def _connect(address: str | None, cores: int | None, modules: tuple[ModuleType, ...]) -> None:
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is in the ledger
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is None:
+        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        return
+    try:
+        ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"--address {address}: no Ray cluster answers there ({first_line})") from None
+
+
+class _Worker(tune.Trainable):
+    """Runs one trial after the other in a process of its own."""
+
+    def setup(  # type: ignore[override]  # with_parameters hands over the rest
+        self, config: dict[str, Any], evaluate: Evaluate, checkpoints: Path, gpus: float
+    ) -> None:
+        self._evaluate = evaluate
+        self._checkpoints = checkpoints
+        if 0 < gpus < 1 and torch.cuda.is_available():  # needs a GPU to be seen at work
+            torch.cuda.set_per_process_memory_fraction(gpus)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        job = Job.from_json(new_config["job"])
+        self._execution = Execution(job, self._evaluate, checkpoint_path(self._checkpoints, new_config["number"]))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        progress = self._execution.advance(STEP_SECONDS)
+        return {"progress": progress, "done": progress.over}
+
+    def cleanup(self) -> None:
+        self._execution.save()
+
+
+class _LedgerSearcher(Searcher):
+    """Tune's trials are the ledger's."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
+        trial = self._ledger.ask()
+        if trial is not None:
+            return {"number": trial.number, "job": trial.job.to_json()}
+        return None if self._ledger.running else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The scheduler has told the ledger."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is on disk."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: each launch is a new Tune experiment."""
+
+
+class _LedgerScheduler(FIFOScheduler):
+    """Hands results to the ledger, which decides who goes on."""
+
+    def __init__(self, ledger: Ledger, checkpoints: Path) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._checkpoints = checkpoints
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stopped = self._record(trial.config["number"], result["progress"])
+        return str(TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        progress: Progress = result["progress"]
+        if progress.over:  # a trial stopped from outside is complete to Tune, not to us
+            self._record(trial.config["number"], progress)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        number = trial.config["number"]
+        reason = f"its worker was lost {RESTARTS + 1} times"
+        self._record(number, Progress((), done=False, failure=Failure(kind="lost worker", reason=reason)))
+
+    def _record(self, number: int, progress: Progress) -> bool:
+        return record(self._ledger, number, progress, checkpoint_path(self._checkpoints, number))
+
+
+class _Stopper(tune.Stopper):  # type: ignore[misc]
+    """Ends the experiment when the user or the time limit says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._should_stop()

@@ -1,0 +1,153 @@
+"""Where studies are kept: a folder with a journal for each study, or any database that Optuna knows."""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from search.trials import Trial, read_trial
+from space.errors import UserError
+
+Direction: TypeAlias = Literal["minimize", "maximize"]
+
+JOURNAL = "journal.log"
+DEFAULT_FOLDER = "runs"
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A study, read.
+
+    Attributes:
+        name: of the study.
+        attributes: what was stored with it.
+        trials: those that have a job, by number.
+    """
+
+    name: str
+    attributes: dict[str, Any]
+    trials: list[Trial]
+
+
+class Storage:
+    """The studies of one place.
+
+    Args:
+        where: a folder, in which each study has a folder with its journal; or a database URL such as
+            sqlite:///studies.db or postgresql://..., beside which the folder runs/ keeps the files.
+    """
+
+    def __init__(self, where: str = DEFAULT_FOLDER) -> None:
+        self._url = where if "://" in where else None
+        self.root = Path(DEFAULT_FOLDER if self._url else where).absolute()
+
+    def folder(self, name: str) -> Path:
+        """The study's own folder: lock, checkpoints, journal."""
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """All searches, the one written last at the end; what belongs to one has a / in its name."""
+        if self._url is None:
+            journals = sorted(self.root.glob(f"*/{JOURNAL}"), key=lambda journal: journal.stat().st_mtime)
+            return [journal.parent.name for journal in journals]
+        summaries = optuna.get_all_study_summaries(self._database())
+        summaries.sort(key=lambda summary: summary.datetime_start or datetime.min)
+        return [summary.study_name for summary in summaries if "/" not in summary.study_name]
+
+    def find(self, name: str | None) -> str:
+        """This study, or the one written last if no name is given.
+
+        Raises:
+            UserError: there is no such study.
+        """
+        names = self.names()
+        if not names:
+            raise UserError(f"no study in {self._url or self.root} yet; `search launch` makes one")
+        if name is not None and name not in names:
+            raise UserError(f"no study {name!r} in {self._url or self.root}; there are {', '.join(names)}")
+        return name or names[-1]
+
+    def exists(self, name: str) -> bool:
+        """Whether a study of this name has been made."""
+        if self._url is not None:
+            return name in (summary.study_name for summary in optuna.get_all_study_summaries(self._database()))
+        return (self.folder(name) / JOURNAL).exists()
+
+    def read(self, name: str) -> Record:
+        """An existing study as it is now; another process may be writing it."""
+        study = optuna.load_study(study_name=name, storage=self._backend(name))
+        trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
+        return Record(name, dict(study.user_attrs), [trial for trial in trials if trial is not None])
+
+    @contextlib.contextmanager
+    def writing(
+        self, name: str, directions: Sequence[Direction], attributes: Mapping[str, Any]
+    ) -> Iterator[optuna.Study]:
+        """The study to write, made with these attributes if it is new; no other process can write it meanwhile.
+
+        Raises:
+            UserError: another process is writing it.
+        """
+        folder = self.folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise UserError(
+                    f"study {name} is being run by process {lock.read().strip()}; wait for it, or stop it with Ctrl-C"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            if self._url is None:
+                _mend(folder / JOURNAL)
+            study = optuna.create_study(
+                study_name=name, storage=self._backend(name), directions=list(directions), load_if_exists=True
+            )
+            for key, value in attributes.items():
+                if key not in study.user_attrs:
+                    study.set_user_attr(key, value)
+            yield study
+
+    def _backend(self, name: str) -> BaseStorage:
+        return self._database() if self._url is not None else _journal(self.folder(name) / JOURNAL)
+
+    def _database(self) -> RDBStorage:
+        assert self._url is not None
+        try:
+            return RDBStorage(self._url)
+        except Exception as error:  # each database driver has errors of its own
+            raise UserError(f"--storage {self._url} cannot be opened: {str(error).splitlines()[0]}") from None
+
+
+def _journal(path: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _mend(journal: Path) -> None:
+    """Undo what a killed process leaves: a stale lock, which would cost 30 s, and half a line.
+
+    To be called under the study's lock only.
+    """
+    for stale in journal.parent.glob(f"{journal.name}.lock*"):
+        stale.unlink()
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,142 @@
+"""Trials as everybody but Optuna sees them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from space.cost import Cost
+from space.design import Design
+
+Report = Mapping[str, float]
+"""What one epoch gave, by name of the metric."""
+
+JOB = "job"
+OUTCOME = "outcome"
+
+
+class State(StrEnum):
+    """How far a trial is."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+    INFEASIBLE = "infeasible"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a trial trains, and what that costs."""
+
+    backbone: str
+    design: Design
+    seed: int
+    cost: Cost
+
+    @property
+    def candidate(self) -> tuple[str, Design]:
+        """Backbone and canonical design: what a trial is keyed by."""
+        return self.backbone, self.design
+
+    def to_json(self) -> dict[str, Any]:
+        """For the ledger; `from_json` is the way back."""
+        return {
+            "backbone": self.backbone,
+            "design": str(self.design),
+            "seed": self.seed,
+            "num_params": self.cost.num_params,
+            "macs": self.cost.macs,
+            "fps": self.cost.fps,
+        }
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> "Job":
+        """The job that `to_json` described."""
+        return cls(
+            backbone=table["backbone"],
+            design=Design.parse(table["design"]),
+            seed=table["seed"],
+            cost=Cost(num_params=table["num_params"], macs=table["macs"], fps=table["fps"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a trial failed.
+
+    Attributes:
+        kind: "nan", "out of memory", "lost worker" or "error".
+        reason: one line.
+        details: the traceback, if there is one.
+    """
+
+    kind: str
+    reason: str
+    details: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trial of the ledger.
+
+    Attributes:
+        number: its number in the study; duplicates take numbers too.
+        state: how far it is.
+        job: what it trains.
+        history: a report an epoch; while it runs, as far as the ledger was told.
+        failure: set when the state is failed.
+        started: when it was asked for.
+        finished: when it was told; None while it runs.
+    """
+
+    number: int
+    state: State
+    job: Job
+    history: tuple[Report, ...] = ()
+    failure: Failure | None = None
+    started: datetime
+    finished: datetime | None = None
+
+    @property
+    def last(self) -> Report:
+        """The last report; empty before the first."""
+        return self.history[-1] if self.history else {}
+
+    @property
+    def trained(self) -> bool:
+        """Whether it counts for the budget."""
+        return self.state in (State.COMPLETE, State.STOPPED)
+
+
+def read_trial(frozen: FrozenTrial) -> Trial | None:
+    """An Optuna trial as a Trial; None for one that never got a job."""
+    if JOB not in frozen.user_attrs:
+        return None
+    outcome = frozen.user_attrs.get(OUTCOME, {})
+    return Trial(
+        number=frozen.number,
+        state=State.RUNNING if frozen.state is TrialState.RUNNING else State(outcome["state"]),
+        job=Job.from_json(frozen.user_attrs[JOB]),
+        history=unpack_history(outcome.get("history", {})),
+        failure=Failure(**outcome["failure"]) if "failure" in outcome else None,
+        started=frozen.datetime_start or datetime.min,
+        finished=frozen.datetime_complete,
+    )
+
+
+def pack_history(history: tuple[Report, ...]) -> dict[str, list[float | None]]:
+    """Reports as one list a metric, which is smaller; None where an epoch lacks it."""
+    names = dict.fromkeys(name for report in history for name in report)
+    return {name: [report.get(name) for report in history] for name in names}
+
+
+def unpack_history(columns: Mapping[str, list[float | None]]) -> tuple[Report, ...]:
+    """The reports that `pack_history` packed."""
+    epochs = len(next(iter(columns.values()), []))
+    rows = ({name: column[epoch] for name, column in columns.items()} for epoch in range(epochs))
+    return tuple({name: value for name, value in row.items() if value is not None} for row in rows)

@@ -1,0 +1,59 @@
+"""Convolutional Block Attention Module: a channel gate, then a spatial gate.
+
+Woo et al.: CBAM: Convolutional Block Attention Module, ECCV 2018, https://arxiv.org/abs/1807.06521
+"""
+
+import torch
+from torch import Tensor, nn
+
+from space.attention.gate import Gate
+from space.attention.se import SE
+
+
+class SpatialGate(nn.Module):
+    """Sigmoid of a 7x7 convolution over the channel maximum and the channel mean, with a BN(1).
+
+    Shape:
+        features (B, C, H, W) -> gate (B, 1, H, W).
+
+    Parameters: 100.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.bn = nn.BatchNorm2d(1, momentum=0.01)
+
+    def forward(self, features: Tensor) -> Tensor:
+        maps = torch.cat([features.amax(1, keepdim=True), features.mean(1, keepdim=True)], dim=1)
+        logits: Tensor = self.bn(self.conv(maps))
+        return logits.sigmoid()
+
+
+class CBAM(Gate):
+    """The gate of CBAM: channel gate times spatial gate.
+
+    Args:
+        mlp: the bottleneck that the averaged and the maximal channel vectors both pass.
+        spatial: the spatial gate.
+
+    Shape:
+        features (B, C, H, W) -> gate (B, C, H, W).
+    """
+
+    def __init__(self, mlp: SE, spatial: SpatialGate) -> None:
+        super().__init__()
+        self.mlp = mlp
+        self.spatial = spatial
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.mlp(features.mean((2, 3))) + self.mlp(features.amax((2, 3)))
+        channel = logits.sigmoid()[:, :, None, None]
+        spatial: Tensor = self.spatial(features * channel)
+        return channel * (spatial if self.scale == 1.0 else spatial * self.scale)
+
+    def start_at_one(self) -> None:
+        """Let the gate start at exactly 1, with gradients that reach every parameter."""
+        assert self.mlp.hold() == 0.0  # and nothing has trained: the BN's running mean and variance are 0 and 1
+        nn.init.zeros_(self.spatial.bn.weight)
+        self.scale = 4.0  # 1 / (sigmoid(0) * sigmoid(0))

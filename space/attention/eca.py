@@ -1,0 +1,43 @@
+"""Efficient Channel Attention: a short convolution over the channels.
+
+Wang et al.: ECA-Net: Efficient Channel Attention for Deep CNNs, CVPR 2020, https://arxiv.org/abs/1910.03151
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from space.attention.gate import Excitation
+
+
+def kernel_size(channels: int) -> int:
+    """Taps t = int(|(log2 C + 1) / 2|), made odd upward: 3, 5, 5 for C = 64, 128, 256."""
+    taps = int(abs((math.log2(channels) + 1) / 2))
+    return taps if taps % 2 else taps + 1
+
+
+class ECA(Excitation):
+    """Excitation by a 1-d convolution over neighbouring channels, without bias.
+
+    Args:
+        channels: C, channels of the feature map.
+
+    Shape:
+        pooled (B, C) -> logits (B, C).
+
+    Parameters: t, see `kernel_size`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        taps = kernel_size(channels)
+        self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        logits: Tensor = self.conv(pooled.unsqueeze(1)).squeeze(1)
+        return logits
+
+    def hold(self) -> float:
+        """Make the logits the same for every input, and return them."""
+        nn.init.zeros_(self.conv.weight)
+        return 0.0

@@ -1,0 +1,63 @@
+"""A gate from channel means, with implicit depth: one module applied several times.
+
+Zhong et al.: Deepening Neural Networks Implicitly and Locally via Recurrent Attention Strategy,
+https://arxiv.org/abs/2210.15676, Eq. 1, Eq. 3 and Eq. 5
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from space.attention.connection import CONNECTIONS
+from space.attention.gate import Excitation, Gate
+from space.design import Design
+
+
+class RecurrentGate(Gate):
+    """sigmoid(g(..connection(g(GAP(x)))): squeeze, excitation with recurrence, gate.
+
+    Args:
+        excitation: g, applied once more than there are connections; may be shared with other blocks.
+        connections: what sits between, in order; the same object twice is one shared BN.
+
+    Shape:
+        features (B, C, H, W) -> gate (B, C, 1, 1).
+    """
+
+    def __init__(self, excitation: Excitation, connections: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        self.excitation = excitation
+        self.connections = nn.ModuleList(connections)
+
+    def forward(self, features: Tensor) -> Tensor:
+        gate = self.logits(features.mean((2, 3))).sigmoid()
+        return (gate if self.scale == 1.0 else gate * self.scale)[:, :, None, None]
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Pooled (B, C) -> logits (B, C)."""
+        logits: Tensor = self.excitation(pooled)
+        for connection in self.connections:
+            logits = self.excitation(connection(logits))
+        return logits
+
+    def start_at_one(self) -> None:
+        """Let the excitation put out a constant at first, and divide by the sigmoid of that constant.
+
+        A BN between puts out 1 instead of 0: no gradient would reach an excitation that sees only
+        zeros (the saddle of RAS at depth 2).
+        """
+        self.scale = 1.0 + math.exp(-self.excitation.hold())
+        for connection in self.connections:
+            if isinstance(connection, nn.BatchNorm1d):
+                nn.init.ones_(connection.bias)
+
+
+def connections(design: Design, channels: int) -> list[nn.Module]:
+    """The connections of one block: none at depth 1; one BN for all where `bn` is shared."""
+    if design.connection is None or design.depth is None:
+        return []
+    make = CONNECTIONS[design.connection]
+    if design.bn == "shared":
+        return [make(channels)] * (design.depth - 1)
+    return [make(channels) for _ in range(design.depth - 1)]

@@ -1,0 +1,39 @@
+"""Squeeze-and-Excitation: a two-layer bottleneck on the channel means.
+
+Hu, Shen, Sun: Squeeze-and-Excitation Networks, CVPR 2018, https://arxiv.org/abs/1709.01507
+"""
+
+from torch import Tensor, nn
+
+from space.attention.gate import Excitation
+from space.design import hidden_width
+
+
+class SE(Excitation):
+    """Excitation C -> C/r -> C with a ReLU between.
+
+    Args:
+        channels: C, channels of the feature map.
+        reduction: r; the hidden layer has max(1, C // r) units.
+
+    Shape:
+        pooled (B, C) -> logits (B, C).
+
+    Parameters: 2 C q + q + C, with q = max(1, C // r).
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = hidden_width(channels, reduction)
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        logits: Tensor = self.excite(self.squeeze(pooled).relu())
+        return logits
+
+    def hold(self) -> float:
+        """Make the logits the same for every input, and return them."""
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+        return 0.0

@@ -1,0 +1,193 @@
+"""The search space: which designs a search may try, as the values of each choice.
+
+Every decision goes through ``choose(name, options)``. A name always has the same options, so a
+random generator, an Optuna trial, a replayed list and an exhaustive enumeration all fit, and this
+package knows none of them.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TypeAlias
+
+from space.design import FIELDS, VALUES, Design, Layout, Value, allowed, default, unit_start_learns
+from space.errors import UserError
+
+Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
+"""Picks one of the options of a named choice."""
+
+Candidate: TypeAlias = tuple[str, Design]
+"""A backbone's name and a design that is canonical in it."""
+
+PRESETS = ("small", "papers", "full")
+ALL_STAGES = "all"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A finite set of designs in one or more backbones.
+
+    Args:
+        backbones: the layout of each backbone, by name; the first is the one that a search
+            compares with.
+        values: for each attention the options of each of its fields. A field left out keeps
+            its default.
+    """
+
+    backbones: Mapping[str, Layout]
+    values: Mapping[str, Mapping[str, tuple[Value, ...]]]
+
+    @classmethod
+    def load(cls, source: str | Path, backbones: Mapping[str, Layout]) -> "SearchSpace":
+        """Read a preset (`PRESETS`) or a TOML file.
+
+        Raises:
+            UserError: naming the file, the key and what is allowed.
+        """
+        if str(source) in PRESETS:
+            text = resources.files("space.presets").joinpath(f"{source}.toml").read_text()
+        else:
+            try:
+                text = Path(source).read_text()
+            except (OSError, UnicodeDecodeError):
+                raise UserError(f"no space {str(source)!r}; use {', '.join(PRESETS)} or a TOML file") from None
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{source}: not TOML: {error}") from None
+        try:
+            space = cls(backbones, _values(table))
+            for layout in backbones.values():
+                space._check_stages(layout)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+        return space
+
+    def sample(self, choose: Choose) -> Candidate:
+        """Make every decision with `choose`; gives a backbone and its canonical design."""
+        names = tuple(self.backbones)
+        backbone = str(choose("backbone", names)) if len(names) > 1 else names[0]
+        attention = str(choose("attention", tuple(self.values))) if len(self.values) > 1 else next(iter(self.values))
+        picked: dict[str, Value] = {}
+        for name in FIELDS[attention]:
+            options = self.values[attention].get(name)
+            if options is None or _is_idle(attention, name, picked):
+                continue
+            picked[name] = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
+        if picked.get("stages") == ALL_STAGES:
+            del picked["stages"]
+        return backbone, Design(attention, **picked).canonical(self.backbones[backbone])  # type: ignore[arg-type]
+
+    def enumerate(self) -> Iterator[Candidate]:
+        """Each canonical design once, by making every sequence of decisions."""
+        return iter(self.decisions())
+
+    def decisions(self) -> dict[Candidate, dict[str, Value]]:
+        """For each canonical design the first sequence of decisions that leads to it."""
+        found: dict[Candidate, dict[str, Value]] = {}
+        path: list[tuple[str, int, int]] | None = []
+        while path is not None:
+            walk = _Walk(path)
+            found.setdefault(self.sample(walk.choose), walk.made)
+            path = walk.next_path()
+        return found
+
+    def plain(self) -> Candidate:
+        """The first backbone without attention: what every design is compared with."""
+        return next(iter(self.backbones)), Design()
+
+    def to_dict(self) -> dict[str, dict[str, list[Value]]]:
+        """The options of each field of each attention, for JSON."""
+        return {attention: {n: list(o) for n, o in table.items()} for attention, table in self.values.items()}
+
+    def _check_stages(self, layout: Layout) -> None:
+        for attention, table in self.values.items():
+            for stages in table.get("stages", ()):
+                if stages != ALL_STAGES:
+                    Design(attention, stages=str(stages)).canonical(layout)
+
+
+class _Walk:
+    """One sequence of decisions, and the path to the next one in depth-first order."""
+
+    def __init__(self, path: list[tuple[str, int, int]]) -> None:
+        self._given = path
+        self._path: list[tuple[str, int, int]] = []  # name, index taken, number of options
+        self.made: dict[str, Value] = {}
+
+    def choose(self, name: str, options: Sequence[Value]) -> Value:
+        step = len(self._path)
+        index = self._given[step][1] if step < len(self._given) else 0
+        self._path.append((name, index, len(options)))
+        self.made[name] = options[index]
+        return options[index]
+
+    def next_path(self) -> list[tuple[str, int, int]] | None:
+        path = list(self._path)
+        while path:
+            name, index, count = path.pop()
+            if index + 1 < count:
+                return [*path, (name, index + 1, count)]
+        return None
+
+
+def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
+    """Whether the decisions made so far leave this field nothing to decide."""
+    depth = picked.get("depth", default(attention, "depth"))
+    connection = picked.get("connection", "bn")
+    if name == "connection":
+        return depth == 1
+    if name == "bn":
+        return depth in (1, 2) or connection != "bn"
+    if name == "start" and depth != 1:
+        return not unit_start_learns(attention, str(connection))
+    return False
+
+
+def _values(table: Mapping[str, object]) -> dict[str, dict[str, tuple[Value, ...]]]:
+    attentions = table.get("attention")
+    if not isinstance(attentions, list) or not attentions:
+        raise UserError(f"attention must be a list of some of {', '.join(FIELDS)}")
+    known = {field for fields in FIELDS.values() for field in fields}
+    for key, entry in table.items():
+        if key == "attention" or key in known or (key in attentions and isinstance(entry, dict)):
+            continue
+        where = "is not in the list attention" if key in FIELDS else "is no field and no attention"
+        raise UserError(f"key {key!r} {where}; fields are {', '.join(sorted(known))}")
+    values: dict[str, dict[str, tuple[Value, ...]]] = {}
+    for attention in attentions:
+        if attention not in FIELDS:
+            raise UserError(f"no attention {attention!r}; there are {', '.join(FIELDS)}")
+        own = table.get(attention, {})
+        assert isinstance(own, dict)
+        for key in own:
+            if key not in FIELDS[attention]:
+                has = ", ".join(FIELDS[attention]) or "no fields"
+                raise UserError(f"key '{attention}.{key}': {attention} has {has}")
+        values[attention] = {}
+        for name in FIELDS[attention]:
+            if name in own:
+                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name])
+            elif name in table:
+                shared = _options(name, None, name, table[name])
+                values[attention][name] = tuple(v for v in shared if name == "stages" or v in allowed(attention, name))
+    for attention, options in values.items():
+        values[attention] = {name: given for name, given in options.items() if given}
+    return values
+
+
+def _options(key: str, attention: str | None, name: str, given: object) -> tuple[Value, ...]:
+    options = allowed(attention, name) if attention and name != "stages" else VALUES.get(name, ())
+    if not isinstance(given, list) or not given:
+        raise UserError(f"key {key!r} must be a list with at least one value")
+    if len(set(map(str, given))) != len(given):
+        raise UserError(f"key {key!r} has a value twice")
+    for value in given:
+        if name == "stages":
+            if value != ALL_STAGES and not (isinstance(value, str) and value):
+                raise UserError(f"key {key!r}: {value!r} is not 'all' or a set of stage digits such as '23'")
+        elif value not in options or isinstance(value, bool):
+            raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
+    return tuple(given)

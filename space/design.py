@@ -1,0 +1,235 @@
+"""A design: everything about the attention in a network, as a value that people can type.
+
+The text form is ``attention`` or ``attention:field=value,field=value``, for example ``ras``,
+``se:reduction=8`` or ``ras:depth=3,connection=tanh,stages=23``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import NamedTuple, TypeAlias
+
+from space.errors import UserError
+
+Value: TypeAlias = int | str
+
+VALUES: dict[str, tuple[Value, ...]] = {
+    "depth": (1, 2, 3, 4),
+    "connection": ("bn", "identity", "relu", "sigmoid", "tanh", "rational"),
+    "bn": ("own", "shared"),
+    "sharing": ("block", "stage"),
+    "reduction": (1, 2, 4, 8, 16, 32),
+    "start": ("published", "unit"),
+}
+"""What each field may be; `stages` is any set of stage digits."""
+
+_RECURRENT = ("depth", "connection", "bn", "sharing", "stages")
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "se": (*_RECURRENT, "reduction", "start"),
+    "ras": (*_RECURRENT, "start"),
+    "eca": (*_RECURRENT, "start"),
+    "cbam": ("sharing", "stages", "reduction", "start"),
+    "dia": ("sharing", "stages", "reduction", "start"),
+}
+"""Which fields each attention has."""
+
+_DEFAULTS: dict[str, Value] = {
+    "depth": 1,
+    "connection": "bn",
+    "bn": "own",
+    "sharing": "block",
+    "reduction": 16,
+    "start": "published",
+}
+_SPECIAL_DEFAULTS: dict[tuple[str, str], Value] = {
+    ("ras", "depth"): 2,
+    ("dia", "reduction"): 4,
+    ("dia", "sharing"): "stage",
+}
+
+# At the unit start the module puts out a constant. These connections turn that constant into a
+# zero that no gradient passes, so that the module's weights would stay there for good.
+_NO_UNIT_START = {("eca", "identity"), ("eca", "relu"), ("eca", "tanh"), ("ras", "relu")}
+
+
+class Stage(NamedTuple):
+    """One stage of a backbone: how many blocks carry a gate, and of how many channels."""
+
+    blocks: int
+    channels: int
+
+
+Layout: TypeAlias = tuple[Stage, ...]
+"""The stages of a backbone, the first one first."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """The attention in a network, independent of the backbone.
+
+    A field that the attention does not have, or that the other fields make idle, is None; one
+    left out takes its default. So two designs that say the same are equal.
+
+    Attributes:
+        attention: which module computes the gate, a key of `FIELDS`.
+        depth: how often the module is applied in a block (RAS paper, Eq. 3).
+        connection: what sits between two applications; None at depth 1.
+        bn: a BN per connection or one for all; None unless there are two BN connections.
+        sharing: a module per block, or one for all blocks of a stage (DIANet). Always "stage"
+            for dia, and there only.
+        stages: digits of the stages that carry attention, such as "23"; None for all.
+        reduction: bottleneck ratio r of the hidden layer, C -> C // r.
+        start: the gate at initialisation: as published, or exactly 1.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+
+    attention: str = "none"
+    depth: int | None = None
+    connection: str | None = None
+    bn: str | None = None
+    sharing: str | None = None
+    stages: str | None = None
+    reduction: int | None = None
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.attention not in FIELDS:
+            raise UserError(f"no attention {self.attention!r}; there are {', '.join(FIELDS)}")
+        if self.stages is not None:
+            self._set("stages", _sorted_digits(self.attention, self.stages))
+            if not self.stages:
+                for field in fields(self):
+                    self._set(field.name, "none" if field.name == "attention" else None)
+        for name in field_names():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name not in FIELDS[self.attention]:
+                raise UserError(_no_field(self.attention, name))
+            if name != "stages" and value not in allowed(self.attention, name):
+                raise UserError(_not_allowed(self.attention, name, value))
+        for name in FIELDS[self.attention]:
+            if name != "stages" and getattr(self, name) is None:
+                self._set(name, default(self.attention, name))
+        self._drop_idle()
+        if self.start == "unit" and not unit_start_learns(self.attention, self.connection):
+            raise UserError(
+                f"{self.attention}: start=unit with connection={self.connection} would never learn; "
+                "use connection=bn or start=published"
+            )
+
+    def _set(self, name: str, value: Value | None) -> None:
+        object.__setattr__(self, name, value)  # a frozen dataclass, still being made
+
+    def _drop_idle(self) -> None:
+        if self.depth == 1:
+            self._set("connection", None)
+        if self.connection != "bn" or self.depth == 2:
+            self._set("bn", None)
+
+    def __str__(self) -> str:
+        given = [f"{name}={value}" for name, value in self._given()]
+        return f"{self.attention}:{','.join(given)}" if given else self.attention
+
+    def _given(self) -> Iterable[tuple[str, Value]]:
+        for name in field_names():
+            value = getattr(self, name)
+            if value is not None and (name == "stages" or value != default(self.attention, name)):
+                yield name, value
+
+    @classmethod
+    def parse(cls, text: str) -> "Design":
+        """The design that a text form says: ``Design.parse(str(d)) == d``."""
+        attention, _, rest = text.strip().partition(":")
+        values: dict[str, Value] = {}
+        for part in rest.split(",") if rest else ():
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals:
+                raise UserError(f"design {text!r}: {part!r} is not field=value")
+            if attention in FIELDS and name not in FIELDS[attention]:
+                raise UserError(f"design {text!r}: {_no_field(attention, name)}")
+            if name in values:
+                raise UserError(f"design {text!r}: field {name!r} stands twice")
+            values[name] = int(value) if name in ("depth", "reduction") and value.isdecimal() else value
+        try:
+            return cls(attention, **values)  # type: ignore[arg-type]  # checked in __post_init__
+        except UserError as error:
+            raise UserError(f"design {text!r}: {error}") from None
+
+    def to_dict(self) -> dict[str, Value]:
+        """The fields that matter, for JSON; `Design(**d)` is the way back."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+    def attends(self, stage: int) -> bool:
+        """Whether this stage, counted from 0, carries attention."""
+        return self.attention != "none" and (self.stages is None or str(stage + 1) in self.stages)
+
+    def canonical(self, layout: Layout) -> "Design":
+        """The design without what this backbone makes idle.
+
+        Two designs that build the same network in a backbone of this layout have one canonical
+        form, so a trial is keyed by it.
+
+        Raises:
+            UserError: a stage that the backbone does not have.
+        """
+        every = "".join(str(stage + 1) for stage in range(len(layout)))
+        if self.stages is not None and set(self.stages) - set(every):
+            raise UserError(f"stages={self.stages}: this backbone has the stages {every}")
+        values: dict[str, Value | None] = dict(self.to_dict())
+        if self.stages == every:
+            values["stages"] = None
+        attended = [stage for number, stage in enumerate(layout) if self.attends(number)]
+        if self.sharing == "stage" and self.attention != "dia" and all(s.blocks == 1 for s in attended):
+            values["sharing"] = "block"
+        if self.reduction is not None:
+            values["reduction"] = min(
+                r
+                for r in VALUES["reduction"]
+                if isinstance(r, int)
+                and all(hidden_width(s.channels, r) == hidden_width(s.channels, self.reduction) for s in attended)
+            )
+        return Design(**values)  # type: ignore[arg-type]  # the fields of a design
+
+
+def hidden_width(channels: int, reduction: int) -> int:
+    """Units q of a bottleneck's hidden layer: max(1, C // r)."""
+    return max(1, channels // reduction)
+
+
+def field_names() -> tuple[str, ...]:
+    """The fields beside `attention`, in the order of the text form."""
+    return tuple(field.name for field in fields(Design) if field.name != "attention")
+
+
+def allowed(attention: str, name: str) -> tuple[Value, ...]:
+    """The values that a field of this attention may take."""
+    return ("stage",) if (attention, name) == ("dia", "sharing") else VALUES[name]
+
+
+def default(attention: str, name: str) -> Value:
+    """The value that a field of this attention takes when left out."""
+    return _SPECIAL_DEFAULTS.get((attention, name), _DEFAULTS[name])
+
+
+def unit_start_learns(attention: str, connection: str | None) -> bool:
+    """Whether a gate that starts at exactly 1 gets gradients through this connection."""
+    return (attention, connection) not in _NO_UNIT_START
+
+
+def _sorted_digits(attention: str, stages: str) -> str:
+    if not all(digit in "123456789" for digit in stages) or len(set(stages)) != len(stages):
+        raise UserError(f"{attention}: stages={stages!r} is not a set of stage digits such as 23")
+    return "".join(sorted(stages))
+
+
+def _no_field(attention: str, name: str) -> str:
+    has = ", ".join(FIELDS[attention]) if FIELDS[attention] else "no fields"
+    return f"no field {name!r}; {attention} has {has}"
+
+
+def _not_allowed(attention: str, name: str, value: Value) -> str:
+    return f"{attention}: {name}={value} is not allowed; use one of {', '.join(map(str, allowed(attention, name)))}"

@@ -1,0 +1,65 @@
+"""Placing gates in a network: a gate goes round the last normalisation of a residual branch.
+
+Any network can carry gates: a place is the name of a module whose output is the branch's output,
+and the module there is replaced by one that multiplies that output with a gate.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from space.attention import stage_gates
+from space.design import Design
+
+
+class Site(NamedTuple):
+    """A place for a gate.
+
+    Attributes:
+        path: name of the module whose output is gated, as in `named_modules`.
+        stage: the stage, counted from 0.
+        channels: channels of that output.
+    """
+
+    path: str
+    stage: int
+    channels: int
+
+
+class Gated(nn.Module):
+    """A branch's last module with a gate on its output: y = end(x), then y * gate(y)."""
+
+    def __init__(self, end: nn.Module, gate: nn.Module) -> None:
+        super().__init__()
+        self.end = end
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch: Tensor = self.end(x)
+        gate: Tensor = self.gate(branch)
+        return branch * gate
+
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """Shortcut + gated branch, multiplied and added in one pass."""
+        branch: Tensor = self.end(x)
+        return torch.addcmul(shortcut, branch, self.gate(branch))
+
+
+def residual(shortcut: Tensor, end: nn.Module, x: Tensor) -> Tensor:
+    """Shortcut + end(x), in one pass where a gate stands round `end`."""
+    if isinstance(end, Gated):
+        return end.add_to(shortcut, x)
+    out: Tensor = shortcut + end(x)
+    return out
+
+
+def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> None:
+    """Put the design's gates at these sites, which come in the order of the forward pass."""
+    for stage in sorted({site.stage for site in sites if design.attends(site.stage)}):
+        there = [site for site in sites if site.stage == stage]
+        for site, gate in zip(there, stage_gates(design, there[0].channels, len(there)), strict=True):
+            parent, _, name = site.path.rpartition(".")
+            owner = network.get_submodule(parent)
+            setattr(owner, name, Gated(getattr(owner, name), gate))

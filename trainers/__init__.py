@@ -1,0 +1,1 @@
+"""What can be measured: data, training, evaluation, parameters, MACs and FPS."""

@@ -1,0 +1,170 @@
+"""Labelled images as a training sees them, wherever they come from.
+
+Shapes: N images of C channels and H x W pixels, uint8; labels int64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional
+
+from space.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+class Images(Protocol):
+    """Labelled images that can be read in any order."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,)."""
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+
+    def to(self, device: torch.device, workers: int) -> "Images":
+        """The same images for a training on this device, with so many processes to decode them."""
+
+    def joined(self, other: "Images") -> "Images":
+        """These images and then the other ones, which are of the same kind."""
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """Images that fit into the device's memory: one tensor (N, C, H, W), labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+        for indices in order.to(self.images.device).split(batch_size):
+            yield self.images[indices], self.labels[indices]
+
+    def to(self, device: torch.device, workers: int) -> "TensorImages":
+        """The same images on another device; nothing is left to decode."""
+        return TensorImages(self.images.to(device), self.labels.to(device))
+
+    def joined(self, other: Images) -> "TensorImages":
+        """These images and then the other ones."""
+        assert isinstance(other, TensorImages)
+        return TensorImages(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]))
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Image files, decoded each time they are read, resized and cropped to a square."""
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    side: int
+    device: torch.device = CPU
+    workers: int = 0
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            _Decoded(self),
+            batch_size=batch_size,
+            sampler=order.tolist(),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        for images, labels in loader:
+            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+    def to(self, device: torch.device, workers: int) -> "FileImages":
+        """The same files, read for another device."""
+        return replace(self, device=device, workers=workers)
+
+    def joined(self, other: Images) -> "FileImages":
+        """These files and then the other ones."""
+        assert isinstance(other, FileImages)
+        return replace(self, paths=self.paths + other.paths, labels=torch.cat([self.labels, other.labels]))
+
+
+class _Decoded(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, files: FileImages) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return decode(self._files.paths[index], self._files.side), self._files.labels[index]
+
+
+def decode(path: Path, side: int) -> Tensor:
+    """An image file as (3, side, side): the shorter side resized to `side`, the centre cut out.
+
+    Raises:
+        UserError: a file that is no whole image, named.
+    """
+    try:
+        with Image.open(path) as image:
+            picture = functional.center_crop(functional.resize(image.convert("RGB"), [side], antialias=True), [side])
+            pixels: Tensor = functional.pil_to_tensor(picture)
+            return pixels
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise UserError(f"{path} is not a readable image ({error}); mend or remove it") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set in three splits.
+
+    Attributes:
+        name: what a user types.
+        classes: class names, by label.
+        shape: channels, height and width of an image.
+        mean: per channel, of pixels scaled to 0..1, over the training images.
+        std: likewise.
+        train: what weights learn from.
+        val: what selection looks at.
+        test: read once by each retrained network.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train: Images
+    val: Images
+    test: Images
+
+    def sizes(self) -> dict[str, int]:
+        """Images in each split."""
+        return {"train": len(self.train.labels), "val": len(self.val.labels), "test": len(self.test.labels)}
+
+    def to(self, device: torch.device, workers: int) -> "Data":
+        """The same data for a training on this device."""
+        return replace(
+            self,
+            train=self.train.to(device, workers),
+            val=self.val.to(device, workers),
+            test=self.test.to(device, workers),
+        )
+
+    def for_retraining(self) -> "Data":
+        """Train and validation images to learn from, test images to be judged by."""
+        return replace(self, train=self.train.joined(self.val), val=self.test)
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of (N, C, H, W) uint8, with pixels scaled to 0..1."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in range(images.shape[1]):  # by histogram: no float copy of a large data set
+        share = torch.bincount(images[:, channel].flatten(), minlength=256) / images[:, channel].numel()
+        centre = float((share * levels).sum())
+        mean.append(centre)
+        std.append(max(float((share * (levels - centre) ** 2).sum()) ** 0.5, 1e-3))
+    return tuple(mean), tuple(std)

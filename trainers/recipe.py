@@ -1,0 +1,92 @@
+"""How a network is trained: a frozen recipe, and the recipes of the papers by name."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from space.errors import UserError
+
+Schedule = Literal["one-cycle", "cosine", "milestones"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """SGD with a schedule and batched augmentation.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: the peak of one-cycle, else the start.
+        momentum: of SGD; one-cycle swings it by 0.05 to both sides, against the rate.
+        nesterov: Nesterov's momentum.
+        weight_decay: L2 penalty, on every parameter.
+        schedule: one-cycle (up for 30 % of the steps, then down by a cosine), cosine, or milestones.
+        milestones: epochs after which the rate is multiplied by `gamma`.
+        gamma: see `milestones`.
+        crop_padding: pixels of zero padding before a random crop; 0 for none.
+        flip: mirror half of the images.
+        label_smoothing: share of the target spread over all classes.
+        mixed_precision: forward and backward in bfloat16 where that is safe.
+        channels_last: memory layout; faster on CPU and on tensor cores.
+        clip_norm: largest norm of the gradient; None for no clipping.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    schedule: Schedule = "milestones"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    crop_padding: int = 4
+    flip: bool = True
+    label_smoothing: float = 0.0
+    mixed_precision: bool = False
+    channels_last: bool = True
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise UserError(f"--epochs {self.epochs}: at least one epoch is needed")
+        if self.batch_size < 2:
+            raise UserError(f"batch size {self.batch_size}: batch normalisation needs at least 2 images")
+
+    def with_epochs(self, epochs: int) -> "Recipe":
+        """The same recipe over another number of epochs, its milestones moved in proportion."""
+        scaled = tuple(round(milestone * epochs / self.epochs) for milestone in self.milestones)
+        return replace(self, epochs=epochs, milestones=scaled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `Recipe.from_dict` is the way back."""
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> "Recipe":
+        """The recipe that `to_dict` described."""
+        return cls(**{**table, "milestones": tuple(table["milestones"])})
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(epochs=20, batch_size=50, weight_decay=5e-4, schedule="one-cycle", crop_padding=1, flip=False),
+    "one-cycle": Recipe(epochs=30, batch_size=128, weight_decay=5e-4, schedule="one-cycle", nesterov=True),
+    "ras": Recipe(epochs=164, batch_size=128, milestones=(81, 122)),
+    "ras-stl10": Recipe(epochs=164, batch_size=16, milestones=(81, 122)),
+    "dianet-resnet": Recipe(epochs=180, batch_size=128, milestones=(60, 120)),
+    "dianet-preresnet": Recipe(epochs=164, batch_size=128, milestones=(81, 122)),
+    "dianet-wrn": Recipe(epochs=200, batch_size=128, weight_decay=5e-4, milestones=(80, 120, 160), gamma=0.2),
+    "dianet-resnext": Recipe(epochs=300, batch_size=128, weight_decay=5e-4, milestones=(150, 225)),
+    "dianet-imagenet": Recipe(epochs=120, batch_size=256, milestones=(30, 60, 90)),
+}
+"""RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first two are for searching."""
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in RECIPES:
+        raise UserError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

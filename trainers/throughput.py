@@ -1,0 +1,176 @@
+"""FPS: how many images a second a network classifies, measured, and the table that predicts it.
+
+The latency of a network is that of the plain backbone plus what each gate adds in each stage. Both
+are measured once, while the device is idle, and stored with the study: so the FPS of every design
+is known before training, and the same design has the same FPS throughout.
+"""
+
+import math
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.benchmark import Timer
+
+from space.attention import stage_gates
+from space.backbones import backbone as find_backbone
+from space.build import build
+from space.choices import Candidate
+from space.design import Design
+from trainers.cost import Task, attended_stages, computation
+from trainers.recipe import Recipe
+from trainers.training import steps_per_epoch
+
+BATCH = 128
+ROUNDS = 4
+"""Each entry is timed this often, in turns; the fastest counts, since others on the machine only slow it down."""
+PLAIN_SECONDS = 0.3
+GATE_SECONDS = 0.004
+"""Shortest time to spend on one timing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What an FPS was measured with; it means nothing without.
+
+    Attributes:
+        device: name of the processor.
+        batch: images a forward pass.
+        dtype: of weights and images.
+        threads: CPU threads.
+        memory_format: of weights and images.
+    """
+
+    device: str
+    batch: int = BATCH
+    dtype: str = "float32"
+    threads: int = 1
+    memory_format: str = "channels_last"
+
+
+def device_name(device: str) -> str:
+    """The processor's name, as its maker calls it."""
+    if device == "cuda":
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "a GPU of the cluster"
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class FpsTable:
+    """Seconds that a batch takes in each plain backbone, and that each gate adds to one block.
+
+    Attributes:
+        conditions: how it was measured.
+        plain: seconds by backbone.
+        gates: seconds by `gate_key`.
+    """
+
+    conditions: Conditions
+    plain: dict[str, float]
+    gates: dict[str, float]
+
+    def fps(self, design: Design, backbone: str, task: Task) -> float:
+        """Images per second of the network that this design builds."""
+        seconds = self.plain[backbone]
+        for stage in attended_stages(design, backbone, task):
+            seconds += stage.blocks * self.gates[gate_key(computation(design), stage.size)]
+        return self.conditions.batch / seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """For the study; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> "FpsTable":
+        """The table that `to_json` described."""
+        return cls(Conditions(**table["conditions"]), table["plain"], table["gates"])
+
+
+def gate_key(gate: Design, size: tuple[int, int, int]) -> str:
+    """Name of a gate's entry: what it computes, and on features of which size."""
+    return f"{gate} {'x'.join(map(str, size))}"
+
+
+def measure_table(candidates: Sequence[Candidate], task: Task, device: str) -> FpsTable:
+    """Time every plain backbone and every kind of gate that these candidates need.
+
+    Args:
+        candidates: (backbone, design) pairs.
+        task: size of the images.
+        device: cpu or cuda; nothing else should be running there.
+    """
+    conditions = Conditions(device=device_name(device))
+    backbones = dict.fromkeys(name for name, _ in candidates)
+    gates = {
+        gate_key(computation(design), stage.size): (computation(design), stage.size)
+        for name, design in candidates
+        for stage in attended_stages(design, name, task)
+    }
+    plain_seconds = dict.fromkeys(backbones, float("inf"))
+    gate_seconds = dict.fromkeys(gates, float("inf"))
+    for _ in range(ROUNDS):
+        for name in backbones:
+            network = build(Design(), find_backbone(name), task.num_classes, task.shape[0])
+            seconds = _forward_seconds(network, task.shape, conditions, device)
+            plain_seconds[name] = min(plain_seconds[name], seconds)
+        for key, (gate, size) in gates.items():
+            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, size, conditions, device))
+    return FpsTable(conditions, plain_seconds, gate_seconds)
+
+
+def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:
+    """Images per second of this network, and how that was measured."""
+    conditions = Conditions(device=device_name(device))
+    seconds = min(_forward_seconds(network, shape, conditions, device) for _ in range(ROUNDS))
+    return conditions.batch / seconds, conditions
+
+
+def estimate_training_seconds(
+    network: nn.Module, task: Task, recipe: Recipe, images: dict[str, int], device: str
+) -> float:
+    """About how long this network trains: the time of one step and of one batch to judge, times their numbers."""
+    network = network.to(device)
+    batch = torch.rand((recipe.batch_size, *task.shape), device=device)
+    labels = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
+    conditions = Conditions(device=device_name(device))
+    step = _seconds(lambda: cross_entropy(network.train()(batch), labels).backward(), 0.0, conditions)
+    with torch.inference_mode():
+        judge = _seconds(lambda: network.eval()(batch), 0.0, conditions)
+    steps = steps_per_epoch(recipe, images["train"])
+    return recipe.epochs * (steps * step + images["val"] / recipe.batch_size * judge)
+
+
+@torch.inference_mode()
+def _forward_seconds(network: nn.Module, shape: tuple[int, int, int], conditions: Conditions, device: str) -> float:
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    images = _random((conditions.batch, *shape), device)
+    return _seconds(lambda: network(images), PLAIN_SECONDS, conditions)
+
+
+@torch.inference_mode()
+def _gate_seconds(gate: Design, size: tuple[int, int, int], conditions: Conditions, device: str) -> float:
+    """What one block's gate adds to the addition that is there without it."""
+    features = _random((conditions.batch, *size), device)
+    shortcut = _random((conditions.batch, *size), device)
+    module = stage_gates(gate, size[0], blocks=1)[0].to(device).eval()
+    without = _seconds(lambda: shortcut + features, GATE_SECONDS, conditions)
+    with_gate = _seconds(lambda: torch.addcmul(shortcut, features, module(features)), GATE_SECONDS, conditions)
+    return max(0.0, with_gate - without)
+
+
+def _random(size: tuple[int, ...], device: str) -> Tensor:
+    return torch.rand(size, device=device).contiguous(memory_format=torch.channels_last)
+
+
+def _seconds(call: Callable[[], object], at_least: float, conditions: Conditions) -> float:
+    timer = Timer("call()", globals={"call": call}, num_threads=conditions.threads)
+    once = timer.timeit(1).mean  # after two calls to warm up
+    return float(once if once > at_least else timer.timeit(math.ceil(at_least / once)).mean)

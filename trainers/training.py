@@ -1,0 +1,179 @@
+"""One network being trained: an epoch a step, resumable to the same numbers."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from space.seeds import mix_seed
+from trainers.augment import random_crop, random_flip
+from trainers.data import Data, Images
+from trainers.recipe import Recipe
+
+EVALUATION_BATCH = 256
+
+
+class Training:
+    """Trains a network by a recipe and judges it on the validation images.
+
+    All that is random in an epoch is drawn from the seed and the epoch's number. So a training
+    interrupted and resumed after any epoch gives, on CPU, bit for bit the numbers of one that ran
+    through.
+
+    Args:
+        network: freshly initialised, on the device.
+        data: on the device.
+        recipe: how to train.
+        seed: of shuffling, augmentation and dropout.
+        device: where network and data are.
+        judge_each_epoch: whether to validate after each epoch, or only after the last.
+        weights_path: safetensors file that the trained weights are written to; None for none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        *,
+        judge_each_epoch: bool = True,
+        weights_path: Path | None = None,
+    ) -> None:
+        self.epoch = 0
+        self._data = data
+        self._recipe = recipe
+        self._seed = seed
+        self._device = device
+        self._judge_each_epoch = judge_each_epoch
+        self._weights_path = weights_path
+        self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self._network = network.to(memory_format=self._layout)
+        self._mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1) * 255
+        self._std = torch.tensor(data.std, device=device).view(1, -1, 1, 1) * 255
+        self._optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels)))
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained."""
+        return self.epoch >= self._recipe.epochs
+
+    def step(self) -> dict[str, float]:
+        """Train one epoch and validate.
+
+        Returns:
+            epoch (counted from 1), seconds, train_loss, train_accuracy, and where it was judged
+            val_loss and val_accuracy; accuracies from 0 to 1.
+
+        Raises:
+            FloatingPointError: the loss is no longer a finite number.
+        """
+        started = time.perf_counter()
+        cuda = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(cuda):
+            torch.manual_seed(mix_seed(self._seed, self.epoch))
+            loss, accuracy = self._train_epoch()
+        self.epoch += 1
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the training loss is {loss} in epoch {self.epoch}")
+        report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
+        if self._judge_each_epoch or self.done:
+            report["val_loss"], report["val_accuracy"] = self._judge(self._data.val)
+        if self.done and self._weights_path is not None:
+            self._weights_path.parent.mkdir(parents=True, exist_ok=True)
+            save_model(self._network, str(self._weights_path))
+        report["seconds"] = time.perf_counter() - started
+        return report
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: tensors and plain values."""
+        return {
+            "epoch": self.epoch,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.epoch = state["epoch"]
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+
+    def _train_epoch(self) -> tuple[float, float]:
+        self._network.train()
+        recipe, train = self._recipe, self._data.train
+        seen, loss_sum, correct = 0, torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        order = torch.randperm(len(train.labels))
+        if len(order) % recipe.batch_size == 1:
+            order = order[:-1]  # a BN over (B, C) cannot train on one image
+        for images, labels in train.batches(order, recipe.batch_size):
+            logits = self._logits(self._augmented(images))
+            loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            self._optimizer.zero_grad()
+            loss.backward()
+            if recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip_norm)
+            self._optimizer.step()
+            self._scheduler.step()
+            seen += len(labels)
+            loss_sum += loss.detach() * len(labels)
+            correct += (logits.detach().argmax(1) == labels).sum()
+        return float(loss_sum) / seen, float(correct) / seen
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        if self._recipe.crop_padding:
+            images = random_crop(images, self._recipe.crop_padding)
+        return random_flip(images) if self._recipe.flip else images
+
+    @torch.inference_mode()
+    def _judge(self, images: Images) -> tuple[float, float]:
+        self._network.eval()
+        count, loss_sum, correct = len(images.labels), 0.0, 0
+        for batch, labels in images.batches(torch.arange(count), EVALUATION_BATCH):
+            logits = self._logits(batch)
+            loss_sum += float(cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+        return loss_sum / count, correct / count
+
+    def _logits(self, images: Tensor) -> Tensor:
+        normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._layout)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.mixed_precision):
+            logits: Tensor = self._network(normalised)
+        return logits.float()
+
+
+def steps_per_epoch(recipe: Recipe, train_size: int) -> int:
+    """Batches in an epoch; a last batch of one image is left out."""
+    return -(-train_size // recipe.batch_size) - (train_size % recipe.batch_size == 1)
+
+
+def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRScheduler:
+    total = recipe.epochs * steps
+    if recipe.schedule == "one-cycle":
+        return OneCycleLR(
+            optimizer,
+            max_lr=recipe.learning_rate,
+            total_steps=total,
+            base_momentum=recipe.momentum - 0.05,
+            max_momentum=recipe.momentum + 0.05,
+        )
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=total)
+    return MultiStepLR(optimizer, [milestone * steps for milestone in recipe.milestones], recipe.gamma)
