@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 # Read by Ray when it is imported: quiet, no phoning home, our own signals, no files of its own.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -91,6 +92,7 @@ class RayEngine:
                     verbose=0,
                     stop=_Stopper(should_stop),
                     failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
 
@@ -162,11 +164,24 @@ class _Worker(tune.Trainable):
         progress = self._execution.advance(STEP_SECONDS)
         return {"progress": progress, "done": progress.over}
 
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self._execution.save()  # to the study's own folder, where the next session looks
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: an execution takes up by itself what was saved."""
+
     def cleanup(self) -> None:
         self._execution.save()
 
 
-class _LedgerSearcher(Searcher):
+class _StaysHere:
+    """Part of an experiment that is never restored: Tune writes it to disk as nothing."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _LedgerSearcher(_StaysHere, Searcher):
     """Tune's trials are the ledger's."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -189,11 +204,11 @@ class _LedgerSearcher(Searcher):
         """Nothing: each launch is a new Tune experiment."""
 
 
-class _LedgerScheduler(FIFOScheduler):
+class _LedgerScheduler(_StaysHere, FIFOScheduler):
     """Hands results to the ledger, which decides who goes on."""
 
     def __init__(self, ledger: Ledger, checkpoints: Path) -> None:
-        super().__init__()
+        FIFOScheduler.__init__(self)
         self._ledger = ledger
         self._checkpoints = checkpoints
 
@@ -215,7 +230,7 @@ class _LedgerScheduler(FIFOScheduler):
         return record(self._ledger, number, progress, checkpoint_path(self._checkpoints, number))
 
 
-class _Stopper(tune.Stopper):  # type: ignore[misc]
+class _Stopper(_StaysHere, tune.Stopper):
     """Ends the experiment when the user or the time limit says so."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
