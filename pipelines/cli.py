@@ -130,6 +130,70 @@ def front(
 
 
 @app.command()
+def retrain(
+    study: Study = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="The N most accurate designs of the two fronts, then of the others. Default: --top 3."),
+    ] = None,
+    knee: Annotated[
+        bool,
+        typer.Option(
+            "--knee", help="The design of the params front farthest above the line between the front's two ends."
+        ),
+    ] = False,
+    design: Annotated[list[str] | None, typer.Option(help="A design by its text; may be given several times.")] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each design; more extend a retraining.")] = 3,
+    recipe: Recipe = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the first design's model (seed 0) in MLflow under this name.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets; the search's if left out.")] = None,
+    engine: EngineOption = "auto",
+    address: Address = None,
+    workers: Workers = None,
+    cpus_per_trial: Cpus = 1,
+    gpus_per_trial: Gpus = None,
+    storage: StorageOption = "runs",
+    tracking_uri: Tracking = None,
+    time_limit: TimeLimit = None,
+    json: Json = False,
+) -> None:
+    """Train the best designs on train + val, several seeds each; read the test images once.
+
+    The plain backbone is always trained too. The same command goes on where it stopped.
+    """
+    from pipelines.engines import Resources
+    from pipelines.retrain import Options
+    from pipelines.retrain import retrain as run
+
+    options = Options(
+        study=study,
+        top=top,
+        knee=knee,
+        designs=tuple(design or ()),
+        seeds=seeds,
+        recipe=recipe,
+        epochs=epochs,
+        register=register,
+        data_root=data_root,
+        resources=Resources(
+            engine=engine,
+            address=address,
+            workers=workers,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+        ),
+        storage=storage,
+        tracking_uri=tracking_uri,
+        time_limit=time_limit,
+        json=json,
+    )
+    raise typer.Exit(run(options))
+
+
+@app.command()
 def profile(
     design: Annotated[str, typer.Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")],
     backbone: Annotated[str, typer.Option(help="Such as resnet164.")] = "resnet20",

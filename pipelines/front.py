@@ -11,6 +11,7 @@ from pipelines import plots
 from pipelines.console import print_json, say, stdout
 from pipelines.fronts import FRONTS, Row, front, fronts_json, rows
 from pipelines.quantities import show_gain, show_percent
+from pipelines.tracking import run_ids
 from search.storage import Record, Storage
 from space import UserError
 
@@ -23,7 +24,7 @@ def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png
     """
     places = Storage(storage)
     record = places.read(places.find(study))
-    complete = rows(record.trials, record.attributes)
+    complete = rows(record.trials, run_ids(record.attributes))
     if png is not None:
         if not complete:
             raise UserError(f"study {record.name} has no complete trial to draw yet")
@@ -42,7 +43,7 @@ def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png
 
 def print_fronts(record: Record) -> None:
     """Both fronts as tables, and how much of the differences may be noise."""
-    complete = rows(record.trials, record.attributes)
+    complete = rows(record.trials, run_ids(record.attributes))
     if not complete:
         say(f"study {record.name} has no complete trial yet")
         return

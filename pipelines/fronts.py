@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.tracking import RUN_ATTRIBUTE
 from search import pareto
 from search.trials import State, Trial
 
@@ -40,8 +39,13 @@ class Row:
     mlflow_run_id: str | None
 
 
-def rows(trials: Sequence[Trial], attributes: Mapping[str, Any]) -> list[Row]:
-    """All complete trials, by number; gains are over trial 0, the plain backbone."""
+def rows(trials: Sequence[Trial], runs: Mapping[int, str]) -> list[Row]:
+    """All complete trials, by number; gains are over trial 0, the plain backbone.
+
+    Args:
+        trials: of a search.
+        runs: the MLflow run of each trial.
+    """
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
     plain = complete[0] if complete and complete[0].number == 0 else None
     return [
@@ -54,7 +58,7 @@ def rows(trials: Sequence[Trial], attributes: Mapping[str, Any]) -> list[Row]:
             num_params=trial.job.cost.num_params,
             fps=trial.job.cost.fps,
             relative_fps=trial.job.cost.fps / plain.job.cost.fps if plain else None,
-            mlflow_run_id=attributes.get(f"{RUN_ATTRIBUTE}{trial.number}"),
+            mlflow_run_id=runs.get(trial.number),
         )
         for trial in complete
     ]

@@ -21,7 +21,7 @@ from pipelines.quantities import parse_duration, show_duration, show_gain, show_
 from pipelines.resolve import Options, resolve
 from pipelines.session import Session
 from pipelines.settings import Settings
-from pipelines.tracking import EXPERIMENT, RUN_ATTRIBUTE, View
+from pipelines.tracking import EXPERIMENT, View, run_ids
 from search.bounds import Bounds
 from search.engine import Engine
 from search.ledger import Ledger
@@ -29,9 +29,7 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import Record, Storage
 from search.trials import State, Trial
-from space import Design, UserError
-from space.backbones import backbone
-from space.build import build
+from space import UserError
 from space.choices import Candidate
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable, estimate_training_seconds, measure_table
@@ -121,8 +119,7 @@ def _describe(settings: Settings) -> str:
 def _trial_seconds(settings: Settings) -> float:
     """About how long a trial trains on one worker, from the plain backbone."""
     device = settings.device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
-    network = build(Design(), backbone(settings.backbones[0]), settings.num_classes, settings.shape[0])
-    return estimate_training_seconds(network, settings.task, settings.recipe, settings.images, device)
+    return estimate_training_seconds(settings.plain_network(), settings.task, settings.recipe, settings.images, device)
 
 
 def _fps_table(record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings) -> FpsTable:
@@ -169,9 +166,6 @@ def _view(name: str, uid: str, settings: Settings, bounds: Bounds, sampler: str)
     recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
     space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
 
-    def attributes(run_ids: Mapping[int, str]) -> dict[str, str]:
-        return {f"{RUN_ATTRIBUTE}{number}": run_id for number, run_id in run_ids.items()}
-
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         complete = rows(trials, {})
         sizes = {f"front_{front_name}": float(len(front(complete, front_name))) for front_name in FRONTS}
@@ -183,8 +177,8 @@ def _view(name: str, uid: str, settings: Settings, bounds: Bounds, sampler: str)
         numbers = [trial.number for trial in trials]
         return {n: {f"on_front_{name}": str(n in there[name]).lower() for name in FRONTS} for n in numbers}
 
-    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        complete = rows(trials, attributes(run_ids))
+    def write_artifacts(trials: Sequence[Trial], runs: Mapping[int, str], folder: Path) -> None:
+        complete = rows(trials, runs)
         fronts = folder / "fronts"
         fronts.mkdir()
         (fronts / "front.json").write_text(json.dumps(fronts_json(complete), indent=2))
@@ -200,17 +194,6 @@ def _view(name: str, uid: str, settings: Settings, bounds: Bounds, sampler: str)
         params={**table, **recipe, **space},
         tags={"kind": "search", "study": name, "sampler": sampler, **provenance()},
         trial_name=lambda trial: f"{trial.number} {trial.job.design}",
-        trial_params=lambda trial: {
-            **trial.job.design.to_dict(),
-            "backbone": trial.job.backbone,
-            "design": trial.job.design,
-            "seed": trial.job.seed,
-        },
-        trial_metrics=lambda trial: {
-            "num_params": trial.job.cost.num_params,
-            "macs": trial.job.cost.macs,
-            "fps": trial.job.cost.fps,
-        },
         metrics=metrics,
         trial_tags=trial_tags,
         write_artifacts=write_artifacts,
@@ -243,7 +226,7 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> d
         "startup_seconds": ended.watch.startup_seconds,
         "overhead_seconds": ended.watch.overhead_seconds,
         "hypervolume": bounds.hypervolume(record.trials),
-        **fronts_json(rows(record.trials, record.attributes)),
+        **fronts_json(rows(record.trials, run_ids(record.attributes))),
     }
 
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from space import Layout, SearchSpace, UserError
+from torch import nn
+
+from space import Design, Layout, SearchSpace, UserError
 from space.backbones import backbone
+from space.build import build
 from trainers.cost import Task
 from trainers.data import Data
 from trainers.recipe import Recipe
@@ -65,6 +68,10 @@ class Settings:
         """The space that the study searches."""
         values = {a: {name: tuple(options) for name, options in table.items()} for a, table in self.space.items()}
         return SearchSpace(self.layouts, values)
+
+    def plain_network(self) -> nn.Module:
+        """The backbone that every design is compared with."""
+        return build(Design(), backbone(self.backbones[0]), self.num_classes, self.shape[0])
 
     def describe_data(self) -> str:
         """Sizes of the splits, in one line."""

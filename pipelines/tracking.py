@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,10 @@ from pipelines.console import warn
 from search.trials import State, Trial
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow.entities import Metric, Run
+    from numpy.typing import NDArray
+    from torch import nn
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -38,6 +41,15 @@ MOST_TAGS = 100
 _STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 
 
+def run_ids(attributes: Mapping[str, Any]) -> dict[int, str]:
+    """The run of each trial, from the attributes of a study."""
+    return {
+        int(key.removeprefix(RUN_ATTRIBUTE)): run_id
+        for key, run_id in attributes.items()
+        if key.startswith(RUN_ATTRIBUTE)
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """What MLflow is shown of a study.
@@ -48,8 +60,6 @@ class View:
         params: of the study's run.
         tags: of the study's run.
         trial_name: name of a trial's run.
-        trial_params: parameters of a trial's run.
-        trial_metrics: metrics of a finished trial beside those of its epochs.
         metrics: of the study's run, after each trial, from the trials so far.
         trial_tags: tags of the trials' runs that change as the study goes on, by trial.
         write_artifacts: writes files for the study's run, from the trials so far and their run ids.
@@ -60,8 +70,6 @@ class View:
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     trial_name: Callable[[Trial], str]
-    trial_params: Callable[[Trial], Mapping[str, Any]]
-    trial_metrics: Callable[[Trial], Mapping[str, float]]
     metrics: Callable[[Sequence[Trial]], Mapping[str, float]]
     trial_tags: Callable[[Sequence[Trial]], Mapping[int, Mapping[str, str]]]
     write_artifacts: Callable[[Sequence[Trial], Mapping[int, str], Path], None]
@@ -252,7 +260,9 @@ class _Copy:
         run = self._client.create_run(
             self._experiment, _milliseconds(trial.started), tags, run_name=self._view.trial_name(trial)
         )
-        self._log_params(run.info.run_id, self._view.trial_params(trial))
+        job = trial.job
+        fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
+        self._log_params(run.info.run_id, fields)
         self._runs[trial.number] = run
         self._remember(trial.number, run.info.run_id)
         return run
@@ -266,11 +276,42 @@ class _Copy:
 
     def _trial_metrics(self, trial: Trial) -> list["Metric"]:
         at = _milliseconds(trial.finished)
-        metrics = [_metric(key, value, at, 0) for key, value in self._view.trial_metrics(trial).items()]
+        metrics = [_metric(key, value, at, 0) for key, value in asdict(trial.job.cost).items()]
         for report in trial.history:
             ended, epoch = int(report["time"] * 1000), int(report["epoch"])
             metrics += [_metric(k, v, ended, epoch) for k, v in report.items() if k not in ("time", "epoch")]
         return metrics
+
+
+def log_model(
+    network: "nn.Module", example: "NDArray[np.float32]", run_id: str, uri: str | None, name: str | None
+) -> None:
+    """Log a trained network with a run, and register it under `name`; trouble is a warning.
+
+    Args:
+        network: on the CPU, in eval mode.
+        example: images (B, C, H, W), normalised, B at least 2.
+        run_id: of the run.
+        uri: of the tracking server; None for MLflow's own default.
+        name: to register it under; None for not.
+    """
+    import mlflow
+    import torch
+
+    try:
+        if uri is not None:
+            mlflow.set_tracking_uri(uri)
+        with mlflow.start_run(run_id=run_id):
+            mlflow.pytorch.log_model(
+                network,
+                name="model",
+                serialization_format="pt2",
+                input_example=example,
+                pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],  # inferring them takes long
+                registered_model_name=name,
+            )
+    except Exception as error:  # whatever the tracking server does, the weights are on disk
+        warn(f"MLflow did not take the model: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
 
 
 def _batches(items: list[Any], most: int) -> Iterator[list[Any]]:

@@ -153,9 +153,9 @@ class Data:
             test=self.test.to(device, workers),
         )
 
-    def for_retraining(self) -> "Data":
-        """Train and validation images to learn from, test images to be judged by."""
-        return replace(self, train=self.train.joined(self.val), val=self.test)
+    def with_val_in_train(self) -> "Data":
+        """Train and validation images to learn from, as retraining does."""
+        return replace(self, train=self.train.joined(self.val))
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -25,7 +25,7 @@ class Evaluator:
         recipe: how to train.
         device: cpu or cuda.
         threads: CPU threads of a training.
-        weights: folder to write trained weights to; None for a search. With it a training learns
+        retrain_into: folder to write trained weights to; None for a search. With it a training learns
             from train and validation images and is judged once, on the test images.
     """
 
@@ -33,34 +33,33 @@ class Evaluator:
     recipe: Recipe
     device: str
     threads: int = 1
-    weights: Path | None = None
+    retrain_into: Path | None = None
 
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""
         torch.set_num_threads(self.threads)
         device = torch.device(self.device)
         data = _data(self.source, device, self.threads)
-        retraining = self.weights is not None
-        if retraining:
-            data = data.for_retraining()
+        if self.retrain_into is not None:
+            data = data.with_val_in_train()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             network = build(design, find_backbone(backbone), len(data.classes), data.shape[0])
-        return Training(
-            network.to(device),
-            data,
-            self.recipe,
-            seed,
-            device,
-            judge_each_epoch=not retraining,
-            weights_path=self.weights / weights_name(backbone, design, seed) if self.weights else None,
-        )
+        network = network.to(device)
+        if self.retrain_into is None:
+            return Training(network, data, self.recipe, seed, device)
+        path = self.retrain_into / design_folder(backbone, design) / weights_name(seed)
+        return Training(network, data, self.recipe, seed, device, judge="test", weights_path=path)
 
 
-def weights_name(backbone: str, design: Design, seed: int) -> str:
-    """File name of the weights of one retrained network."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{backbone} {design}")
-    return f"{readable}-seed{seed}.safetensors"
+def design_folder(backbone: str, design: Design) -> str:
+    """Name of a retrained design's folder."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{backbone} {design}")
+
+
+def weights_name(seed: int) -> str:
+    """File name of the weights under a seed; the first seed's are the design's."""
+    return "model.safetensors" if seed == 0 else f"model-seed{seed}.safetensors"
 
 
 @lru_cache(maxsize=1)

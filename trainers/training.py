@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_model
@@ -32,7 +32,7 @@ class Training:
         recipe: how to train.
         seed: of shuffling, augmentation and dropout.
         device: where network and data are.
-        judge_each_epoch: whether to validate after each epoch, or only after the last.
+        judge: "val" to validate after each epoch, "test" to read the test images once, after the last.
         weights_path: safetensors file that the trained weights are written to; None for none.
     """
 
@@ -44,7 +44,7 @@ class Training:
         seed: int,
         device: torch.device,
         *,
-        judge_each_epoch: bool = True,
+        judge: Literal["val", "test"] = "val",
         weights_path: Path | None = None,
     ) -> None:
         self.epoch = 0
@@ -52,7 +52,7 @@ class Training:
         self._recipe = recipe
         self._seed = seed
         self._device = device
-        self._judge_each_epoch = judge_each_epoch
+        self._split = judge
         self._weights_path = weights_path
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
@@ -74,11 +74,11 @@ class Training:
         return self.epoch >= self._recipe.epochs
 
     def step(self) -> dict[str, float]:
-        """Train one epoch and validate.
+        """Train one epoch and judge the network.
 
         Returns:
             epoch (counted from 1), seconds, train_loss, train_accuracy, and where it was judged
-            val_loss and val_accuracy; accuracies from 0 to 1.
+            val_loss and val_accuracy or test_loss and test_accuracy; accuracies from 0 to 1.
 
         Raises:
             FloatingPointError: the loss is no longer a finite number.
@@ -92,8 +92,10 @@ class Training:
         if not math.isfinite(loss):
             raise FloatingPointError(f"the training loss is {loss} in epoch {self.epoch}")
         report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
-        if self._judge_each_epoch or self.done:
+        if self._split == "val":
             report["val_loss"], report["val_accuracy"] = self._judge(self._data.val)
+        elif self.done:
+            report["test_loss"], report["test_accuracy"] = self._judge(self._data.test)
         if self.done and self._weights_path is not None:
             self._weights_path.parent.mkdir(parents=True, exist_ok=True)
             save_model(self._network, str(self._weights_path))

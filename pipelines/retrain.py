@@ -1,0 +1,313 @@
+"""`search retrain`: train the best designs of a study in full, several seeds each, and read the test split once."""
+
+import hashlib
+import json
+import statistics
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from safetensors.torch import load_model
+
+from pipelines import session
+from pipelines.console import print_json, say, stdout
+from pipelines.costs import costs_of
+from pipelines.engines import Resources, make_engine
+from pipelines.fronts import FRONTS, Row, front, objectives, rows
+from pipelines.provenance import provenance
+from pipelines.quantities import parse_duration, show_gain, show_percent
+from pipelines.settings import Settings, check_fit
+from pipelines.tracking import View, log_model, run_ids
+from search import pareto
+from search.ledger import Ledger
+from search.proposers import Planned
+from search.storage import Record, Storage
+from search.trials import Job, State, Trial
+from space import Cost, Design, UserError
+from space.backbones import backbone
+from space.build import build
+from space.choices import Candidate
+from trainers.data import Data
+from trainers.datasets import Source, load
+from trainers.evaluator import Evaluator, design_folder, weights_name
+from trainers.recipe import Recipe
+from trainers.recipe import recipe as find_recipe
+from trainers.throughput import FpsTable, estimate_training_seconds
+
+METRIC = "test_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user typed behind `search retrain`; None where nothing was."""
+
+    study: str | None = None
+    top: int | None = None
+    knee: bool = False
+    designs: tuple[str, ...] = ()
+    seeds: int = 3
+    recipe: str | None = None
+    epochs: int | None = None
+    data_root: Path | None = None
+    resources: Resources = field(default_factory=Resources)
+    storage: str = "runs"
+    tracking_uri: str | None = None
+    time_limit: str | None = None
+    register: str | None = None
+    json: bool = False
+
+
+def retrain(options: Options) -> int:
+    """Train the chosen designs and the plain backbone on train and validation images; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the options; nothing has been written then.
+    """
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: at least one is needed")
+    time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
+    storage = Storage(options.storage)
+    searched = storage.read(storage.find(options.study))
+    settings = Settings.from_json(searched.attributes["settings"])
+    chosen = choose(options, searched, settings)
+    recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
+    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
+    source = Source(
+        name=settings.dataset,
+        root=options.data_root or Path(searched.attributes["data_root"]),
+        train_size=settings.train_size,
+    )
+    data = load(source)
+    check_fit(data, recipe, tuple(name for name, _ in chosen))
+
+    table = FpsTable.from_json(searched.attributes["fps_table"])
+    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
+    name = _name(searched.name, chosen, recipe)
+    folder = storage.folder(name)
+    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
+    trial_seconds = estimate_training_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
+    engine = make_engine(options.resources, settings.device, len(jobs), trial_seconds)
+    say(
+        f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
+        f" on train + val · {engine.name}, {engine.workers} workers · {name}"
+    )
+    with storage.writing(name, Planned.DIRECTIONS, {"uid": uuid.uuid4().hex}) as study:
+        attributes = storage.read(name).attributes
+        ledger = Ledger(study, Planned(jobs, METRIC), len(jobs))
+        evaluate = Evaluator(
+            source=source,
+            recipe=recipe,
+            device=settings.device,
+            threads=options.resources.cpus_per_trial,
+            retrain_into=folder,
+        )
+        ended = session.run(
+            ledger,
+            engine,
+            evaluate,
+            folder,
+            _view(name, attributes["uid"], searched.name, settings, recipe),
+            tracking_uri=options.tracking_uri,
+            lines=_lines,
+            time_limit=time_limit,
+        )
+    record = storage.read(name)
+    results = summarise(record.trials, chosen, options.seeds)
+    if ended.exit_code == session.COMPLETE:
+        _hand_over(results, folder, settings, data, recipe, record, options)
+    if options.json:
+        print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
+    else:
+        _print(results)
+        say(f"weights and designs are in {folder}")
+    if ended.exit_code == session.STOPPED:
+        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+    elif ended.exit_code == session.FAILED:
+        say(f"search: {ended.reason}")
+    return ended.exit_code
+
+
+def choose(options: Options, searched: Record, settings: Settings) -> list[Candidate]:
+    """The plain backbone and what the user asked for, in this order.
+
+    Raises:
+        UserError: two ways of choosing at once, a bad design, or a study without complete trials.
+    """
+    if (options.top is not None) + options.knee + bool(options.designs) > 1:
+        raise UserError("--top, --knee and --design exclude each other; use one of them")
+    first = settings.backbones[0]
+    candidates: list[Candidate] = [(first, Design())]
+    if options.designs:
+        candidates += [(first, Design.parse(text).canonical(backbone(first).layout)) for text in options.designs]
+        return list(dict.fromkeys(candidates))
+    complete = rows(searched.trials, {})
+    if not complete:
+        raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
+    if options.knee:
+        picked = [knee(complete)]
+    else:
+        count = 3 if options.top is None else options.top
+        if count < 1:
+            raise UserError(f"--top {count}: at least one is needed")
+        picked = top(complete, count)
+    candidates += [(row.backbone, Design.parse(row.design)) for row in picked]
+    return list(dict.fromkeys(candidates))
+
+
+def top(complete: Sequence[Row], count: int) -> list[Row]:
+    """The most accurate designs of the two fronts, then the most accurate others; never the plain backbone."""
+    on_fronts = {row.trial for name in FRONTS for row in front(complete, name)}
+    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.val_accuracy, row.num_params))
+    return [row for row in ranked if row.trial != 0][:count]
+
+
+def knee(complete: Sequence[Row]) -> Row:
+    """The design of the params front that is farthest above the line between the front's ends."""
+    best = front(complete, "params")
+    return best[pareto.knee(objectives(best, "params"))]
+
+
+def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate], seeds: int) -> list[dict[str, Any]]:
+    """For each design the test accuracy over its seeds; gains are over the plain backbone under the same seeds."""
+    by_design: dict[Candidate, dict[int, Trial]] = {candidate: {} for candidate in chosen}
+    for trial in trials:
+        if trial.state is State.COMPLETE and trial.job.candidate in by_design and trial.job.seed < seeds:
+            by_design[trial.job.candidate][trial.job.seed] = trial
+    plain = by_design[chosen[0]]
+    results = []
+    for (name, design), by_seed in by_design.items():
+        if not by_seed:
+            continue
+        accuracies = [trial.last[METRIC] for trial in by_seed.values()]
+        gains = [t.last[METRIC] - plain[s].last[METRIC] for s, t in by_seed.items() if s in plain]
+        cost = next(iter(by_seed.values())).job.cost
+        results.append(
+            {
+                "backbone": name,
+                "design": str(design),
+                "n": len(accuracies),
+                "test_accuracy": statistics.fmean(accuracies),
+                "test_accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                "gain": statistics.fmean(gains) if gains else None,
+                "num_params": cost.num_params,
+                "fps": cost.fps,
+            }
+        )
+    return results
+
+
+def _jobs(chosen: Sequence[Candidate], costs: Mapping[Candidate, Cost], seeds: int) -> list[Job]:
+    """Every design under the first seed, then every design under the second, and so on."""
+    return [
+        Job(backbone=name, design=design, seed=seed, cost=costs[name, design])
+        for seed in range(seeds)
+        for name, design in chosen
+    ]
+
+
+def _name(study: str, chosen: Sequence[Candidate], recipe: Recipe) -> str:
+    """The same choice and recipe go on where they stopped; more seeds extend them."""
+    table = json.dumps([[f"{name} {design}" for name, design in chosen], recipe.to_dict()], sort_keys=True)
+    return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
+
+
+def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
+    """What MLflow shows of a retraining."""
+
+    def metrics(trials: Sequence[Trial]) -> dict[str, float]:
+        candidates = list(dict.fromkeys(trial.job.candidate for trial in trials))
+        plain = (settings.backbones[0], Design())
+        complete = [t for t in trials if t.state is State.COMPLETE and t.job.candidate == plain]
+        values = [trial.last[METRIC] for trial in complete]
+        return {"designs": float(len(candidates)), **({"plain": statistics.fmean(values)} if values else {})}
+
+    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
+        candidates = list(dict.fromkeys([(settings.backbones[0], Design()), *(t.job.candidate for t in trials)]))
+        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates, 10**9), indent=2))
+
+    return View(
+        name=name,
+        uid=uid,
+        params={
+            "study": study,
+            "dataset": settings.dataset,
+            **{f"recipe.{key}": value for key, value in recipe.to_dict().items()},
+        },
+        tags={"kind": "retrain", "study": study, **provenance()},
+        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        metrics=metrics,
+        trial_tags=lambda trials: {},
+        write_artifacts=write_artifacts,
+    )
+
+
+def _hand_over(
+    results: Sequence[Mapping[str, Any]],
+    folder: Path,
+    settings: Settings,
+    data: Data,
+    recipe: Recipe,
+    record: Record,
+    options: Options,
+) -> None:
+    """Write each design beside its weights, and give its first seed's network to MLflow.
+
+    The first design asked for is the one that is registered.
+    """
+    runs = run_ids(record.attributes)
+    first_seed = {t.job.candidate: t for t in record.trials if t.job.seed == 0 and t.state is State.COMPLETE}
+    for rank, result in enumerate(results):
+        name, design = result["backbone"], Design.parse(result["design"])
+        inside = folder / design_folder(name, design)
+        described = {
+            **result,
+            "fields": design.to_dict(),
+            "dataset": settings.dataset,
+            "classes": data.classes,
+            "shape": data.shape,
+            "mean": data.mean,
+            "std": data.std,
+            "recipe": recipe.to_dict(),
+        }
+        (inside / "design.json").write_text(json.dumps(described, indent=2))
+        trial = first_seed.get((name, design))
+        if trial is None or trial.number not in runs:
+            continue
+        network = build(design, backbone(name), settings.num_classes, settings.shape[0])
+        load_model(network, inside / weights_name(0))
+        example = np.zeros((2, *settings.shape), np.float32)
+        register = options.register if rank == min(1, len(results) - 1) else None
+        log_model(network.eval(), example, runs[trial.number], options.tracking_uri, register)
+
+
+def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+    last = max(trials, key=lambda trial: trial.finished or trial.started)
+    result = show_percent(last.last[METRIC]) if last.state is State.COMPLETE else last.state.value
+    return [("last", f"{result}   {last.job.design}   seed {last.job.seed}")]
+
+
+def _print(results: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(title="test accuracy, trained on train + val", title_justify="left", title_style="bold", box=None)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("design", overflow="fold")
+    for column in ("params", "fps", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        spread = "" if result["test_accuracy_std"] is None else f" ± {100 * result['test_accuracy_std']:.1f}"
+        table.add_row(
+            f"{100 * result['test_accuracy']:.1f}{spread} %",
+            "" if result["gain"] is None else show_gain(result["gain"]),
+            f"{result['backbone']} {result['design']}",
+            f"{result['num_params']:,}",
+            f"{result['fps']:,.0f}",
+            str(result["n"]),
+        )
+    stdout.print(table)
+    stdout.print(
+        "± is the standard deviation over n seeds; a gain is the mean over the seeds, each against plain's own."
+    )
