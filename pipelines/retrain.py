@@ -4,7 +4,7 @@ import hashlib
 import json
 import statistics
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from trainers.recipe import recipe as find_recipe
 from trainers.throughput import FpsTable, estimate_training_seconds
 
 METRIC = "test_accuracy"
+MODEL_ATTRIBUTE = "mlflow_model:"
+"""With a trial's number behind it: the attribute that says that MLflow has the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +117,11 @@ def retrain(options: Options) -> int:
             lines=_lines,
             time_limit=time_limit,
         )
-    record = storage.read(name)
-    results = summarise(record.trials, chosen, options.seeds)
-    if ended.exit_code == session.COMPLETE:
-        _hand_over(results, folder, settings, data, recipe, record, options)
+        record = storage.read(name)
+        results = summarise(record.trials, chosen, options.seeds)
+        if ended.exit_code == session.COMPLETE:
+            _write_designs(results, folder, settings, data, recipe)
+            _log_models(results, folder, settings, record, options, ledger.annotate)
     if options.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
@@ -245,27 +248,14 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
     )
 
 
-def _hand_over(
-    results: Sequence[Mapping[str, Any]],
-    folder: Path,
-    settings: Settings,
-    data: Data,
-    recipe: Recipe,
-    record: Record,
-    options: Options,
+def _write_designs(
+    results: Sequence[Mapping[str, Any]], folder: Path, settings: Settings, data: Data, recipe: Recipe
 ) -> None:
-    """Write each design beside its weights, and give its first seed's network to MLflow.
-
-    The first design asked for is the one that is registered.
-    """
-    runs = run_ids(record.attributes)
-    first_seed = {t.job.candidate: t for t in record.trials if t.job.seed == 0 and t.state is State.COMPLETE}
-    for rank, result in enumerate(results):
-        name, design = result["backbone"], Design.parse(result["design"])
-        inside = folder / design_folder(name, design)
+    """Write beside each design's weights everything that it takes to use them."""
+    for result in results:
         described = {
             **result,
-            "fields": design.to_dict(),
+            "fields": Design.parse(result["design"]).to_dict(),
             "dataset": settings.dataset,
             "classes": data.classes,
             "shape": data.shape,
@@ -273,15 +263,33 @@ def _hand_over(
             "std": data.std,
             "recipe": recipe.to_dict(),
         }
-        (inside / "design.json").write_text(json.dumps(described, indent=2))
-        trial = first_seed.get((name, design))
-        if trial is None or trial.number not in runs:
+        path = folder / design_folder(result["backbone"], Design.parse(result["design"])) / "design.json"
+        path.write_text(json.dumps(described, indent=2))
+
+
+def _log_models(
+    results: Sequence[Mapping[str, Any]],
+    folder: Path,
+    settings: Settings,
+    record: Record,
+    options: Options,
+    annotate: Callable[[str, Any], None],
+) -> None:
+    """Give the network of each design's first seed to MLflow, once; register that of the first design asked for."""
+    runs = run_ids(record.attributes)
+    registered = (results[1] if len(results) > 1 else results[0])["design"] if options.register else None
+    for trial in record.trials:
+        design, logged = trial.job.design, f"{MODEL_ATTRIBUTE}{trial.number}"
+        if trial.job.seed != 0 or trial.state is not State.COMPLETE or trial.number not in runs:
             continue
-        network = build(design, backbone(name), settings.num_classes, settings.shape[0])
-        load_model(network, inside / weights_name(0))
+        if logged in record.attributes and str(design) != registered:
+            continue
+        network = build(design, backbone(trial.job.backbone), settings.num_classes, settings.shape[0])
+        load_model(network, folder / design_folder(trial.job.backbone, design) / weights_name(0))
         example = np.zeros((2, *settings.shape), np.float32)
-        register = options.register if rank == min(1, len(results) - 1) else None
-        log_model(network.eval(), example, runs[trial.number], options.tracking_uri, register)
+        name = options.register if str(design) == registered else None
+        if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, name):
+            annotate(logged, True)
 
 
 def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ MLflow only ever copies the ledger. A thread of its own does so: however slow or
 server is, the search goes on, and what could not be logged is logged by the next launch.
 """
 
+import contextlib
 import os
 import queue
 import threading
@@ -285,8 +286,8 @@ class _Copy:
 
 def log_model(
     network: "nn.Module", example: "NDArray[np.float32]", run_id: str, uri: str | None, name: str | None
-) -> None:
-    """Log a trained network with a run, and register it under `name`; trouble is a warning.
+) -> bool:
+    """Log a trained network with a run, and register it under `name`; trouble is a warning. Returns whether it worked.
 
     Args:
         network: on the CPU, in eval mode.
@@ -297,21 +298,28 @@ def log_model(
     """
     import mlflow
     import torch
+    from mlflow.exceptions import MlflowException
 
     try:
         if uri is not None:
             mlflow.set_tracking_uri(uri)
         with mlflow.start_run(run_id=run_id):
-            mlflow.pytorch.log_model(
+            logged = mlflow.pytorch.log_model(
                 network,
                 name="model",
                 serialization_format="pt2",
                 input_example=example,
                 pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],  # inferring them takes long
-                registered_model_name=name,
             )
+        if name is not None:
+            client = mlflow.MlflowClient()
+            with contextlib.suppress(MlflowException):  # the name is there already
+                client.create_registered_model(name)
+            client.create_model_version(name, logged.model_uri, run_id)
+        return True
     except Exception as error:  # whatever the tracking server does, the weights are on disk
         warn(f"MLflow did not take the model: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        return False
 
 
 def _batches(items: list[Any], most: int) -> Iterator[list[Any]]:

@@ -118,7 +118,7 @@ def _failure(error: Exception) -> Failure:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     details = "".join(traceback.format_exception(error))
     if isinstance(error, FloatingPointError):
-        return Failure(kind="nan", reason=str(error))
+        return Failure(kind="nan", reason=reason)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -17,8 +17,18 @@ from optuna.trial import TrialState
 from search.trials import JOB, OUTCOME, Failure, Job, Report, State, Trial, pack_history, read_trial
 from space.design import Value
 
+INSTEAD = "instead"
+"""In the outcome of a rejected trial: the decisions to go on with."""
+
 GoesOn = Callable[[Trial], bool]
 """Whether a running trial, whose history ends with the newest report, is worth another epoch."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A proposal to be trained."""
+
+    job: Job
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Proposer(Protocol):
     def sampler(self, number: int) -> BaseSampler:
         """The sampler that decides for the trial of this number."""
 
-    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+    def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """A job for a new trial, or why the one decided on is not trained."""
 
     def take(self, job: Job) -> None:
@@ -95,6 +105,7 @@ class Ledger:
         self._trials: dict[int, Trial] = {}
         self._orphans: deque[int] = deque()
         self._waiting: deque[int] = deque()
+        self._total = 0  # trials in the study, those that wait included
         self._load()
 
     @property
@@ -175,49 +186,64 @@ class Ledger:
         self._study.set_user_attr(key, value)
 
     def _load(self) -> None:
-        """Take up what an earlier session left: a trial it never told is an orphan."""
+        """Take up what an earlier session left, wherever it was cut off.
+
+        A trial with an outcome is closed, a trial without one is an orphan, and the replacement of a
+        rejected trial that ends the study is queued, if it is not.
+        """
+        last: Mapping[str, Any] = {}
         for frozen in self._study.get_trials(deepcopy=False):
+            self._total += 1
             if frozen.state is TrialState.WAITING:
                 self._waiting.append(frozen.number)
                 continue
-            if frozen.state is TrialState.RUNNING:
-                self._study.sampler = self._proposer.sampler(frozen.number)
-                self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
-                self._orphans.append(frozen.number)
+            last = frozen.user_attrs.get(OUTCOME, {})
             trial = read_trial(frozen)
             if trial is not None:
                 self._trials[frozen.number] = trial
                 self._proposer.take(trial.job)
+            if frozen.state is TrialState.RUNNING:
+                self._study.sampler = self._proposer.sampler(frozen.number)
+                handle = optuna.Trial(self._study, frozen._trial_id)
+                if OUTCOME in frozen.user_attrs:
+                    self._close_in_study(handle, trial)
+                else:
+                    self._handles[frozen.number] = handle
+                    self._orphans.append(frozen.number)
+        if INSTEAD in last and not self._waiting:
+            self._enqueue(last[INSTEAD])
 
     def _begin(self) -> optuna.Trial:
         """A new Optuna trial, its sampler seeded by the trial's number alone."""
-        number = self._waiting.popleft() if self._waiting else self._count()
+        number = self._waiting.popleft() if self._waiting else self._total
+        self._total = max(self._total, number + 1)
         self._study.sampler = self._proposer.sampler(number)
         handle = self._study.ask()
         assert handle.number == number, "another process writes this study"
         self._handles[number] = handle
         return handle
 
-    def _count(self) -> int:
-        return max([-1, *self._handles, *self._trials]) + 1
-
     def _enqueue(self, decisions: Mapping[str, Value]) -> None:
-        self._waiting.append(self._count())
         self._study.enqueue_trial(dict(decisions))
+        self._waiting.append(self._total)
+        self._total += 1
 
     def _propose(self, handle: optuna.Trial) -> Trial | None:
         """Have the proposer decide for a trial; None, and the trial closed, if it is not to be trained."""
         proposal = self._proposer.propose(handle)
-        job = proposal.job if isinstance(proposal, Rejected) else proposal
-        handle.set_user_attr(JOB, job.to_json())
-        trial = Trial(number=handle.number, state=State.RUNNING, job=job, started=datetime.now())
-        self._trials[handle.number] = trial
-        if isinstance(proposal, Rejected):
-            self._close(handle.number, proposal.state)
-            self._enqueue(proposal.instead)
-            return None
-        self._proposer.take(job)
-        return trial
+        trial = Trial(number=handle.number, state=State.RUNNING, job=proposal.job, started=datetime.now())
+        if isinstance(proposal, Proposed):
+            handle.set_user_attr(JOB, proposal.job.to_json())
+            self._trials[handle.number] = trial
+            self._proposer.take(proposal.job)
+            return trial
+        # The outcome comes first: a session cut off between the two must not leave a job to be trained.
+        handle.set_user_attr(OUTCOME, {"state": proposal.state.value, INSTEAD: dict(proposal.instead)})
+        handle.set_user_attr(JOB, proposal.job.to_json())
+        self._trials[handle.number] = replace(trial, state=proposal.state, finished=datetime.now())
+        self._close_in_study(self._handles.pop(handle.number), self._trials[handle.number])
+        self._enqueue(proposal.instead)
+        return None
 
     def _start(self, trial: Trial) -> Trial:
         for observer in self._observers:
@@ -225,20 +251,22 @@ class Ledger:
         return trial
 
     def _tell(self, number: int, state: State, failure: Failure | None = None) -> None:
-        self._close(number, state, failure)
-        for observer in self._observers:
-            observer.finished(self._trials[number])
-
-    def _close(self, number: int, state: State, failure: Failure | None = None) -> None:
         trial = replace(self._trials[number], state=state, failure=failure, finished=datetime.now())
         outcome: dict[str, Any] = {"state": state.value, "history": pack_history(trial.history)}
         if failure is not None:
             outcome["failure"] = asdict(failure)
-        values = self._proposer.values(trial.job, trial.last) if state is State.COMPLETE else None
         handle = self._handles.pop(number)
-        handle.set_user_attr(OUTCOME, outcome)  # a closed trial takes no attributes
-        self._study.tell(handle, values, _OPTUNA_STATES[state])
+        handle.set_user_attr(OUTCOME, outcome)  # before the end: a closed trial takes no attributes
+        self._close_in_study(handle, trial)
         self._trials[number] = trial
+        for observer in self._observers:
+            observer.finished(trial)
+
+    def _close_in_study(self, handle: optuna.Trial, trial: Trial | None) -> None:
+        """Tell Optuna; a trial that never got as far as a job counts as failed there."""
+        state = State.FAILED if trial is None else trial.state
+        values = self._proposer.values(trial.job, trial.last) if trial and state is State.COMPLETE else None
+        self._study.tell(handle, values, _OPTUNA_STATES[state])
 
 
 _OPTUNA_STATES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
-from search.ledger import Rejected
+from search.ledger import Proposed, Rejected
 from search.samplers import make_sampler
 from search.storage import Direction
 from search.trials import Job, Report, State
@@ -70,14 +70,14 @@ class Sampled:
         """The sampler that decides for the trial of this number."""
         return make_sampler(self._sampler, mix_seed(self._seed, number))
 
-    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+    def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The design that the sampler decides on, or what to try instead."""
         if not self._taken:
-            return self._job(handle.number, self._space.plain())
+            return Proposed(self._job(handle.number, self._space.plain()))
         candidate = self._space.sample(lambda name, options: _decide(handle, name, options))
         job = self._job(handle.number, candidate)
         if candidate in self._unseen:
-            return job
+            return Proposed(job)
         state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
         return Rejected(job, state, self._nearest_unseen(self._decisions[candidate], handle.number))
 
@@ -127,9 +127,9 @@ class Planned:
         """A sampler that is never asked."""
         return RandomSampler(seed=number)
 
-    def propose(self, handle: optuna.Trial) -> Job | Rejected:
+    def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The next job of the list."""
-        return next(iter(self._left.values()))
+        return Proposed(next(iter(self._left.values())))
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out, in this session or before."""

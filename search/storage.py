@@ -20,6 +20,8 @@ from space.errors import UserError
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
 JOURNAL = "journal.log"
+FOUNDING = "founding"
+"""The attribute with all that a study is made with, written at once."""
 DEFAULT_FOLDER = "runs"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -80,16 +82,21 @@ class Storage:
         return name or names[-1]
 
     def exists(self, name: str) -> bool:
-        """Whether a study of this name has been made."""
-        if self._url is not None:
-            return name in (summary.study_name for summary in optuna.get_all_study_summaries(self._database()))
-        return (self.folder(name) / JOURNAL).exists()
+        """Whether a study of this name has been made; one that a killed process only began has not."""
+        return self._open(name) is not None
 
     def read(self, name: str) -> Record:
-        """An existing study as it is now; another process may be writing it."""
-        study = optuna.load_study(study_name=name, storage=self._backend(name))
+        """An existing study as it is now; another process may be writing it.
+
+        Raises:
+            UserError: it does not exist, or is being made at this moment.
+        """
+        study = self._open(name)
+        if study is None:
+            raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
         trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
-        return Record(name, dict(study.user_attrs), [trial for trial in trials if trial is not None])
+        attributes = {**study.user_attrs, **study.user_attrs[FOUNDING]}
+        return Record(name, attributes, [trial for trial in trials if trial is not None])
 
     @contextlib.contextmanager
     def writing(
@@ -118,10 +125,18 @@ class Storage:
             study = optuna.create_study(
                 study_name=name, storage=self._backend(name), directions=list(directions), load_if_exists=True
             )
-            for key, value in attributes.items():
-                if key not in study.user_attrs:
-                    study.set_user_attr(key, value)
+            if FOUNDING not in study.user_attrs:
+                study.set_user_attr(FOUNDING, dict(attributes))
             yield study
+
+    def _open(self, name: str) -> optuna.Study | None:
+        if self._url is None and not (self.folder(name) / JOURNAL).exists():
+            return None
+        try:
+            study = optuna.load_study(study_name=name, storage=self._backend(name))
+        except KeyError:
+            return None
+        return study if FOUNDING in study.user_attrs else None
 
     def _backend(self, name: str) -> BaseStorage:
         return self._database() if self._url is not None else _journal(self.folder(name) / JOURNAL)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from space.cost import Cost
 from space.design import Design
@@ -120,7 +120,7 @@ def read_trial(frozen: FrozenTrial) -> Trial | None:
     outcome = frozen.user_attrs.get(OUTCOME, {})
     return Trial(
         number=frozen.number,
-        state=State.RUNNING if frozen.state is TrialState.RUNNING else State(outcome["state"]),
+        state=State(outcome["state"]) if outcome else State.RUNNING,
         job=Job.from_json(frozen.user_attrs[JOB]),
         history=unpack_history(outcome.get("history", {})),
         failure=Failure(**outcome["failure"]) if "failure" in outcome else None,

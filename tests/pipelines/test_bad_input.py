@@ -1,0 +1,142 @@
+"""A user's mistake: one line, exit code 2, no traceback, nothing written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.pipelines.conftest import Search
+
+
+def picture(path: Path, side: int = 12) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def folder(root: Path, classes: int = 2, images: int = 10, side: int = 12) -> None:
+    for label in range(classes):
+        for number in range(images):
+            picture(root / f"class{label}" / f"{number}.png", side)
+
+
+def assert_one_line(search: Search, here: Path, arguments: list[str], *words: str) -> None:
+    before = {path for path in here.rglob("*")}
+    ended = search(*arguments)
+    assert ended.code == 2, ended.err
+    last = ended.err.strip().splitlines()[-1]
+    assert last.startswith("search: ")
+    assert "Traceback" not in ended.err
+    for word in words:
+        assert word in last, last
+    assert {path for path in here.rglob("*")} == before
+
+
+LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["profile", "foo", "--no-fps"], ["no attention 'foo'", "se, ras, eca"]),
+        (["profile", "se:reducton=8"], ["'se:reducton=8'", "no field 'reducton'", "reduction"]),
+        (["profile", "se:reduction=three"], ["reduction=three", "16"]),
+        (["profile", "se", "--backbone", "resnet21"], ["resnet21", "9n+2"]),
+        (["profile", "se", "--backbone", "vgg"], ["no backbone 'vgg'", "resnet"]),
+        (["profile", "se:stages=4"], ["stages=4", "123"]),
+        ([*LAUNCH, "--dataset", "mnist"], ["no dataset 'mnist'", "digits", "folder:PATH"]),
+        ([*LAUNCH, "--dataset", "cifar10"], ["cifar-10-batches-py", "data", "--download", "--data-root"]),
+        ([*LAUNCH, "--dataset", "cifar100"], ["cifar-100-python", "--download"]),
+        ([*LAUNCH, "--dataset", "stl10"], ["stl10_binary", "--download"]),
+        ([*LAUNCH, "--dataset", "folder:nowhere"], ["no folder nowhere"]),
+        ([*LAUNCH, "--sampler", "grid"], ["no sampler 'grid'", "tpe"]),
+        ([*LAUNCH, "--backbone", "resnet12"], ["resnet12", "9n+2"]),
+        ([*LAUNCH, "--recipe", "fast"], ["no recipe 'fast'", "digits"]),
+        ([*LAUNCH, "--budget", "0"], ["--budget 0"]),
+        ([*LAUNCH, "--epochs", "0"], ["--epochs 0"]),
+        ([*LAUNCH, "--device", "tpu"], ["no device 'tpu'", "cpu"]),
+        ([*LAUNCH, "--workers", "0"], ["--workers 0"]),
+        ([*LAUNCH, "--workers", "2"], ["--engine local"]),
+        ([*LAUNCH, "--cpus-per-trial", "0"], ["--cpus-per-trial 0"]),
+        ([*LAUNCH, "--gpus-per-trial", "2"], ["--gpus-per-trial 2", "fraction"]),
+        ([*LAUNCH, "--gpus-per-trial", "0.5", "--device", "cpu"], ["--device cuda"]),
+        ([*LAUNCH, "--engine", "dask"], ["no engine 'dask'", "ray"]),
+        ([*LAUNCH, "--max-params", "100k"], ["--max-params 100k", "220,090", "none"]),
+        ([*LAUNCH, "--max-params", "many"], ["--max-params many", "1.5M"]),
+        ([*LAUNCH, "--min-fps", "1000M"], ["no design meets --min-fps 1000M"]),
+        ([*LAUNCH, "--time-limit", "soon"], ["--time-limit soon", "2h"]),
+        ([*LAUNCH, "--train-size", "49"], ["batch of 50", "49"]),
+        ([*LAUNCH, "--train-size", "1797"], ["--train-size 1797"]),
+        ([*LAUNCH, "--storage", "nosuch://x"], ["--storage nosuch://x"]),
+        (["launch", "--space", "nosuch"], ["no space 'nosuch'", "small, papers, full"]),
+        (["space", "--space", "nosuch.toml"], ["no space 'nosuch.toml'"]),
+        (["status"], ["no study", "search launch"]),
+        (["front", "nosuch"], ["no study"]),
+        (["retrain", "nosuch"], ["no study"]),
+    ],
+)
+def test_a_mistake_on_the_command_line(search: Search, here: Path, arguments: list[str], words: list[str]) -> None:
+    assert_one_line(search, here, arguments, *words)
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("attention = [", ["not TOML"]),
+        ("", ["attention must be a list"]),
+        ('attention = ["foo"]', ["no attention 'foo'", "se, ras"]),
+        ('attention = ["se"]\ndepht = [1]', ["'depht'", "depth"]),
+        ('attention = ["se"]\n[se]\nreduction = [3]', ["'se.reduction'", "3", "16"]),
+        ('attention = ["eca"]\n[eca]\nreduction = [8]', ["'eca.reduction'", "depth"]),
+        ('attention = ["se"]\nstages = ["4"]', ["stages=4", "123"]),
+    ],
+)
+def test_a_malformed_space_file(search: Search, here: Path, toml: str, words: list[str]) -> None:
+    (here / "bad.toml").write_text(toml)
+    assert_one_line(search, here, ["launch", "--space", "bad.toml"], "bad.toml", *words)
+
+
+def test_a_folder_without_classes(search: Search, here: Path) -> None:
+    picture(here / "images" / "0.png")
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "no sub-folders", "class")
+
+
+def test_a_folder_with_one_class(search: Search, here: Path) -> None:
+    folder(here / "images", classes=1)
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "one class", "class0")
+
+
+def test_a_folder_with_an_empty_class(search: Search, here: Path) -> None:
+    folder(here / "images")
+    (here / "images" / "class2").mkdir()
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "class2", "no images")
+
+
+def test_an_unreadable_image_is_named(search: Search, here: Path) -> None:
+    folder(here / "images")
+    victim = here / "images" / "class1" / "3.png"
+    victim.write_bytes(victim.read_bytes()[:-40])
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "3.png", "not a readable image")
+
+
+def test_a_batch_larger_than_the_data(search: Search, here: Path) -> None:
+    folder(here / "images")
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "batch of 128", "14 training images")
+
+
+def test_images_smaller_than_the_networks_stride(search: Search, here: Path) -> None:
+    folder(here / "images", images=100, side=3)
+    assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "3 pixels", "resnet20 needs at least 4")
+
+
+def test_retraining_wants_one_way_of_choosing(search: Search, launch: Search, here: Path) -> None:
+    launch("--budget", "1")
+    for arguments, word in (
+        (["--top", "1", "--knee"], "exclude each other"),
+        (["--top", "0"], "--top 0"),
+        (["--seeds", "0"], "--seeds 0"),
+        (["--design", "foo"], "no attention 'foo'"),
+        (["--recipe", "foo"], "no recipe 'foo'"),
+    ):
+        assert_one_line(search, here, ["retrain", *arguments], word)

@@ -1,0 +1,117 @@
+"""Stopped or killed at any moment, the same command completes the budget."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from search.storage import Storage
+from search.trials import State, Trial
+from tests.pipelines.conftest import Search, mlflow_runs
+
+Start = Callable[..., subprocess.Popen[str]]
+LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "3", "--study", "mine", "--budget", "8")
+
+
+def trials() -> list[Trial]:
+    storage = Storage("runs")
+    return storage.read("mine").trials if storage.exists("mine") else []
+
+
+def wait_until_trained(process: subprocess.Popen[str], count: int) -> None:
+    """Until so many trials are trained and another one is running; the process is left suspended just then."""
+
+    def there() -> bool:
+        now = trials()
+        return sum(trial.trained for trial in now) >= count and any(trial.state is State.RUNNING for trial in now)
+
+    while process.poll() is None:
+        if there():
+            process.send_signal(signal.SIGSTOP)
+            if there():
+                return
+            process.send_signal(signal.SIGCONT)
+    raise AssertionError(process.communicate())
+
+
+def assert_complete(search: Search) -> None:
+    """The budget is trained exactly, nothing runs, and MLflow has each trial once."""
+    status = search("status", "mine", "--json").json
+    assert (status["complete"], status["running"], status["failed"]) == (8, 0, 0)
+    assert status["epochs"] == 24
+    designs = Counter(trial.job.candidate for trial in trials() if trial.trained)
+    assert set(designs.values()) == {1}
+    runs = Counter(run.data.tags["trial"] for run in mlflow_runs())
+    assert runs == Counter(str(trial.number) for trial in trials() if trial.trained)
+    assert {run.info.status for run in mlflow_runs()} == {"FINISHED"}
+    assert len(mlflow_runs("search")) == 1
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.long)])
+def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Search, start: Start, engine: str) -> None:
+    killed = start(*LAUNCH, "--engine", engine)
+    wait_until_trained(killed, 3)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    left = [trial.number for trial in trials() if trial.state is State.RUNNING]
+    assert left
+
+    again = start(*LAUNCH, "--engine", engine)
+    out, err = again.communicate()
+    assert again.returncode == 0, err
+    assert_complete(search)
+    taken_up = {trial.number: trial.state for trial in trials()}
+    assert all(taken_up[number] is State.COMPLETE for number in left)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(search: Search, start: Start, number: signal.Signals) -> None:
+    stopped = start(*LAUNCH, "--engine", "local")
+    wait_until_trained(stopped, 2)
+    stopped.send_signal(number)
+    stopped.send_signal(signal.SIGCONT)
+    out, err = stopped.communicate()
+    assert stopped.returncode == 3, err
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    assert mlflow_runs("search")[0].info.status == "KILLED"
+
+    assert search(*LAUNCH, "--engine", "local").code == 0
+    assert_complete(search)
+
+
+@pytest.mark.long
+def test_a_signal_stops_ray_cleanly(search: Search, start: Start) -> None:
+    stopped = start(*LAUNCH, "--engine", "ray")
+    wait_until_trained(stopped, 2)
+    stopped.send_signal(signal.SIGINT)
+    stopped.send_signal(signal.SIGCONT)
+    out, err = stopped.communicate()
+    assert stopped.returncode == 3, err
+    assert "Traceback" not in err
+
+    assert search(*LAUNCH, "--engine", "local").code == 0
+    assert_complete(search)
+
+
+def test_the_time_limit_stops_resumably(search: Search) -> None:
+    stopped = search(*LAUNCH, "--engine", "local", "--time-limit", "0.3s")
+    assert stopped.code == 3
+    assert "the time limit" in stopped.err
+
+    assert search(*LAUNCH, "--engine", "local").code == 0
+    assert_complete(search)
+
+
+def test_two_launches_of_one_study_do_not_mix(search: Search, start: Start) -> None:
+    first = start(*LAUNCH, "--engine", "local")
+    wait_until_trained(first, 1)
+    second = search(*LAUNCH, "--engine", "local")
+
+    assert second.code == 2
+    assert f"is being run by process {first.pid}" in second.err
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0

@@ -1,0 +1,188 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.pipelines.conftest import Search, mlflow_runs
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_launch_trains_the_budget_and_reports_both_fronts(launch: Search) -> None:
+    result = launch("--budget", "4", "--json").json
+
+    assert result["trials"] == result["epochs_trained"] == 4
+    assert 0 < result["hypervolume"] <= 1
+    assert 0 <= result["overhead_seconds"] <= result["seconds"]
+    for name in ("params", "fps"):
+        accuracies = [entry["val_accuracy"] for entry in result[name]]
+        assert accuracies == sorted(accuracies, reverse=True)
+        assert {"trial", "backbone", "design", "gain", "num_params", "fps", "mlflow_run_id"} <= set(result[name][0])
+
+
+def test_the_plain_backbone_is_trial_0_and_gains_are_over_it(launch: Search, search: Search) -> None:
+    launch("--budget", "3")
+
+    front = search("front", "--json").json["params"]
+    plain = next(entry for entry in front if entry["trial"] == 0)  # nothing has fewer parameters
+    assert plain["design"] == "none"
+    assert plain["gain"] == 0
+    assert all(entry["gain"] == entry["val_accuracy"] - plain["val_accuracy"] for entry in front)
+
+
+def test_a_larger_budget_extends_the_study_and_the_same_one_trains_nothing(launch: Search, search: Search) -> None:
+    first = launch("--budget", "2", "--json").json
+    again = launch("--budget", "2", "--json").json
+    more = launch("--budget", "4", "--json").json
+
+    assert first["study"] == again["study"] == more["study"]
+    assert (first["trials"], again["trials"], more["trials"]) == (2, 2, 4)
+    status = search("status", "--json").json
+    assert status["complete"] == 4
+    assert status["running"] == status["failed"] == status["stopped"] == 0
+    assert status["budget"] == 4
+
+
+def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: Search, search: Search) -> None:
+    size = search("space", "--space", "tiny.toml", "--json").json["designs"]
+    ended = launch("--budget", "1000", "--time-limit", "10m")
+
+    assert ended.code == 0
+    assert "Every design within the limits has been tried" in ended.err
+    assert search("status", "--json").json["complete"] == size
+
+
+def test_limits_are_met_by_every_trained_design(launch: Search, search: Search) -> None:
+    plain = search("profile", "none", "--channels", "1", "--no-fps", "--json").json["num_params"]
+    ended = launch("--budget", "100", "--max-params", str(plain + 3000), "--json")
+
+    space = search("space", "--space", "tiny.toml", "--channels", "1", "--max-params", str(plain + 3000), "--json").json
+    assert ended.json["trials"] == space["feasible"] < space["designs"]
+    assert all(entry["num_params"] <= plain + 3000 for entry in ended.json["params"])
+
+
+def test_a_dry_run_writes_nothing(launch: Search, here: Path) -> None:
+    before = files(here)
+    result = launch("--budget", "5", "--dry-run", "--json").json
+
+    assert files(here) == before
+    assert result["trials"] == 5
+    assert result["feasible"] == result["designs"]
+    assert result["estimated_seconds"] > 0
+
+
+def test_two_backbones_are_both_searched(search: Search) -> None:
+    ended = search(
+        *("launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"),
+        *("--backbone", "resnet11,resnet20", "--budget", "6", "--sampler", "random", "--json"),
+    )
+    assert ended.json["study"].startswith("digits-resnet11-resnet20-")
+    assert "resnet11" in {entry["backbone"] for entry in ended.json["params"]}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_the_sampler_may_change_within_a_study(launch: Search, sampler: str) -> None:
+    launch("--budget", "2", "--sampler", "random")
+    assert launch("--budget", "4", "--sampler", sampler, "--json").json["trials"] == 4
+
+
+def test_a_named_study_goes_on_without_repeating_its_settings(search: Search, launch: Search) -> None:
+    launch("--budget", "2", "--study", "mine", "--seed", "7")
+
+    ended = search("launch", "--study", "mine", "--budget", "3", "--engine", "local", "--json")
+    assert ended.json["trials"] == 3
+    assert search("status", "mine", "--json").json["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--epochs", "2"], "--epochs 1"),
+        (["--seed", "1"], "--seed 0"),
+        (["--train-size", "300"], "--train-size None"),
+        (["--backbone", "resnet11"], "--backbone resnet20"),
+        (["--space", "small"], "--space tiny.toml"),
+        (["--recipe", "ras"], "--recipe digits"),
+    ],
+)
+def test_a_named_study_keeps_its_settings(launch: Search, search: Search, flags: list[str], named: str) -> None:
+    launch("--budget", "1", "--study", "mine")
+    ended = search("launch", "--study", "mine", "--budget", "2", *flags)
+
+    assert ended.code == 2
+    assert f"study mine was made with {named};" in ended.err
+    assert search("status", "mine", "--json").json["complete"] == 1
+
+
+def test_mlflow_has_a_run_for_the_study_and_one_for_each_trial(launch: Search) -> None:
+    result = launch("--budget", "4", "--json").json
+
+    (parent,) = mlflow_runs("search")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["recipe.epochs"] == "1"
+    assert parent.data.params["seed"] == "0"
+    assert "version.torch" in parent.data.tags
+    assert parent.data.metrics["hypervolume"] == pytest.approx(result["hypervolume"])
+    history = MlflowClient().get_metric_history(parent.info.run_id, "hypervolume")
+    assert [point.step for point in history] == [1, 2, 3, 4]
+    children = mlflow_runs()
+    assert sorted(int(run.data.tags["trial"]) for run in children)[0] == 0
+    assert len(children) == 4
+    for run in children:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["state"] == "complete"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert {"val_accuracy", "train_loss", "num_params", "fps", "macs"} <= set(run.data.metrics)
+        assert run.data.params["attention"] == run.data.params["design"].partition(":")[0]
+
+
+@pytest.mark.parametrize("name", ["params", "fps"])
+def test_mlflows_filter_finds_the_front(launch: Search, name: str) -> None:
+    result = launch("--budget", "5", "--json").json
+
+    client = MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found: Any = client.search_runs(experiments, f"tags.on_front_{name} = 'true'")
+    assert {run.info.run_id for run in found} == {entry["mlflow_run_id"] for entry in result[name]}
+
+
+def test_the_fronts_are_artifacts_that_need_no_internet(launch: Search, tmp_path: Path) -> None:
+    launch("--budget", "3")
+
+    (parent,) = mlflow_runs("search")
+    folder = Path(MlflowClient().download_artifacts(parent.info.run_id, "fronts", str(tmp_path)))
+    assert {path.name for path in folder.iterdir()} == {
+        *("params.html", "params.png", "fps.html", "fps.png", "front.json")
+    }
+    for name in ("params", "fps"):
+        page = (folder / f"{name}.html").read_text()
+        assert "Plotly.newPlot" in page
+        assert "<script src=" not in page.replace("'", '"')
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_it(launch: Search) -> None:
+    ended = launch("--budget", "2", "--tracking-uri", "http://127.0.0.1:9", "--json")
+    assert ended.code == 0
+    assert ended.json["trials"] == 2
+    assert ended.err.count("warning: MLflow") == 2  # at the first trouble, and at the end
+
+    assert launch("--budget", "2").code == 0
+    assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
+
+
+def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
+    ended = launch("--budget", "2", "--json")
+    assert isinstance(ended.json, dict)  # nothing but JSON is on stdout
+    assert "digits · 200 train / 798 val / 799 test" in ended.err
+
+
+def test_studies_can_live_in_a_database(launch: Search, search: Search, here: Path) -> None:
+    storage = f"sqlite:///{here / 'studies.db'}"
+    assert launch("--budget", "2", "--storage", storage).code == 0
+    assert launch("--budget", "3", "--storage", storage).code == 0
+    assert search("status", "--storage", storage, "--json").json["complete"] == 3
+    assert len(search("front", "--storage", storage, "--json").json["params"]) >= 1

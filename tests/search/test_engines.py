@@ -1,0 +1,350 @@
+"""What every engine has to keep to, and what Ray adds: several workers, lost ones, fractions of a GPU."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.engine import Engine
+from search.execution import Evaluate
+from search.ledger import Ledger
+from search.local_engine import LocalEngine
+from search.trials import State, Trial
+from space.choices import SearchSpace
+from space.design import Design
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves sockets and files to the collector
+]
+
+EPOCHS = 4
+
+
+def never() -> bool:
+    return False
+
+
+def fail_each_in_its_way(design: Design, epoch: int) -> None:
+    """Three designs fail: two in their second epoch, one before its first report."""
+    if design.attention == "eca" and epoch == 2:
+        raise FloatingPointError("loss is nan")
+    if design == Design("se", reduction=4) and epoch == 2:
+        raise MemoryError("no room")
+    if design == Design("se", reduction=8) and epoch == 1:
+        raise ValueError("something else")
+
+
+class LeaveMarks:
+    """Leaves a file for each epoch trained, which processes can count."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        count = len(list(self._folder.iterdir()))
+        (self._folder / f"{count:04} {design} {epoch}").touch()
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.long)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine, with one worker."""
+    if request.param == "local":
+        return LocalEngine()
+    request.getfixturevalue("ray_session")
+    from search.ray_engine import RayEngine
+
+    return RayEngine(workers=1)
+
+
+@pytest.fixture(scope="module")
+def searched(
+    engine: Engine,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    small_space: SearchSpace,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ledger:
+    """A search of five designs, in which three more may fail."""
+    ledger = make_ledger(make_study(), budget=5, seed=1, space=small_space)
+    evaluate = make_curves(epochs=EPOCHS, at_step=fail_each_in_its_way)
+    engine.run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def searched_here(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    small_space: SearchSpace,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ledger:
+    """The same search, worked off by hand: no engine, no checkpoints."""
+    ledger = make_ledger(make_study(), budget=5, seed=1, space=small_space)
+    evaluate = make_curves(epochs=EPOCHS, at_step=fail_each_in_its_way)
+    while (trial := ledger.ask()) is not None:
+        training = evaluate(trial.job.backbone, trial.job.design, trial.job.seed)
+        try:
+            while not training.done:
+                ledger.report(trial.number, training.step())
+            ledger.tell_complete(trial.number)
+        except Exception as error:
+            from search.trials import Failure
+
+            kinds = {FloatingPointError: "nan", MemoryError: "out of memory", ValueError: "error"}
+            ledger.tell_failed(trial.number, Failure(kind=kinds[type(error)], reason=""))
+    return ledger
+
+
+def test_an_engine_trains_exactly_the_budget_to_the_end(searched: Ledger) -> None:
+    complete = [trial for trial in searched.trials if trial.state is State.COMPLETE]
+    assert len(complete) == searched.trained == 5
+    assert all([report["epoch"] for report in trial.history] == [1, 2, 3, 4] for trial in complete)
+    assert not searched.running
+
+
+def test_failures_fail_alone_with_their_kind(searched: Ledger) -> None:
+    failed = [trial for trial in searched.trials if trial.failure is not None]
+    assert {trial.state for trial in failed} == {State.FAILED}
+    expected = {
+        "eca": ("nan", "loss is nan", 1),
+        "se:reduction=4": ("out of memory", "MemoryError: no room", 1),
+        "se:reduction=8": ("error", "ValueError: something else", 0),
+    }
+    for trial in failed:
+        assert trial.failure is not None
+        told = (trial.failure.kind, trial.failure.reason, len(trial.history))
+        assert told == expected[str(trial.job.design)]
+    assert len({trial.failure.kind for trial in failed if trial.failure}) >= 2, "too few failures for this test"
+
+
+def test_one_worker_searches_the_same_in_every_engine(
+    searched: Ledger, searched_here: Ledger, story: Callable[[list[Trial]], list[object]]
+) -> None:
+    assert story(searched.trials) == story(searched_here.trials)
+
+
+def test_an_engine_with_nothing_to_do_returns(
+    engine: Engine,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    ledger = make_ledger(make_study(), budget=0)
+    engine.run(ledger, make_curves(), tmp_path, never)
+    assert ledger.trials == []
+
+
+def test_a_trial_stopped_by_goes_on_is_stopped_and_the_others_complete(
+    engine: Engine,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    def goes_on(trial: Trial) -> bool:
+        return trial.last["epoch"] != 2 or trial.number % 2 == 0
+
+    study = make_study()
+    ledger = make_ledger(study, budget=4, goes_on=goes_on)
+    engine.run(ledger, make_curves(epochs=EPOCHS), tmp_path, never)
+    ends = [(trial.state, len(trial.history)) for trial in ledger.trials]
+    assert ends == [(State.COMPLETE, 4), (State.STOPPED, 2)] * 2
+    assert [frozen.values is None for frozen in study.get_trials()] == [False, True] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+class StopAt:
+    """A request to stop that comes once a trial has trained so many epochs of a study."""
+
+    def __init__(self, ledger: Ledger, epochs: int) -> None:
+        self._ledger = ledger
+        self._epochs = epochs
+
+    def __call__(self) -> bool:
+        return sum(len(trial.history) for trial in self._ledger.trials) >= self._epochs
+
+
+class Slowly:
+    """Makes an epoch last longer than a Ray worker's interval between two reports."""
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        end = time.monotonic() + 1.05
+        while time.monotonic() < end:
+            sum(range(1000))
+
+
+def test_a_stopped_run_leaves_its_trial_running_and_the_next_ends_as_if_uninterrupted(
+    engine: Engine,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    journal_of: Callable[[optuna.Study], list[dict[str, object]]],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+    tmp_path: Path,
+) -> None:
+    study = make_study()
+    first = make_ledger(study, budget=3)
+    slow = make_curves(epochs=2, at_step=Slowly())
+    engine.run(first, slow, tmp_path, StopAt(first, epochs=3))
+    assert [trial.state for trial in first.trials] == [State.COMPLETE, State.RUNNING]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.pt"]
+
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    second = make_ledger(make_study(journal_of(study)), budget=3)
+    engine.run(second, make_curves(epochs=2, at_step=LeaveMarks(marks)), tmp_path, never)
+    uninterrupted = run(make_ledger(make_study(), budget=3), make_curves(epochs=2))
+    assert story(second.trials) == story(uninterrupted.trials)
+    assert len(list(marks.iterdir())) == 1 + 2, "the epoch in the checkpoint was trained again"
+    assert [path.name for path in tmp_path.iterdir()] == ["marks"]
+
+
+def test_a_request_to_stop_before_the_first_trial_starts_none(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    ledger = make_ledger(make_study())
+    LocalEngine().run(ledger, make_curves(), tmp_path, lambda: True)
+    assert ledger.trials == []
+
+
+def test_an_engine_measures_alone_where_it_trains(engine: Engine) -> None:
+    assert engine.alone(os.getpid) == os.getpid()
+
+
+@pytest.fixture
+def ray_engine(ray_session: None) -> Callable[..., Engine]:
+    """Makes a Ray engine: (workers, gpus_per_trial=0.0)."""
+    from search.ray_engine import RayEngine
+
+    def make(workers: int, gpus_per_trial: float = 0.0) -> Engine:
+        return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial)
+
+    return make
+
+
+class DieOnce:
+    """Kills the worker process the first time that the design gets to its second epoch."""
+
+    def __init__(self, attention: str, marker: Path) -> None:
+        self._attention = attention
+        self._marker = marker
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
+            self._marker.touch()
+            os._exit(1)
+
+
+class DieAlways:
+    """Kills the worker process whenever a design of this attention starts."""
+
+    def __init__(self, attention: str) -> None:
+        self._attention = attention
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if design.attention == self._attention:
+            os._exit(1)
+
+
+@pytest.mark.long
+def test_a_trial_whose_worker_is_lost_once_completes(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "died"
+    ledger = make_ledger(make_study(), budget=2)
+    ray_engine(1).run(ledger, make_curves(at_step=DieOnce("none", marker)), tmp_path / "checkpoints", never)
+    assert marker.exists()
+    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=2)).trials)
+
+
+@pytest.mark.long
+def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    ledger = make_ledger(make_study(), budget=2)
+    ray_engine(1).run(ledger, make_curves(at_step=DieAlways("none")), tmp_path, never)
+    assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
+    failure = ledger.trials[0].failure
+    assert failure is not None
+    assert failure.kind == "lost worker"
+    assert not ledger.running
+
+
+class WaitForAll:
+    """Records which GPUs a trial sees, and waits until all trials have."""
+
+    def __init__(self, folder: Path, trials: int) -> None:
+        self._folder = folder
+        self._trials = trials
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if epoch > 1:
+            return
+        (self._folder / f"{design} {os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+        give_up = time.monotonic() + 60
+        while len(list(self._folder.iterdir())) < self._trials:
+            if time.monotonic() > give_up:
+                raise TimeoutError("the other trials did not start")
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def seen_gpus(
+    ray_session: None,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Ledger, list[str]]]:
+    """Four trials at once on halves of two logical GPUs, and the devices that they saw."""
+    from search.ray_engine import RayEngine
+
+    folder = tmp_path_factory.mktemp("gpus")
+    ledger = make_ledger(make_study(), budget=4)
+    evaluate = make_curves(at_step=WaitForAll(folder, trials=4))
+    RayEngine(workers=4, gpus_per_trial=0.5).run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
+    yield ledger, [path.read_text() for path in folder.iterdir()]
+
+
+@pytest.mark.long
+def test_as_many_trials_run_at_once_as_there_are_workers(seen_gpus: tuple[Ledger, list[str]]) -> None:
+    ledger, _ = seen_gpus
+    assert [trial.state for trial in ledger.trials if trial.trained] == [State.COMPLETE] * 4
+    assert not any(trial.failure for trial in ledger.trials)
+
+
+@pytest.mark.long
+def test_trials_on_half_a_gpu_see_one_device_and_share_it_by_two(seen_gpus: tuple[Ledger, list[str]]) -> None:
+    _, devices = seen_gpus
+    assert Counter(devices) == {"0": 2, "1": 2}
+
+
+@pytest.mark.long
+def test_a_ray_that_is_there_is_used_and_left_running(seen_gpus: tuple[Ledger, list[str]]) -> None:
+    import ray
+
+    assert ray.is_initialized()
+    assert ray.cluster_resources()["GPU"] == 2  # a Ray of the engine's own would have none

@@ -1,0 +1,286 @@
+"""One trial: stepped, saved, taken up, its failures typed."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from search import execution
+from search.engine import checkpoint_path, record
+from search.execution import Evaluate, Execution, Progress
+from search.ledger import Ledger
+from search.trials import Failure, Job, Report, State, Trial
+from space.design import Design
+
+
+@pytest.fixture
+def job(make_job: Callable[..., Job]) -> Job:
+    return make_job("ras:depth=3", seed=7)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "0.pt"
+
+
+def without_time(reports: tuple[Report, ...]) -> list[dict[str, float]]:
+    return [{name: value for name, value in report.items() if name != "time"} for report in reports]
+
+
+def to_the_end(running: Execution) -> Progress:
+    """Advance until there is nothing left to advance."""
+    for _ in range(100):
+        progress = running.advance(seconds=0.0)
+        if progress.over:
+            return progress
+    pytest.fail("never over")
+
+
+def test_advancing_for_no_time_trains_one_epoch(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    running = Execution(job, make_curves(epochs=3), checkpoint)
+    seen = [running.advance(seconds=0.0) for _ in range(3)]
+    assert [len(progress.reports) for progress in seen] == [1, 2, 3]
+    assert [progress.done for progress in seen] == [False, False, True]
+    assert [progress.over for progress in seen] == [False, False, True]
+
+
+def test_advancing_for_long_trains_to_the_end_in_one_go(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    progress = Execution(job, make_curves(epochs=5), checkpoint).advance(seconds=1e9)
+    assert [report["epoch"] for report in progress.reports] == [1, 2, 3, 4, 5]
+    assert progress.done
+
+
+@pytest.mark.parametrize("epochs_before", [1, 2, 4])
+def test_a_saved_trial_is_taken_up_to_the_same_reports(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], epochs_before: int
+) -> None:
+    uninterrupted = to_the_end(Execution(job, make_curves(epochs=5), checkpoint))
+    first = Execution(job, make_curves(epochs=5), checkpoint)
+    for _ in range(epochs_before):
+        first.advance(seconds=0.0)
+    first.save()
+    trained: list[int] = []
+    second = make_curves(epochs=5, at_step=lambda design, epoch: trained.append(epoch))
+    resumed = to_the_end(Execution(job, second, checkpoint))
+    assert without_time(resumed.reports) == without_time(uninterrupted.reports)
+    assert trained == list(range(epochs_before + 1, 6))
+
+
+def test_a_trial_interrupted_twice_is_taken_up_twice(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    for _ in range(3):
+        running = Execution(job, make_curves(epochs=4), checkpoint)
+        running.advance(seconds=0.0)
+        running.save()
+    last = to_the_end(Execution(job, make_curves(epochs=4), checkpoint))
+    assert [report["epoch"] for report in last.reports] == [1, 2, 3, 4]
+
+
+def test_saving_leaves_the_checkpoint_and_no_partial_file(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    running = Execution(job, make_curves(), checkpoint)
+    for _ in range(2):
+        running.advance(seconds=0.0)
+        running.save()
+        assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+
+
+def test_a_save_that_fails_leaves_the_last_checkpoint_whole(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Execution(job, make_curves(), checkpoint)
+    running.advance(seconds=0.0)
+    running.save()
+    saved = checkpoint.read_bytes()
+
+    def half(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    running.advance(seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(OSError, match="disk full"):
+            running.save()
+    assert checkpoint.read_bytes() == saved
+    assert not to_the_end(Execution(job, make_curves(), checkpoint)).failure
+
+
+def test_a_trial_that_has_not_begun_or_is_done_is_not_saved(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    running = Execution(job, make_curves(), checkpoint)
+    running.save()
+    to_the_end(running)
+    running.save()
+    assert not checkpoint.exists()
+
+
+def test_a_long_trial_is_saved_on_the_way(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "SAVE_EVERY_SECONDS", -1.0)
+    Execution(job, make_curves(), checkpoint).advance(seconds=0.0)
+    assert len(torch.load(checkpoint, weights_only=True)["reports"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (FloatingPointError("loss is nan in epoch 2"), "nan", "loss is nan in epoch 2"),
+        (MemoryError("no room"), "out of memory", "MemoryError: no room"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "out of memory", "OutOfMemoryError: CUDA .*"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out of memory", "RuntimeError: .*"),
+        (ValueError("first line\nsecond line"), "error", "ValueError: first line"),
+        (KeyError("missing"), "error", "KeyError: 'missing'"),
+        (AssertionError(), "error", "AssertionError: ?"),
+    ],
+)
+def test_a_failure_has_a_kind_and_a_reason_of_one_line(
+    error: Exception, kind: str, reason: str, job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    def at_step(design: Design, epoch: int) -> None:
+        if epoch == 2:
+            raise error
+
+    progress = to_the_end(Execution(job, make_curves(at_step=at_step), checkpoint))
+    assert progress.failure is not None
+    assert progress.failure.kind == kind
+    assert re.fullmatch(reason, progress.failure.reason)
+    assert len(progress.reports) == 1
+    assert not progress.done
+
+
+@pytest.mark.parametrize("error", [FloatingPointError(), FloatingPointError("a\nb")], ids=["no message", "two lines"])
+def test_the_reason_of_a_nan_is_one_line_too(
+    error: Exception, job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    def at_step(design: Design, epoch: int) -> None:
+        raise error
+
+    failure = to_the_end(Execution(job, make_curves(at_step=at_step), checkpoint)).failure
+    assert failure is not None
+    assert len(failure.reason.splitlines()) == 1
+
+
+def test_an_error_keeps_its_traceback(job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]) -> None:
+    def at_this_step(design: Design, epoch: int) -> None:
+        raise ValueError("x")
+
+    failure = to_the_end(Execution(job, make_curves(at_step=at_this_step), checkpoint)).failure
+    assert failure is not None
+    assert "Traceback" in failure.details
+    assert "at_this_step" in failure.details
+
+
+def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, checkpoint: Path) -> None:
+    def evaluate(backbone: str, design: Design, seed: int) -> execution.Training:
+        raise MemoryError("too large")
+
+    failure = Execution(job, evaluate, checkpoint).advance(seconds=0.0).failure
+    assert failure is not None
+    assert failure.kind == "out of memory"
+
+
+def test_a_checkpoint_that_cannot_be_read_fails_the_trial_alone(
+    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+) -> None:
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"no checkpoint")
+    failure = Execution(job, make_curves(), checkpoint).advance(seconds=0.0).failure
+    assert failure is not None
+    assert failure.kind == "error"
+
+
+def test_ctrl_c_is_no_failure_of_the_trial(job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]) -> None:
+    def at_step(design: Design, epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Execution(job, make_curves(at_step=at_step), checkpoint).advance(seconds=0.0)
+
+
+REPORTS: tuple[Report, ...] = tuple({"epoch": float(n), "val_accuracy": n / 10} for n in (1, 2, 3))
+FAILURE = Failure(kind="nan", reason="x")
+
+
+def stop_at_2(trial: Trial) -> bool:
+    return len(trial.history) < 2
+
+
+@pytest.fixture
+def recorded(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., object], checkpoint: Path
+) -> Callable[..., Trial]:
+    """Records progresses one after the other: (*progresses, goes_on=None); gives the trial."""
+
+    def record_there(*progresses: Progress, goes_on: Callable[[Trial], bool] | None = None) -> Trial:
+        ledger = make_ledger(make_study(), goes_on=goes_on)
+        ledger.ask()
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_bytes(b"state")
+        overs = [record(ledger, 0, progress, checkpoint) for progress in progresses]
+        assert overs == [False] * (len(overs) - 1) + [ledger.trials[0].state is not State.RUNNING]
+        return ledger.trials[0]
+
+    return record_there
+
+
+def test_progress_is_handed_to_the_ledger_epoch_by_epoch(recorded: Callable[..., Trial]) -> None:
+    trial = recorded(Progress(REPORTS[:1], done=False), Progress(REPORTS[:2], done=False))
+    assert (trial.state, trial.history) == (State.RUNNING, REPORTS[:2])
+
+
+@pytest.mark.parametrize(
+    ("progress", "goes_on", "state"),
+    [
+        (Progress(REPORTS, done=True), None, State.COMPLETE),
+        (Progress(REPORTS[:1], done=False, failure=FAILURE), None, State.FAILED),
+        (Progress(REPORTS[:2], done=False), stop_at_2, State.STOPPED),
+    ],
+    ids=["complete", "failed", "stopped"],
+)
+def test_the_checkpoint_is_removed_once_the_trial_is_told(
+    progress: Progress,
+    goes_on: Callable[[Trial], bool] | None,
+    state: State,
+    recorded: Callable[..., Trial],
+    checkpoint: Path,
+) -> None:
+    assert recorded(progress, goes_on=goes_on).state is state
+    assert not checkpoint.exists()
+
+
+def test_the_checkpoint_stays_while_the_trial_runs(recorded: Callable[..., Trial], checkpoint: Path) -> None:
+    recorded(Progress(REPORTS[:1], done=False))
+    assert checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [Progress(REPORTS, done=False), Progress(REPORTS, done=True), Progress(REPORTS, done=False, failure=FAILURE)],
+    ids=["still running", "done", "failed later"],
+)
+def test_a_trial_stopped_at_a_rung_is_stopped_however_far_its_worker_got(
+    progress: Progress, recorded: Callable[..., Trial]
+) -> None:
+    """A worker reports once a second: it may be at the end when the ledger sees the rung."""
+    trial = recorded(progress, goes_on=stop_at_2)
+    assert trial.state is State.STOPPED
+    assert trial.history == REPORTS[:2]
+
+
+def test_a_trial_at_its_last_epoch_is_complete_whatever_the_rung_says(recorded: Callable[..., Trial]) -> None:
+    assert recorded(Progress(REPORTS[:2], done=True), goes_on=stop_at_2).state is State.COMPLETE
+
+
+def test_checkpoints_of_different_trials_are_different_files(tmp_path: Path) -> None:
+    assert len({checkpoint_path(tmp_path, number) for number in range(20)}) == 20

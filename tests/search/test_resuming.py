@@ -1,0 +1,218 @@
+"""A search killed after any write goes on as if nothing had happened.
+
+A journal is a list of writes, so a process killed at some moment leaves a journal cut after some line.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages.journal._storage import JournalOperation
+
+from search.execution import Evaluate
+from search.ledger import Ledger
+from search.proposers import Limits
+from search.trials import JOB, OUTCOME, State, Trial
+from space.design import Design
+from space.seeds import mix_seed
+
+Log = dict[str, Any]
+
+BEGUN = "an optuna trial was begun"
+DECIDED = "a decision was made"
+JOB_GIVEN = "the job was written"
+OUTCOME_WRITTEN = "the outcome was written"
+CLOSED = "the trial was closed"
+
+CUTS = {
+    JournalOperation.CREATE_TRIAL: BEGUN,
+    JournalOperation.SET_TRIAL_SYSTEM_ATTR: BEGUN,
+    JournalOperation.SET_STUDY_SYSTEM_ATTR: BEGUN,
+    JournalOperation.SET_TRIAL_PARAM: DECIDED,
+}
+ALL_CUTS = (BEGUN, DECIDED, JOB_GIVEN, OUTCOME_WRITTEN, CLOSED)
+
+SEARCHES = {"random": (12, 0), "tpe": (16, 11), "nsga2": (27, 21)}
+"""For each sampler the budget, and the first trial after which the journal is cut: past its random start."""
+
+LIMITS = Limits(max_params=9000)
+
+
+def cut_of(log: Log) -> str:
+    """What a line of the journal says has just happened."""
+    operation = JournalOperation(log["op_code"])
+    if operation is JournalOperation.SET_TRIAL_USER_ATTR:
+        return {JOB: JOB_GIVEN, OUTCOME: OUTCOME_WRITTEN}[next(iter(log["user_attr"]))]
+    if operation is JournalOperation.SET_TRIAL_STATE_VALUES:
+        return BEGUN if log["state"] == optuna.trial.TrialState.RUNNING else CLOSED
+    return CUTS[operation]
+
+
+def fail_some(design: Design, epoch: int) -> None:
+    """Part of the designs fail in their second epoch."""
+    if design.attention == "se" and design.depth == 2 and epoch == 2:
+        raise FloatingPointError("loss is nan")
+
+
+def stop_some(trial: Trial) -> bool:
+    """A rung after the second epoch: about half of the trials stop there."""
+    return trial.last["epoch"] != 2 or trial.last["val_accuracy"] > 0.33
+
+
+@pytest.fixture(scope="module")
+def journals(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    journal_of: Callable[[optuna.Study], list[Log]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, list[Log]]:
+    """The journals of uninterrupted searches, by sampler."""
+    from search.local_engine import LocalEngine
+
+    written = {}
+    for sampler, (budget, _) in SEARCHES.items():
+        study = make_study()
+        ledger = make_ledger(study, budget=budget, sampler=sampler, limits=LIMITS, goes_on=stop_some)
+        LocalEngine().run(ledger, make_curves(at_step=fail_some), tmp_path_factory.mktemp(sampler), lambda: False)
+        assert {trial.state for trial in ledger.trials} == set(State) - {State.RUNNING}, "the search is too tame"
+        written[sampler] = journal_of(study)
+    return written
+
+
+@pytest.mark.parametrize("cut", ALL_CUTS)
+@pytest.mark.parametrize("sampler", SEARCHES)
+def test_a_search_killed_after_any_write_ends_as_if_it_had_not_been(
+    sampler: str,
+    cut: str,
+    journals: dict[str, list[Log]],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+) -> None:
+    journal = journals[sampler]
+    budget, first = SEARCHES[sampler]
+    kwargs: dict[str, Any] = {"budget": budget, "sampler": sampler, "limits": LIMITS, "goes_on": stop_some}
+    expected = story(make_ledger(make_study(journal), **kwargs).trials)
+    broken = {}
+    tried = 0
+    for lines in range(2, len(journal)):
+        started = sum(log["op_code"] == JournalOperation.CREATE_TRIAL for log in journal[:lines])
+        if started <= first or cut_of(journal[lines - 1]) != cut:
+            continue
+        tried += 1
+        resumed = run(make_ledger(make_study(journal[:lines]), **kwargs), make_curves(at_step=fail_some))
+        if (got := story(resumed.trials)) != expected:
+            wrong = next(n for n, (a, b) in enumerate(zip([*got, None], [*expected, None], strict=False)) if a != b)
+            broken[lines] = f"trial {wrong}: {[*got, None][wrong]} instead of {[*expected, None][wrong]}"
+    assert tried
+    assert not broken, f"of {tried} cuts {len(broken)} broke the search, such as {next(iter(broken.items()))}"
+
+
+@pytest.fixture
+def interrupted(make_study: Callable[..., optuna.Study], make_ledger: Callable[..., Ledger]) -> optuna.Study:
+    """A study with trials 0 and 2 complete, and 1 and 3 left running."""
+    study = make_study()
+    ledger = make_ledger(study)
+    for _ in range(4):
+        ledger.ask()
+    for number in (0, 2):
+        ledger.report(number, {"epoch": 1.0, "val_accuracy": 0.5})
+        ledger.tell_complete(number)
+    return study
+
+
+def test_trials_left_running_are_given_out_first_under_their_own_number_seed_and_design(
+    interrupted: optuna.Study, make_ledger: Callable[..., Ledger]
+) -> None:
+    left = {frozen.number: frozen.user_attrs[JOB] for frozen in interrupted.get_trials() if frozen.number in (1, 3)}
+    ledger = make_ledger(interrupted)
+    given = [trial for _ in left if (trial := ledger.ask()) is not None]
+    assert {trial.number: trial.job.to_json() for trial in given} == left
+    new = ledger.ask()
+    assert new is not None
+    assert new.number > 3
+
+
+def test_a_resumed_search_leaves_nothing_running_and_trains_the_budget(
+    interrupted: optuna.Study, make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]
+) -> None:
+    ledger = run(make_ledger(interrupted, budget=6))
+    assert (ledger.trained, ledger.running) == (6, [])
+    assert all(frozen.state.is_finished() for frozen in interrupted.get_trials())
+    candidates = [trial.job.candidate for trial in ledger.trials if trial.trained]
+    assert len(set(candidates)) == 6
+
+
+def test_a_trial_left_without_a_job_gets_one_under_its_own_number_and_seed(
+    interrupted: optuna.Study, make_ledger: Callable[..., Ledger]
+) -> None:
+    interrupted.ask()
+    ledger = make_ledger(interrupted)
+    given = [ledger.ask() for _ in range(3)]
+    last = given[-1]
+    assert last is not None
+    assert (last.number, last.job.seed) == (4, mix_seed(0, 4))
+
+
+def test_an_orphan_counts_for_the_budget_while_it_is_open(
+    interrupted: optuna.Study, make_ledger: Callable[..., Ledger]
+) -> None:
+    ledger = make_ledger(interrupted, budget=5)
+    assert ledger.unfinished
+    assert sum(ledger.ask() is not None for _ in range(10)) == 3
+
+
+def test_resuming_does_not_rename_an_infeasible_design_a_duplicate(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], run: Callable[..., Ledger]
+) -> None:
+    """A design beyond the limits is one in every session, however often it is proposed."""
+    study = make_study()
+    tight = Limits(max_params=4000)
+    for budget in range(2, 9):
+        ledger = run(make_ledger(study, budget=budget, limits=tight))
+    beyond = [trial for trial in ledger.trials if not tight.allow(trial.job.cost)]
+    assert {trial.state for trial in beyond} == {State.INFEASIBLE}
+
+
+@pytest.mark.parametrize("state", [State.DUPLICATE, State.INFEASIBLE])
+def test_a_rejected_trial_killed_before_it_was_closed_is_not_trained(
+    state: State,
+    journals: dict[str, list[Log]],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+) -> None:
+    journal = journals["random"]
+    whole = make_ledger(make_study(journal), budget=12, limits=LIMITS)
+    rejected = next(trial for trial in whole.trials if trial.state is state)
+    cut = 1 + next(
+        line
+        for line, log in enumerate(journal)
+        if log.get("trial_id") == rejected.number and JOB in log.get("user_attr", {})
+    )
+    resumed = run(make_ledger(make_study(journal[:cut]), budget=12, limits=LIMITS))
+    assert resumed.trials[rejected.number].state is state
+    trained = [trial.job.candidate for trial in resumed.trials if trial.trained]
+    assert len(trained) == len(set(trained))
+    assert all(LIMITS.allow(trial.job.cost) for trial in resumed.trials if trial.trained)
+
+
+def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stopped(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    journal_of: Callable[[optuna.Study], list[Log]],
+    run: Callable[..., Ledger],
+) -> None:
+    def goes_on(trial: Trial) -> bool:
+        return trial.last["epoch"] != 2
+
+    study = make_study()
+    run(make_ledger(study, budget=1, goes_on=goes_on))
+    journal = journal_of(study)
+    assert cut_of(journal[-2]) == OUTCOME_WRITTEN
+    resumed = run(make_ledger(make_study(journal[:-1]), budget=1, goes_on=goes_on))
+    assert [trial.state for trial in resumed.trials] == [State.STOPPED]

@@ -1,0 +1,305 @@
+"""Studies on disk and in databases: made, found, written by one process, read by any."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from search.ledger import Ledger
+from search.proposers import Sampled
+from search.storage import JOURNAL, Storage
+from search.trials import State, Trial
+from space.errors import UserError
+
+WRITER = """
+import sys
+from search.storage import Storage
+with Storage(sys.argv[1]).writing("study", ("maximize",), {"owner": "child"}):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["folder", "sqlite"])
+def where(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place for studies: a folder, or a database beside which the files lie."""
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "runs") if request.param == "folder" else f"sqlite:///{tmp_path}/studies.db"
+
+
+@pytest.fixture
+def storage(where: str) -> Storage:
+    return Storage(where)
+
+
+@pytest.fixture
+def search(make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]) -> Callable[..., list[Trial]]:
+    """Runs a search in a storage: (storage, name="study", budget=3); gives its trials."""
+
+    def search_there(storage: Storage, name: str = "study", budget: int = 3) -> list[Trial]:
+        with storage.writing(name, Sampled.DIRECTIONS, {"made_for": name}) as study:
+            return run(make_ledger(study, budget=budget)).trials
+
+    return search_there
+
+
+@contextmanager
+def another_writer(where: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is writing the study for as long as the context lasts."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "writing\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@dataclass
+class Written:
+    """A study that another process is writing."""
+
+    where: str
+    folder: Path
+    pid: int
+
+
+@pytest.fixture(scope="module", params=["folder", "sqlite"])
+def _written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
+    folder = tmp_path_factory.mktemp("written")
+    where = str(folder / "runs") if request.param == "folder" else f"sqlite:///{folder}/studies.db"
+    with another_writer(where, folder) as process:
+        yield Written(where, folder, process.pid)
+
+
+@pytest.fixture
+def written(_written: Written, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """A study that another process is writing, seen from the same working folder."""
+    monkeypatch.chdir(_written.folder)
+    return _written
+
+
+def test_what_was_written_is_read(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    trials = search(storage)
+    record = storage.read("study")
+    assert (record.name, record.attributes["made_for"]) == ("study", "study")
+    assert [(t.number, t.state, t.job, t.history) for t in record.trials] == [
+        (t.number, t.state, t.job, t.history) for t in trials
+    ]
+
+
+def test_a_study_can_be_read_while_it_is_written(
+    where: str, storage: Storage, make_ledger: Callable[..., Ledger]
+) -> None:
+    with storage.writing("study", Sampled.DIRECTIONS, {}) as study:
+        ledger = make_ledger(study)
+        for open_trials in (1, 2, 3):
+            ledger.ask()
+            states = [trial.state for trial in Storage(where).read("study").trials]
+            assert states == [State.RUNNING] * open_trials
+
+
+def test_what_a_study_is_made_with_is_kept_when_it_is_opened_again(storage: Storage) -> None:
+    for seed in (1, 2):
+        with storage.writing("study", ("maximize",), {"seed": seed, "space": ["se"]}):
+            attributes = storage.read("study").attributes
+            assert (attributes["seed"], attributes["space"]) == (1, ["se"])
+
+
+def test_what_is_stored_with_a_study_later_is_read_beside_it(storage: Storage) -> None:
+    with storage.writing("study", ("maximize",), {"seed": 1}) as study:
+        study.set_user_attr("budget", 7)
+    attributes = storage.read("study").attributes
+    assert (attributes["seed"], attributes["budget"]) == (1, 7)
+
+
+def test_a_search_goes_on_in_the_storage_where_it_stopped(
+    where: str, tmp_path: Path, search: Callable[..., list[Trial]], story: Callable[[list[Trial]], list[object]]
+) -> None:
+    search(Storage(where), budget=2)
+    resumed = search(Storage(where), budget=4)
+    assert story(resumed) == story(search(Storage(str(tmp_path / "other")), budget=4))
+
+
+def test_a_second_writer_is_told_which_process_is_the_first(written: Written) -> None:
+    with (
+        pytest.raises(UserError, match=rf"study study is being run by process {written.pid}\b"),
+        Storage(written.where).writing("study", ("maximize",), {}),
+    ):
+        pytest.fail("two processes write one study")
+
+
+def test_a_second_writer_changes_nothing(written: Written) -> None:
+    before = Storage(written.where).read("study")
+    with pytest.raises(UserError), Storage(written.where).writing("study", ("maximize",), {"owner": "me"}):
+        pass
+    assert Storage(written.where).read("study") == before
+    assert before.attributes["owner"] == "child"
+
+
+def test_other_studies_can_be_written_meanwhile(written: Written) -> None:
+    with Storage(written.where).writing("other", ("maximize",), {}):
+        assert Storage(written.where).exists("other")
+
+
+def test_a_killed_writer_leaves_a_study_that_can_be_written(where: str, tmp_path: Path) -> None:
+    with another_writer(where, tmp_path) as process:
+        process.kill()
+        process.wait()
+        with Storage(where).writing("study", ("maximize",), {"owner": "me"}) as study:
+            study.set_user_attr("mine", True)
+    attributes = Storage(where).read("study").attributes
+    assert (attributes["owner"], attributes["mine"]) == ("child", True)
+
+
+def test_a_writer_that_raised_lets_go_of_the_study(storage: Storage) -> None:
+    with pytest.raises(ZeroDivisionError), storage.writing("study", ("maximize",), {}):
+        raise ZeroDivisionError
+    with storage.writing("study", ("maximize",), {}):
+        pass
+
+
+def test_names_end_with_the_study_made_last(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    for name in ("b", "c", "a"):
+        search(storage, name, budget=1)
+    assert storage.names() == ["b", "c", "a"]
+    assert storage.find(None) == "a"
+
+
+def test_names_end_with_the_study_written_last(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    search(storage, "first", budget=1)
+    search(storage, "second", budget=1)
+    search(storage, "first", budget=2)
+    assert storage.names() == ["second", "first"]
+    assert storage.find(None) == "first"
+
+
+def test_what_belongs_to_a_search_is_not_one(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    search(storage, "first", budget=1)
+    search(storage, "first/retrain", budget=1)
+    assert storage.names() == ["first"]
+    assert storage.exists("first/retrain")
+
+
+def test_a_study_exists_once_it_was_made(storage: Storage) -> None:
+    assert not storage.exists("study")
+    with storage.writing("study", ("maximize",), {}):
+        assert storage.exists("study")
+    assert storage.exists("study")
+
+
+def test_find_gives_the_study_of_the_name(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    search(storage, "one", budget=1)
+    search(storage, "two", budget=1)
+    assert storage.find("one") == "one"
+
+
+def test_an_unknown_study_is_answered_with_the_known_ones(storage: Storage, search: Callable[..., list[Trial]]) -> None:
+    search(storage, "one", budget=1)
+    search(storage, "two", budget=1)
+    with pytest.raises(UserError, match=r"no study 'three' in .*; there are one, two"):
+        storage.find("three")
+
+
+@pytest.mark.parametrize("name", [None, "some"])
+def test_a_place_without_studies_says_how_to_make_one(storage: Storage, name: str | None) -> None:
+    with pytest.raises(UserError, match="search launch"):
+        storage.find(name)
+
+
+def test_looking_for_studies_makes_no_folder(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "runs"))
+    assert storage.names() == []
+    assert not storage.exists("study")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nosuchdb://here", "sqlite:////nowhere/at/all/x.db", "://"],
+    ids=["unknown database", "no folder", "no name"],
+)
+def test_a_url_that_cannot_be_opened_is_told_in_one_line(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--storage") as raised:
+        Storage(url).names()
+    assert "\n" not in str(raised.value)
+    assert url in str(raised.value)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, search: Callable[..., list[Trial]]) -> Path:
+    """The journal of a study of three trials, in the folder `runs`."""
+    search(Storage(str(tmp_path / "runs")))
+    return tmp_path / "runs" / "study" / JOURNAL
+
+
+@pytest.mark.parametrize("left", [".lock", ".lock3f2a.rename"])
+def test_a_journal_lock_left_by_a_killed_process_is_removed(
+    journal: Path, left: str, search: Callable[..., list[Trial]]
+) -> None:
+    stale = journal.with_name(journal.name + left)
+    os.symlink(journal, stale)
+    with Storage(str(journal.parent.parent)).writing("study", Sampled.DIRECTIONS, {}):
+        assert not stale.is_symlink()
+
+
+@pytest.mark.parametrize("kept", [1, 10, -1], ids=["one byte", "ten bytes", "all but the line's end"])
+def test_a_line_cut_short_is_dropped_and_the_study_goes_on(
+    journal: Path,
+    kept: int,
+    search: Callable[..., list[Trial]],
+    tmp_path: Path,
+    story: Callable[[list[Trial]], list[object]],
+) -> None:
+    *whole, last = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(whole) + last[:kept])
+    storage = Storage(str(journal.parent.parent))
+    trials = search(storage, budget=5)
+    assert story(trials) == story(search(Storage(str(tmp_path / "other")), budget=5))
+    assert story(storage.read("study").trials) == story(trials)
+
+
+def test_a_study_cut_short_can_be_read_before_it_is_mended(journal: Path) -> None:
+    content = journal.read_bytes()
+    journal.write_bytes(content[:-5])
+    record = Storage(str(journal.parent.parent)).read("study")
+    assert [trial.state for trial in record.trials] == [State.COMPLETE, State.COMPLETE, State.RUNNING]
+    assert journal.read_bytes() == content[:-5]
+
+
+def test_no_line_of_a_whole_journal_is_lost(journal: Path) -> None:
+    content = journal.read_bytes()
+    with Storage(str(journal.parent.parent)).writing("study", Sampled.DIRECTIONS, {}):
+        pass
+    assert journal.read_bytes().startswith(content)
+
+
+@pytest.mark.parametrize("lines", [0, 1], ids=["before it was made", "before it was described"])
+def test_a_study_whose_process_was_killed_while_making_it_is_made_by_the_next(journal: Path, lines: int) -> None:
+    whole = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(whole[:lines]))
+    storage = Storage(str(journal.parent.parent))
+    assert not storage.exists("study")
+    with pytest.raises(UserError):
+        storage.read("study")
+    with storage.writing("study", Sampled.DIRECTIONS, {"seed": 5}):
+        assert storage.read("study").attributes["seed"] == 5
+
+
+def test_a_study_that_was_never_made_does_not_hide_the_others(
+    journal: Path, search: Callable[..., list[Trial]]
+) -> None:
+    storage = Storage(str(journal.parent.parent))
+    (storage.folder("begun")).mkdir()
+    (storage.folder("begun") / JOURNAL).touch()
+    assert storage.find(None) == "study"

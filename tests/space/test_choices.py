@@ -1,0 +1,216 @@
+"""The search space: sampling, enumeration, presets and TOML files."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from space.backbones import backbone
+from space.choices import PRESETS, Candidate, SearchSpace
+from space.design import FIELDS, Design, Layout, Stage, Value
+from space.errors import UserError
+
+ONE: dict[str, Layout] = {"two-blocks": (Stage(2, 64), Stage(2, 128), Stage(2, 256))}
+TWO: dict[str, Layout] = {**ONE, "one-block": (Stage(1, 8), Stage(1, 16), Stage(1, 32))}
+
+SMALL = """
+attention = ["none", "se", "ras", "dia"]
+depth = [1, 2, 3]
+connection = ["bn", "identity", "relu"]
+bn = ["own", "shared"]
+stages = ["all", "3", "321"]
+start = ["published", "unit"]
+[se]
+depth = [1, 3]
+sharing = ["block", "stage"]
+reduction = [8, 16]
+[dia]
+reduction = [4]
+"""
+
+
+@pytest.fixture(params=[ONE, TWO], ids=["one backbone", "two backbones"])
+def space(request: pytest.FixtureRequest, tmp_path: Path) -> SearchSpace:
+    layouts: dict[str, Layout] = request.param
+    return load(tmp_path, SMALL, layouts)
+
+
+def load(folder: Path, text: str, layouts: dict[str, Layout] = ONE) -> SearchSpace:
+    path = folder / "space.toml"
+    path.write_text(text)
+    return SearchSpace.load(path, layouts)
+
+
+def random_candidates(space: SearchSpace, count: int) -> list[Candidate]:
+    generator = random.Random(0)
+    return [space.sample(lambda name, options: generator.choice(options)) for _ in range(count)]
+
+
+def test_a_name_always_has_the_same_options(space: SearchSpace) -> None:
+    generator = random.Random(0)
+    seen: dict[str, set[tuple[Value, ...]]] = {}
+
+    def choose(name: str, options: Sequence[Value]) -> Value:
+        seen.setdefault(name, set()).add(tuple(options))
+        return generator.choice(options)
+
+    for _ in range(2000):
+        space.sample(choose)
+
+    assert {name: len(options) for name, options in seen.items()} == dict.fromkeys(seen, 1)
+    assert {name.partition(".")[2] for name in seen if name.startswith("se.")} == set(FIELDS["se"])
+
+
+def test_no_decision_is_asked_twice_or_with_one_option_only(space: SearchSpace) -> None:
+    for _ in range(200):
+        asked: list[str] = []
+
+        def choose(name: str, options: Sequence[Value], asked: list[str] = asked) -> Value:
+            asked.append(name)
+            assert len(options) > 1
+            return options[-1]
+
+        space.sample(choose)
+        assert len(set(asked)) == len(asked)
+
+
+def test_enumeration_gives_each_design_once_and_just_those_that_sampling_reaches(space: SearchSpace) -> None:
+    enumerated = list(space.enumerate())
+
+    assert len(set(enumerated)) == len(enumerated)
+    assert set(enumerated) == set(random_candidates(space, 20_000))
+
+
+def test_enumeration_equals_a_list_written_by_hand(tmp_path: Path) -> None:
+    space = load(
+        tmp_path,
+        'attention = ["none", "ras", "eca"]\ndepth = [1, 2, 3]\nconnection = ["bn", "tanh"]\nbn = ["own", "shared"]\n'
+        'start = ["published", "unit"]\nstages = ["all", "123", "2"]\n[eca]\ndepth = [2]\nstages = ["all"]',
+    )
+    ras = ["ras:depth=1", "ras", "ras:connection=tanh", "ras:depth=3", "ras:depth=3,bn=shared"]
+    ras += ["ras:depth=3,connection=tanh"]
+    texts = [f"{text}{':' if ':' not in text else ','}stages=2" for text in ras] + ras
+    texts += [f"{text}{':' if ':' not in text else ','}start=unit" for text in texts]
+    texts += ["none", "eca:depth=2", "eca:depth=2,start=unit", "eca:depth=2,connection=tanh"]
+
+    assert {design for _, design in space.enumerate()} == {Design.parse(text) for text in texts}
+
+
+def test_each_enumerated_design_is_canonical(space: SearchSpace) -> None:
+    for name, design in space.enumerate():
+        assert design.canonical(space.backbones[name]) == design
+
+
+def test_decisions_replayed_give_the_candidate_back(space: SearchSpace) -> None:
+    for candidate, made in space.decisions().items():
+        asked: set[str] = set()
+
+        def choose(
+            name: str, options: Sequence[Value], made: dict[str, Value] = made, asked: set[str] = asked
+        ) -> Value:
+            asked.add(name)
+            assert made[name] in options
+            return made[name]
+
+        assert space.sample(choose) == candidate
+        assert asked == set(made)
+
+
+def test_each_backbone_is_a_choice(tmp_path: Path) -> None:
+    space = load(tmp_path, SMALL, TWO)
+    by_backbone = {name: {d for n, d in space.enumerate() if n == name} for name in TWO}
+
+    assert by_backbone["two-blocks"] == {d for _, d in load(tmp_path, SMALL, ONE).enumerate()}
+    assert by_backbone["one-block"] < by_backbone["two-blocks"] | {Design("se", reduction=8)} | by_backbone["one-block"]
+    assert {d.sharing for d in by_backbone["one-block"] if d.attention == "se"} == {"block"}
+
+
+def test_the_first_backbone_without_attention_is_what_designs_are_compared_with(space: SearchSpace) -> None:
+    assert space.plain() == ("two-blocks", Design())
+    assert space.plain() in set(space.enumerate())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", ["resnet11", "resnet20", "resnet164"])
+def test_a_preset_has_the_plain_network_and_every_attention(preset: str, name: str) -> None:
+    space = SearchSpace.load(preset, {name: backbone(name).layout})
+    designs = [design for _, design in space.enumerate()]
+
+    assert Design() in designs
+    assert {design.attention for design in designs} == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet83", "resnet164"])
+def test_the_small_preset_has_a_few_hundred_designs(name: str) -> None:
+    assert 200 <= len(list(SearchSpace.load("small", {name: backbone(name).layout}).enumerate())) <= 600
+
+
+def test_the_full_preset_holds_the_other_ones() -> None:
+    small, papers, full = (set(SearchSpace.load(preset, ONE).enumerate()) for preset in PRESETS)
+    assert small < full
+    assert papers < full
+
+
+def test_values_common_to_all_attentions_are_narrowed_to_what_each_allows(tmp_path: Path) -> None:
+    space = load(tmp_path, 'attention = ["se", "dia", "eca"]\nsharing = ["block"]\nreduction = [8]')
+    assert set(space.enumerate()) == {
+        ("two-blocks", Design("se", reduction=8)),
+        ("two-blocks", Design("dia", reduction=8)),
+        ("two-blocks", Design("eca")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("attention = [", ["not TOML"]),
+        ("", ["attention", *FIELDS]),
+        ("attention = []", ["attention", *FIELDS]),
+        ('attention = "se"', ["attention", *FIELDS]),
+        ('attention = ["senet"]', ["'senet'", *FIELDS]),
+        ('attention = [["se"]]', ["attention", *FIELDS]),
+        ("attention = [{se = 1}]", ["attention", *FIELDS]),
+        ('attention = ["se", "ras", "se"]', ["attention", "twice"]),
+        ('attention = ["se"]\nwidth = [1]', ["'width'", "depth", "reduction"]),
+        ('attention = ["se"]\n[ras]\ndepth = [1]', ["'ras'", "attention"]),
+        ('attention = ["se"]\nse = 3', ["'se'"]),
+        ('attention = ["eca"]\n[eca]\nreduction = [4]', ["eca.reduction", *FIELDS["eca"]]),
+        ('attention = ["none"]\n[none]\ndepth = [1]', ["none.depth", "no fields"]),
+        ('attention = ["se"]\ndepth = [5]', ["'depth'", "5", "1, 2, 3, 4"]),
+        ('attention = ["se"]\ndepth = ["2"]', ["'depth'", "'2'", "1, 2, 3, 4"]),
+        ('attention = ["se"]\ndepth = [2.0]', ["'depth'", "2.0", "1, 2, 3, 4"]),
+        ('attention = ["se"]\ndepth = [true]', ["'depth'", "True", "1, 2, 3, 4"]),
+        ('attention = ["se"]\ndepth = [[1]]', ["'depth'", "[1]", "1, 2, 3, 4"]),
+        ('attention = ["se"]\ndepth = []', ["'depth'", "at least one"]),
+        ('attention = ["se"]\ndepth = 2', ["'depth'", "list"]),
+        ('attention = ["se"]\ndepth = [2, 2]', ["'depth'", "twice"]),
+        ('attention = ["se"]\n[se]\nreduction = [3]', ["se.reduction", "3", "1, 2, 4, 8, 16, 32"]),
+        ('attention = ["dia"]\n[dia]\nsharing = ["block"]', ["dia.sharing", "'block'", "stage"]),
+        ('attention = ["se"]\nstages = ["4"]', ["stages", "4", "123"]),
+        ('attention = ["se"]\nstages = ["22"]', ["stages", "'22'"]),
+        ('attention = ["se"]\nstages = [""]', ["stages", "''", "all"]),
+        ('attention = ["se"]\nstages = [23]', ["stages", "23", "all"]),
+    ],
+)
+def test_a_wrong_file_gets_one_line_with_file_key_and_what_is_allowed(
+    tmp_path: Path, text: str, named: list[str]
+) -> None:
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, text)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert [name for name in [str(tmp_path / "space.toml"), *named] if name not in message] == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "binary"])
+def test_a_file_that_cannot_be_read_gets_one_line_with_the_presets(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "space.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "binary":
+        path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError) as raised:
+        SearchSpace.load(path, ONE)
+    assert "\n" not in str(raised.value)
+    assert all(name in str(raised.value) for name in (str(path), *PRESETS))

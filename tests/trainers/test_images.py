@@ -1,0 +1,153 @@
+"""Labelled images: the order asked for, decoding, joining, statistics."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from space.errors import UserError
+from trainers.data import Data, FileImages, Images, TensorImages, channel_statistics, decode
+
+CPU = torch.device("cpu")
+KINDS = pytest.mark.parametrize("kind", ["tensor", "files"])
+
+
+def labelled(folder: Path, kind: str, levels: range) -> Images:
+    """Images of one grey level each, labelled with ten times that."""
+    labels = 10 * torch.tensor(levels)
+    if kind == "tensor":
+        pixels = torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
+        return TensorImages(pixels.contiguous(), labels)
+    paths = tuple(folder / f"{level}.png" for level in levels)
+    for level, path in zip(levels, paths, strict=True):
+        Image.new("RGB", (4, 4), (level, level, level)).save(path)
+    return FileImages(paths, labels, side=4)
+
+
+def read(images: Images, order: Tensor, batch_size: int) -> list[tuple[list[int], list[int]]]:
+    """Grey levels and labels of each batch."""
+    return [(batch[:, 0, 0, 0].tolist(), labels.tolist()) for batch, labels in images.batches(order, batch_size)]
+
+
+@KINDS
+@pytest.mark.parametrize("move", [False, True], ids=["as made", "moved"])
+def test_batches_follow_the_order_asked_for(tmp_path: Path, kind: str, move: bool) -> None:
+    images = labelled(tmp_path, kind, range(7))
+    if move:
+        images = images.to(CPU, 0)
+    order = torch.tensor([5, 0, 6, 2, 2])
+
+    assert read(images, order, 2) == [([5, 0], [50, 0]), ([6, 2], [60, 20]), ([2], [20])]
+
+
+@KINDS
+def test_joined_images_are_the_first_and_then_the_others(tmp_path: Path, kind: str) -> None:
+    both = labelled(tmp_path, kind, range(3)).joined(labelled(tmp_path, kind, range(7, 9)))
+
+    assert both.labels.tolist() == [0, 10, 20, 70, 80]
+    assert read(both, torch.arange(5), 5) == [([0, 1, 2, 7, 8], [0, 10, 20, 70, 80])]
+
+
+def test_retraining_learns_from_train_and_validation_images(tmp_path: Path) -> None:
+    train, val, test = (labelled(tmp_path, "tensor", levels) for levels in (range(3), range(3, 5), range(5, 9)))
+    data = Data(
+        name="x", classes=("a",), shape=(3, 4, 4), mean=(0.0,) * 3, std=(1.0,) * 3, train=train, val=val, test=test
+    )
+    more = data.with_val_in_train()
+
+    assert data.sizes() == {"train": 3, "val": 2, "test": 4}
+    assert more.train.labels.tolist() == [0, 10, 20, 30, 40]
+    assert more.test is test
+    assert data.to(CPU, 0).sizes() == data.sizes()
+
+
+@pytest.mark.parametrize(("width", "height"), [(12, 8), (8, 12), (8, 8), (30, 9)])
+def test_decoding_cuts_a_square_out_of_the_centre(tmp_path: Path, width: int, height: int) -> None:
+    side = min(width, height)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    top, left = round((height - side) / 2), round((width - side) / 2)
+
+    expected = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)
+    assert torch.equal(decode(tmp_path / "x.png", side), expected)
+
+
+@pytest.mark.parametrize("side", [2, 4, 16])
+def test_decoding_resizes_the_shorter_side(tmp_path: Path, side: int) -> None:
+    left, right = (Image.new("RGB", (6, 8), colour) for colour in ("black", "white"))
+    picture = Image.new("RGB", (12, 8))
+    picture.paste(left, (0, 0))
+    picture.paste(right, (6, 0))
+    picture.save(tmp_path / "x.png")
+    decoded = decode(tmp_path / "x.png", side)
+
+    assert decoded.shape == (3, side, side)
+    assert decoded.dtype == torch.uint8
+    assert int(decoded[:, :, 0].max()) < 64
+    assert int(decoded[:, :, -1].min()) > 191
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
+def test_pictures_of_other_modes_become_rgb_with_their_grey_levels_kept(tmp_path: Path, mode: str) -> None:
+    levels = np.repeat(np.array([[0, 255], [255, 0]] if mode == "1" else [[10, 90], [160, 250]], np.uint8), 4, axis=1)
+    path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
+    if mode == "I;16":
+        Image.fromarray(levels.astype(np.uint16) * 257).save(path)
+    else:
+        Image.fromarray(levels).convert("RGB").convert(mode).save(path)
+    decoded = decode(path, 2)
+    expected = torch.from_numpy(levels[:, 3:5]).to(torch.float64)
+
+    assert decoded.shape == (3, 2, 2)
+    torch.testing.assert_close(decoded.double(), expected.expand(3, 2, 2), rtol=0, atol=3)
+
+
+def broken_file(suffix: str, keep: float) -> bytes:
+    """The first part of an image file of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    buffer = BytesIO()
+    kind = {".jpg": "JPEG", ".tif": "TIFF", ".pgm": "PPM", ".ppm": "PPM"}.get(suffix, suffix[1:].upper())
+    (picture.convert("L") if suffix == ".pgm" else picture).save(buffer, kind)
+    whole = buffer.getvalue()
+    return whole[: int(keep * len(whole))]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.95])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".ppm", ".pgm", ".tif", ".webp"])
+def test_a_file_that_is_no_whole_image_is_named_in_one_line(tmp_path: Path, suffix: str, keep: float) -> None:
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(broken_file(suffix, keep))
+    with pytest.raises(UserError) as raised:
+        decode(path, 8)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_breaks_while_batches_are_read_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
+    images = labelled(tmp_path, "files", range(4)).to(CPU, workers)
+    (tmp_path / "2.png").write_bytes(b"no image")
+    with pytest.raises(UserError) as raised:
+        list(images.batches(torch.arange(4), 2))
+    assert str(tmp_path / "2.png") in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_statistics_are_the_mean_and_standard_deviation_of_pixels_from_0_to_1() -> None:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (50, 3, 4, 5), dtype=torch.uint8) // torch.tensor([1, 2, 3])[:, None, None]
+    mean, std = channel_statistics(images.to(torch.uint8))
+    scaled = images.double() / 255
+
+    torch.testing.assert_close(torch.tensor(mean).double(), scaled.mean((0, 2, 3)))
+    torch.testing.assert_close(torch.tensor(std).double(), scaled.std((0, 2, 3), unbiased=False))
+
+
+def test_images_of_one_level_can_be_normalised() -> None:
+    _, std = channel_statistics(torch.full((4, 1, 3, 3), 200, dtype=torch.uint8))
+    assert std[0] > 0
