@@ -36,7 +36,7 @@ from trainers.datasets import Source, load
 from trainers.evaluator import Evaluator, design_folder, weights_name
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import FpsTable, estimate_training_seconds
+from trainers.throughput import FpsTable, estimate_training_seconds, measure_table
 
 METRIC = "test_accuracy"
 MODEL_ATTRIBUTE = "mlflow_model:"
@@ -86,9 +86,11 @@ def retrain(options: Options) -> int:
     data = load(source)
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
-    table = FpsTable.from_json(searched.attributes["fps_table"])
-    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
     name = _name(searched.name, chosen, recipe)
+    before = storage.read(name) if storage.exists(name) else searched
+    table = FpsTable.from_json(before.attributes["fps_table"])
+    table = measure_table(chosen, settings.task, settings.device, known=table)
+    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
     folder = storage.folder(name)
     images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
     trial_seconds = estimate_training_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
@@ -97,7 +99,8 @@ def retrain(options: Options) -> int:
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
         f" on train + val · {engine.name}, {engine.workers} workers · {name}"
     )
-    with storage.writing(name, Planned.DIRECTIONS, {"uid": uuid.uuid4().hex}) as study:
+    founding = {"uid": uuid.uuid4().hex, "fps_table": table.to_json()}
+    with storage.writing(name, Planned.DIRECTIONS, founding) as study:
         attributes = storage.read(name).attributes
         ledger = Ledger(study, Planned(jobs, METRIC), len(jobs))
         evaluate = Evaluator(

@@ -99,31 +99,33 @@ def gate_key(gate: Design, size: tuple[int, int, int]) -> str:
     return f"{gate} {'x'.join(map(str, size))}"
 
 
-def measure_table(candidates: Sequence[Candidate], task: Task, device: str) -> FpsTable:
+def measure_table(candidates: Sequence[Candidate], task: Task, device: str, known: FpsTable | None = None) -> FpsTable:
     """Time every plain backbone and every kind of gate that these candidates need.
 
     Args:
         candidates: (backbone, design) pairs.
         task: size of the images.
         device: cpu or cuda; nothing else should be running there.
+        known: a table to complete; what it has is not measured again.
     """
-    conditions = Conditions(device=device_name(device))
-    backbones = dict.fromkeys(name for name, _ in candidates)
+    known = known or FpsTable(Conditions(device=device_name(device)), {}, {})
+    backbones = [name for name in dict.fromkeys(name for name, _ in candidates) if name not in known.plain]
     gates = {
-        gate_key(computation(design), stage.size): (computation(design), stage.size)
+        key: (computation(design), stage.size)
         for name, design in candidates
         for stage in attended_stages(design, name, task)
+        if (key := gate_key(computation(design), stage.size)) not in known.gates
     }
     plain_seconds = dict.fromkeys(backbones, float("inf"))
     gate_seconds = dict.fromkeys(gates, float("inf"))
     for _ in range(ROUNDS):
         for name in backbones:
             network = build(Design(), find_backbone(name), task.num_classes, task.shape[0])
-            seconds = _forward_seconds(network, task.shape, conditions, device)
+            seconds = _forward_seconds(network, task.shape, known.conditions, device)
             plain_seconds[name] = min(plain_seconds[name], seconds)
         for key, (gate, size) in gates.items():
-            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, size, conditions, device))
-    return FpsTable(conditions, plain_seconds, gate_seconds)
+            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, size, known.conditions, device))
+    return FpsTable(known.conditions, {**known.plain, **plain_seconds}, {**known.gates, **gate_seconds})
 
 
 def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:

@@ -22,7 +22,7 @@ def folder(root: Path, classes: int = 2, images: int = 10, side: int = 12) -> No
 
 
 def assert_one_line(search: Search, here: Path, arguments: list[str], *words: str) -> None:
-    before = {path for path in here.rglob("*")}
+    before = set(here.rglob("*"))
     ended = search(*arguments)
     assert ended.code == 2, ended.err
     last = ended.err.strip().splitlines()[-1]
@@ -30,7 +30,7 @@ def assert_one_line(search: Search, here: Path, arguments: list[str], *words: st
     assert "Traceback" not in ended.err
     for word in words:
         assert word in last, last
-    assert {path for path in here.rglob("*")} == before
+    assert set(here.rglob("*")) == before
 
 
 LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"]

@@ -60,7 +60,7 @@ def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Sear
     assert left
 
     again = start(*LAUNCH, "--engine", engine)
-    out, err = again.communicate()
+    _out, err = again.communicate()
     assert again.returncode == 0, err
     assert_complete(search)
     taken_up = {trial.number: trial.state for trial in trials()}
@@ -73,7 +73,7 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(search: Search, start: Sta
     wait_until_trained(stopped, 2)
     stopped.send_signal(number)
     stopped.send_signal(signal.SIGCONT)
-    out, err = stopped.communicate()
+    _out, err = stopped.communicate()
     assert stopped.returncode == 3, err
     assert "the same command goes on" in err
     assert "Traceback" not in err
@@ -89,7 +89,7 @@ def test_a_signal_stops_ray_cleanly(search: Search, start: Start) -> None:
     wait_until_trained(stopped, 2)
     stopped.send_signal(signal.SIGINT)
     stopped.send_signal(signal.SIGCONT)
-    out, err = stopped.communicate()
+    _out, err = stopped.communicate()
     assert stopped.returncode == 3, err
     assert "Traceback" not in err
 

