@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; al
 DataRoot = Annotated[Path, typer.Option(help="Folder of the torchvision data sets.")]
 Tracking = Annotated[str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
 EngineOption = Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to run on, such as ray://head:10001 or auto.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to run on: auto or HOST:6379.")]
 Workers = Annotated[int | None, typer.Option(help="Trials at once; as many as fit if left out.")]
 Cpus = Annotated[int, typer.Option(help="Cores, and threads, of a trial.")]
 Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")]

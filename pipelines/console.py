@@ -8,8 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+PIPE_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe: no design is folded."""
+
 stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False)
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def say(text: str) -> None:

@@ -49,24 +49,28 @@ def print_fronts(record: Record) -> None:
         return
     several = len({row.backbone for row in complete}) > 1
     for name, title in zip(FRONTS, ("accuracy against parameters", "accuracy against FPS"), strict=True):
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True)
-        for column in ("accuracy", "gain"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("design", overflow="fold")
-        for column in ("params", "fps", "n", "trial"):
-            table.add_column(column, justify="right", no_wrap=True)
+        table = result_table(title, "accuracy", "gain", "trial")
         for row in front(complete, name):
             table.add_row(
                 show_percent(row.val_accuracy),
                 "" if row.gain is None else show_gain(row.gain),
-                f"{row.backbone} {row.design}" if several else row.design,
-                f"{row.num_params:,}",
-                f"{row.fps:,.0f}" if row.relative_fps is None else f"{row.fps:,.0f} ({row.relative_fps:.2f} x)",
-                "1",
                 str(row.trial),
+                f"{row.num_params:,}",
+                f"{row.fps:,.0f}",
+                "" if row.relative_fps is None else f"{row.relative_fps:.2f} x",
+                f"{row.backbone} {row.design}" if several else row.design,
             )
         stdout.print(table)
     stdout.print(f"One seed each: {_noise(complete, record.attributes['settings']['images']['val'])}", soft_wrap=True)
+
+
+def result_table(title: str, *columns: str) -> Table:
+    """A table of designs: the given columns, then what every design costs, then its text, which may be long."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True)
+    for column in (*columns, "params", "fps", "vs plain"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("design", overflow="fold")
+    return table
 
 
 def _noise(complete: list[Row], images: int) -> str:

@@ -117,7 +117,9 @@ def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
         axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
     axes.set(xlabel=label, ylabel="validation accuracy, %")
     axes.grid(alpha=0.25)
-    axes.legend(title="attention", frameon=False)
+    for handle in axes.legend(title="attention", frameon=False).legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
 
 
 def _legend(attention: str) -> str:

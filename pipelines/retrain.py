@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 from safetensors.torch import load_model
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout
 from pipelines.costs import costs_of
 from pipelines.engines import Resources, make_engine
+from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration, show_gain, show_percent
@@ -302,21 +302,17 @@ def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:
 
 
 def _print(results: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(title="test accuracy, trained on train + val", title_justify="left", title_style="bold", box=None)
-    table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("gain", justify="right", no_wrap=True)
-    table.add_column("design", overflow="fold")
-    for column in ("params", "fps", "n"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = result_table("test accuracy, trained on train + val", "accuracy", "gain", "n")
     for result in results:
         spread = "" if result["test_accuracy_std"] is None else f" ± {100 * result['test_accuracy_std']:.1f}"
         table.add_row(
             f"{100 * result['test_accuracy']:.1f}{spread} %",
             "" if result["gain"] is None else show_gain(result["gain"]),
-            f"{result['backbone']} {result['design']}",
+            str(result["n"]),
             f"{result['num_params']:,}",
             f"{result['fps']:,.0f}",
-            str(result["n"]),
+            f"{result['fps'] / results[0]['fps']:.2f} x",
+            f"{result['backbone']} {result['design']}",
         )
     stdout.print(table)
     stdout.print(

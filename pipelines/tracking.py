@@ -31,6 +31,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 
 EXPERIMENT = "attention-search"
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's page show runs and metrics rather than traces of language models."""
 RUN_ATTRIBUTE = "mlflow_run:"
 """With a trial's number behind it: the attribute of a study that holds the trial's run id."""
 REFRESH_SECONDS = 60.0
@@ -222,7 +224,9 @@ class _Copy:
 
     def _find_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
-        return str(experiment.experiment_id if experiment else self._client.create_experiment(EXPERIMENT))
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, tags=MODEL_TRAINING))
 
     def _find_parent(self) -> str:
         found = self._client.search_runs([self._experiment], f"tags.study_uid = '{self._view.uid}'")

@@ -54,7 +54,7 @@ def test_auto_takes_ray_only_where_it_saves_time(monkeypatch: pytest.MonkeyPatch
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert find_device("auto", None) == "cpu"
-    assert find_device("cuda", "ray://head:10001") == "cuda"
+    assert find_device("cuda", "head:6379") == "cuda"
     with pytest.raises(UserError, match="--device cuda"):
         find_device("cuda", None)
 

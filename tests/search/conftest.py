@@ -270,7 +270,14 @@ def ray_session() -> Iterator[None]:
     import search.ray_engine  # sets what Ray reads when it is imported  # noqa: F401, I001
     import ray
 
-    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024**2)
+    ray.init(
+        address="local",  # not one that somebody else started on this machine
+        num_cpus=4,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 1024**2,
+    )
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import tests
     yield
     ray.shutdown()

@@ -3,7 +3,11 @@
 A journal is a list of writes, so a process killed at some moment leaves a journal cut after some line.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +16,9 @@ from optuna.storages.journal._storage import JournalOperation
 
 from search.execution import Evaluate
 from search.ledger import Ledger
+from search.local_engine import LocalEngine
 from search.proposers import Limits
+from search.storage import Storage
 from search.trials import JOB, OUTCOME, State, Trial
 from space.design import Design
 from space.seeds import mix_seed
@@ -74,8 +80,6 @@ def journals(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[Log]]:
     """The journals of uninterrupted searches, by sampler."""
-    from search.local_engine import LocalEngine
-
     written = {}
     for sampler, (budget, _) in SEARCHES.items():
         study = make_study()
@@ -153,14 +157,12 @@ def test_a_resumed_search_leaves_nothing_running_and_trains_the_budget(
 
 
 def test_a_trial_left_without_a_job_gets_one_under_its_own_number_and_seed(
-    interrupted: optuna.Study, make_ledger: Callable[..., Ledger]
+    interrupted: optuna.Study, make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]
 ) -> None:
     interrupted.ask()
-    ledger = make_ledger(interrupted)
-    given = [ledger.ask() for _ in range(3)]
-    last = given[-1]
-    assert last is not None
-    assert (last.number, last.job.seed) == (4, mix_seed(0, 4))
+    ledger = run(make_ledger(interrupted))
+    assert [trial.number for trial in ledger.trials][:6] == [0, 1, 2, 3, 4, 5]
+    assert ledger.trials[4].job.seed == mix_seed(0, 4)
 
 
 def test_an_orphan_counts_for_the_budget_while_it_is_open(
@@ -219,3 +221,51 @@ def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stoppe
     assert cut_of(journal[-2]) == OUTCOME_WRITTEN
     resumed = run(make_ledger(make_study(journal[:-1]), budget=1, goes_on=goes_on))
     assert [trial.state for trial in resumed.trials] == [State.STOPPED]
+
+
+SEARCH = """
+import os, runpy, sys
+from pathlib import Path
+from search.ledger import Ledger
+from search.local_engine import LocalEngine
+from search.proposers import Limits, Sampled
+from search.storage import Storage
+from space.choices import SearchSpace
+from space.cost import Cost
+from space.design import Stage
+
+conftest, where, sampler, die_in = sys.argv[1:]
+tables = runpy.run_path(conftest)
+epochs = 0
+
+def at_step(design, epoch):
+    global epochs
+    epochs += 1
+    if epochs == int(die_in):
+        os._exit(9)
+
+space = SearchSpace.load("small", {"tiny": (Stage(1, 16), Stage(2, 32), Stage(2, 64))})
+fractions = {candidate: tables["fraction"](str(candidate)) for candidate in space.enumerate()}
+costs = {c: Cost(num_params=1000 + int(9000 * f), macs=1, fps=1000 + f) for c, f in fractions.items()}
+storage = Storage(where)
+with storage.writing("study", Sampled.DIRECTIONS, {}) as study:
+    ledger = Ledger(study, Sampled(space, costs, Limits(max_params=6000), sampler, 0), budget=14)
+    LocalEngine().run(ledger, tables["Curves"](3, at_step), storage.folder("study"), lambda: False)
+"""
+
+
+@pytest.mark.long
+def test_a_process_killed_and_another_that_goes_on_search_the_same_as_one(
+    tmp_path: Path, story: Callable[[list[Trial]], list[object]]
+) -> None:
+    """Each process hashes text in its own way: no order of a set may decide anything."""
+
+    def search(where: str, hash_seed: int, die_in: int) -> int:
+        conftest = str(Path(__file__).with_name("conftest.py"))
+        command = [sys.executable, "-c", SEARCH, conftest, str(tmp_path / where), "tpe", str(die_in)]
+        return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": str(hash_seed)}, check=False).returncode
+
+    codes = [search("whole", 1, 0), search("killed", 2, 35), search("killed", 3, 0)]
+    assert codes == [0, 9, 0]
+    whole, killed = (story(Storage(str(tmp_path / where)).read("study").trials) for where in ("whole", "killed"))
+    assert killed == whole

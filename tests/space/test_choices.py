@@ -75,6 +75,22 @@ def test_no_decision_is_asked_twice_or_with_one_option_only(space: SearchSpace) 
         assert len(set(asked)) == len(asked)
 
 
+def test_nothing_idle_is_asked_so_that_other_decisions_give_another_design(tmp_path: Path) -> None:
+    text = SMALL.replace('"all", "3", "321"', '"all", "3"').replace('"ras"', '"ras", "eca"')
+    space, generator = load(tmp_path, text), random.Random(0)
+    ways: dict[Candidate, set[tuple[tuple[str, Value], ...]]] = {}
+    for _ in range(5000):
+        made: dict[str, Value] = {}
+
+        def choose(name: str, options: Sequence[Value], made: dict[str, Value] = made) -> Value:
+            made[name] = generator.choice(options)
+            return made[name]
+
+        ways.setdefault(space.sample(choose), set()).add(tuple(made.items()))
+
+    assert {candidate: len(decisions) for candidate, decisions in ways.items()} == dict.fromkeys(ways, 1)
+
+
 def test_enumeration_gives_each_design_once_and_just_those_that_sampling_reaches(space: SearchSpace) -> None:
     enumerated = list(space.enumerate())
 

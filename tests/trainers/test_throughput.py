@@ -16,7 +16,7 @@ from trainers.cost import Task, attended_stages, computation
 from trainers.recipe import Recipe
 from trainers.throughput import Conditions, FpsTable, estimate_training_seconds, gate_key, measure_fps, measure_table
 
-TASK = Task(10, (1, 8, 8))
+TASK = Task(10, (1, 4, 4))
 BACKBONES = {name: backbone(name).layout for name in ("resnet11", "resnet20")}
 
 
@@ -45,7 +45,7 @@ def test_without_attention_fps_is_the_batch_over_its_seconds(table: FpsTable, na
 
 
 def test_each_gate_adds_its_seconds_once_a_block() -> None:
-    gates = {"se:depth=2 64x8x8": 0.1, "se:depth=2 128x4x4": 0.02, "se:depth=2 256x2x2": 0.003}
+    gates = {"se:depth=2 64x4x4": 0.1, "se:depth=2 128x2x2": 0.02, "se:depth=2 256x1x1": 0.003}
     for text, seconds in [("", 0.5 + 2 * 0.123), (",stages=13", 0.5 + 2 * 0.103), (",sharing=stage", 0.5 + 2 * 0.123)]:
         fps = by_hand(gates).fps(Design.parse(f"se:depth=2{text}"), "resnet20", TASK)
         assert fps == pytest.approx(100 / seconds)
