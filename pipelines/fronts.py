@@ -8,6 +8,7 @@ import numpy as np
 
 from search import pareto
 from search.trials import State, Trial
+from space import Design
 
 FRONTS = ("params", "fps")
 
@@ -47,7 +48,7 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str]) -> list[Row]:
         runs: the MLflow run of each trial.
     """
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    plain = complete[0] if complete and complete[0].number == 0 else None
+    plain = next((trial for trial in complete if trial.number == 0 and trial.job.design == Design()), None)
     return [
         Row(
             trial=trial.number,

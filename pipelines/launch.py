@@ -61,7 +61,7 @@ def launch(options: Options) -> int:
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
         f" · seed {settings.seed} · study {name}"
     )
-    candidates = list(settings.search_space().enumerate())
+    candidates = list(dict.fromkeys([settings.search_space().plain(), *settings.search_space().enumerate()]))
     needs_fps = not options.dry_run or options.min_fps is not None
     table = _fps_table(record, engine, candidates, settings) if needs_fps else None
     costs = costs_of(candidates, settings.task, table)

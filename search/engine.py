@@ -38,18 +38,17 @@ def checkpoint_path(checkpoints: Path, number: int) -> Path:
 
 def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Path) -> bool:
     """Hand a trial's progress to the ledger; returns whether the trial is over."""
-    goes_on = True
-    for report in progress.reports:
-        goes_on = ledger.report(number, report)
-        if not goes_on:
+    for count, report in enumerate(progress.reports, start=1):
+        at_the_end = progress.done and count == len(progress.reports)
+        if not ledger.report(number, report) and not at_the_end:
+            ledger.tell_stopped(number)  # whatever its worker got done meanwhile
             break
-    if progress.failure is not None:
-        ledger.tell_failed(number, progress.failure)
-    elif progress.done:
-        ledger.tell_complete(number)
-    elif not goes_on:
-        ledger.tell_stopped(number)
     else:
-        return False
+        if progress.failure is not None:
+            ledger.tell_failed(number, progress.failure)
+        elif progress.done:
+            ledger.tell_complete(number)
+        else:
+            return False
     checkpoint.unlink(missing_ok=True)
     return True

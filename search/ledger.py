@@ -4,6 +4,7 @@ One process, the driver, writes it. The engines ask it for trials and tell it wh
 everything else observes it and can be rebuilt from it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -152,6 +153,9 @@ class Ledger:
             number = self._orphans.popleft()
             if number in self._trials:
                 return self._start(self._trials[number])
+            if self._proposer.exhausted:
+                self._close_in_study(self._handles.pop(number), None)
+                continue
             if (trial := self._propose(self._handles[number])) is not None:
                 return self._start(trial)
         while self.trained + len(self.running) < self._budget and not self._proposer.exhausted:
@@ -170,7 +174,16 @@ class Ledger:
         return self._goes_on is None or self._goes_on(trial)
 
     def tell_complete(self, number: int) -> None:
-        """Close a trial that trained to the end."""
+        """Close a trial that trained to the end; without finite objectives it has failed."""
+        trial = self._trials[number]
+        try:
+            values = self._proposer.values(trial.job, trial.last)
+        except KeyError as error:
+            self.tell_failed(number, Failure(kind="error", reason=f"its last report has no {error}"))
+            return
+        if not all(math.isfinite(value) for value in values):
+            self.tell_failed(number, Failure(kind="nan", reason=f"its objectives are {', '.join(map(str, values))}"))
+            return
         self._tell(number, State.COMPLETE)
 
     def tell_stopped(self, number: int) -> None:
@@ -201,7 +214,8 @@ class Ledger:
             trial = read_trial(frozen)
             if trial is not None:
                 self._trials[frozen.number] = trial
-                self._proposer.take(trial.job)
+                if trial.state not in (State.DUPLICATE, State.INFEASIBLE):
+                    self._proposer.take(trial.job)
             if frozen.state is TrialState.RUNNING:
                 self._study.sampler = self._proposer.sampler(frozen.number)
                 handle = optuna.Trial(self._study, frozen._trial_id)

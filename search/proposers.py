@@ -37,14 +37,14 @@ class Limits:
 
 
 class Sampled:
-    """Proposes what an Optuna sampler decides on; trial 0 is the plain backbone.
+    """Proposes what an Optuna sampler decides on; trial 0 is the plain backbone, if the limits allow it.
 
     A design proposed before, or one outside the limits, is replaced by the unseen design within
     the limits that differs from it in the fewest decisions.
 
     Args:
         space: what may be tried.
-        costs: of each of its designs.
+        costs: of each of its designs, and of the plain backbone.
         limits: designs beyond them are never trained.
         sampler: a name in `search.samplers.SAMPLERS`.
         seed: of the study.
@@ -58,6 +58,7 @@ class Sampled:
     ) -> None:
         self._space = space
         self._costs = costs
+        self._limits = limits
         self._sampler = sampler
         self._seed = seed
         self._decisions = space.decisions()
@@ -72,9 +73,18 @@ class Sampled:
 
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The design that the sampler decides on, or what to try instead."""
-        if not self._taken:
-            return Proposed(self._job(handle.number, self._space.plain()))
-        candidate = self._space.sample(lambda name, options: _decide(handle, name, options))
+        plain = self._space.plain()
+        if not self._taken and plain in self._costs and self._limits.allow(self._costs[plain]):
+            return Proposed(self._job(handle.number, plain))
+
+        def choose(name: str, options: Sequence[Value]) -> Value:
+            # Seeded anew for each decision: the rest must not depend on which were made in an earlier session.
+            handle.study.sampler = make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode()))
+            decided = handle.suggest_categorical(name, options)
+            assert isinstance(decided, int | str)
+            return decided
+
+        candidate = self._space.sample(choose)
         job = self._job(handle.number, candidate)
         if candidate in self._unseen:
             return Proposed(job)
@@ -89,7 +99,7 @@ class Sampled:
     @property
     def exhausted(self) -> bool:
         """Whether every design within the limits has been tried."""
-        return bool(self._taken) and not self._unseen
+        return not self._unseen
 
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """Validation accuracy, parameters and FPS."""
@@ -143,12 +153,6 @@ class Planned:
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """The metric alone."""
         return (report[self._metric],)
-
-
-def _decide(handle: optuna.Trial, name: str, options: Sequence[Value]) -> Value:
-    decided = handle.suggest_categorical(name, options)
-    assert isinstance(decided, int | str)
-    return decided
 
 
 def _key(job: Job) -> tuple[str, Design, int]:

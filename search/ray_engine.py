@@ -134,7 +134,9 @@ def _connect(address: str | None, cores: int | None, modules: tuple[ModuleType, 
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
-        ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        ray.init(
+            address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
+        )
         return
     try:
         ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
@@ -217,11 +219,13 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
         return str(TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        progress: Progress = result["progress"]
-        if progress.over:  # a trial stopped from outside is complete to Tune, not to us
+        progress: Progress | None = result.get("progress")
+        if progress is not None and progress.over:  # a trial stopped from outside is complete to Tune, not to us
             self._record(trial.config["number"], progress)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        if trial.should_recover():  # Tune tells of a lost worker, too, that it is about to replace
+            return
         number = trial.config["number"]
         reason = f"its worker was lost {RESTARTS + 1} times"
         self._record(number, Progress((), done=False, failure=Failure(kind="lost worker", reason=reason)))

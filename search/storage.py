@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from search.trials import Trial, read_trial
 from space.errors import UserError
+
+OPENED = "opened"
+"""The attribute with the time when a study in a database was last opened to be written."""
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
@@ -65,7 +68,7 @@ class Storage:
             journals = sorted(self.root.glob(f"*/{JOURNAL}"), key=lambda journal: journal.stat().st_mtime)
             return [journal.parent.name for journal in journals]
         summaries = optuna.get_all_study_summaries(self._database())
-        summaries.sort(key=lambda summary: summary.datetime_start or datetime.min)
+        summaries.sort(key=lambda summary: float(summary.user_attrs.get(OPENED, 0)))
         return [summary.study_name for summary in summaries if "/" not in summary.study_name]
 
     def find(self, name: str | None) -> str:
@@ -95,7 +98,8 @@ class Storage:
         if study is None:
             raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
         trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
-        attributes = {**study.user_attrs, **study.user_attrs[FOUNDING]}
+        attributes = {key: value for key, value in study.user_attrs.items() if key != FOUNDING}
+        attributes |= study.user_attrs[FOUNDING]
         return Record(name, attributes, [trial for trial in trials if trial is not None])
 
     @contextlib.contextmanager
@@ -127,6 +131,8 @@ class Storage:
             )
             if FOUNDING not in study.user_attrs:
                 study.set_user_attr(FOUNDING, dict(attributes))
+            if self._url is not None:  # a journal has the time of its file
+                study.set_user_attr(OPENED, time.time())
             yield study
 
     def _open(self, name: str) -> optuna.Study | None:
