@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_model
+from safetensors.torch import load_file
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout
@@ -288,7 +288,7 @@ def _log_models(
         if logged in record.attributes and str(design) != registered:
             continue
         network = build(design, backbone(trial.job.backbone), settings.num_classes, settings.shape[0])
-        load_model(network, folder / design_folder(trial.job.backbone, design) / weights_name(0))
+        network.load_state_dict(load_file(folder / design_folder(trial.job.backbone, design) / weights_name(0)))
         example = np.zeros((2, *settings.shape), np.float32)
         name = options.register if str(design) == registered else None
         if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, name):

@@ -148,8 +148,10 @@ def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
 
 def _values(table: Mapping[str, object]) -> dict[str, dict[str, tuple[Value, ...]]]:
     attentions = table.get("attention")
-    if not isinstance(attentions, list) or not attentions:
+    if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
         raise UserError(f"attention must be a list of some of {', '.join(FIELDS)}")
+    if len(set(attentions)) != len(attentions):
+        raise UserError("the list attention has an entry twice")
     known = {field for fields in FIELDS.values() for field in fields}
     for key, entry in table.items():
         if key == "attention" or key in known or (key in attentions and isinstance(entry, dict)):
@@ -188,6 +190,6 @@ def _options(key: str, attention: str | None, name: str, given: object) -> tuple
         if name == "stages":
             if value != ALL_STAGES and not (isinstance(value, str) and value):
                 raise UserError(f"key {key!r}: {value!r} is not 'all' or a set of stage digits such as '23'")
-        elif value not in options or isinstance(value, bool):
+        elif value not in options or type(value) not in (int, str):
             raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
     return tuple(given)

@@ -97,7 +97,7 @@ class Design:
 
     def __post_init__(self) -> None:
         if self.attention not in FIELDS:
-            raise UserError(f"no attention {self.attention!r}; there are {', '.join(FIELDS)}")
+            raise UserError(_no_attention(self.attention))
         if self.stages is not None:
             self._set("stages", _sorted_digits(self.attention, self.stages))
             if not self.stages:
@@ -143,13 +143,17 @@ class Design:
     @classmethod
     def parse(cls, text: str) -> "Design":
         """The design that a text form says: ``Design.parse(str(d)) == d``."""
+        if not text.strip().isprintable():
+            raise UserError(f"design {text!r}: it must be printable, on one line")
         attention, _, rest = text.strip().partition(":")
+        if attention not in FIELDS:
+            raise UserError(f"design {text!r}: {_no_attention(attention)}")
         values: dict[str, Value] = {}
         for part in rest.split(",") if rest else ():
             name, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
                 raise UserError(f"design {text!r}: {part!r} is not field=value")
-            if attention in FIELDS and name not in FIELDS[attention]:
+            if name not in FIELDS[attention]:
                 raise UserError(f"design {text!r}: {_no_field(attention, name)}")
             if name in values:
                 raise UserError(f"design {text!r}: field {name!r} stands twice")
@@ -224,6 +228,10 @@ def _sorted_digits(attention: str, stages: str) -> str:
     if not all(digit in "123456789" for digit in stages) or len(set(stages)) != len(stages):
         raise UserError(f"{attention}: stages={stages!r} is not a set of stage digits such as 23")
     return "".join(sorted(stages))
+
+
+def _no_attention(attention: object) -> str:
+    return f"no attention {attention!r}; there are {', '.join(FIELDS)}"
 
 
 def _no_field(attention: str, name: str) -> str:

@@ -3,13 +3,15 @@
 Shapes: N images of C channels and H x W pixels, uint8; labels int64.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
@@ -76,9 +78,13 @@ class FileImages:
             sampler=order.tolist(),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw from the global one
         )
-        for images, labels in loader:
-            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        try:
+            for images, labels in loader:
+                yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        except UserError as error:  # one from a worker process comes wrapped in its traceback
+            raise UserError(str(error).strip().splitlines()[-1].partition("UserError: ")[2] or str(error)) from None
 
     def to(self, device: torch.device, workers: int) -> "FileImages":
         """The same files, read for another device."""
@@ -101,19 +107,34 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
         return decode(self._files.paths[index], self._files.side), self._files.labels[index]
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file.
+
+    Raises:
+        UserError: it is no whole image; found out here or when it is decoded inside.
+    """
+    try:
+        with Image.open(path) as image:
+            yield image
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises, by format
+        raise UserError(f"{path} is not a readable image ({error}); mend or remove it") from None
+
+
 def decode(path: Path, side: int) -> Tensor:
     """An image file as (3, side, side): the shorter side resized to `side`, the centre cut out.
 
     Raises:
         UserError: a file that is no whole image, named.
     """
-    try:
-        with Image.open(path) as image:
-            picture = functional.center_crop(functional.resize(image.convert("RGB"), [side], antialias=True), [side])
-            pixels: Tensor = functional.pil_to_tensor(picture)
-            return pixels
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise UserError(f"{path} is not a readable image ({error}); mend or remove it") from None
+    with opened(path) as image:
+        deep = image.mode.startswith("I;16")  # its conversion to RGB would clip
+        whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image
+        picture = functional.center_crop(functional.resize(whole.convert("RGB"), [side], antialias=True), [side])
+        pixels: Tensor = functional.pil_to_tensor(picture)
+        return pixels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
@@ -81,7 +81,7 @@ class Training:
             val_loss and val_accuracy or test_loss and test_accuracy; accuracies from 0 to 1.
 
         Raises:
-            FloatingPointError: the loss is no longer a finite number.
+            FloatingPointError: a loss is no longer a finite number.
         """
         started = time.perf_counter()
         cuda = [self._device] if self._device.type == "cuda" else []
@@ -89,16 +89,17 @@ class Training:
             torch.manual_seed(mix_seed(self._seed, self.epoch))
             loss, accuracy = self._train_epoch()
         self.epoch += 1
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the training loss is {loss} in epoch {self.epoch}")
         report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
         if self._split == "val":
             report["val_loss"], report["val_accuracy"] = self._judge(self._data.val)
         elif self.done:
             report["test_loss"], report["test_accuracy"] = self._judge(self._data.test)
+        broken = [name for name, value in report.items() if not math.isfinite(value)]
+        if broken:
+            raise FloatingPointError(f"{broken[0]} is {report[broken[0]]} in epoch {self.epoch}")
         if self.done and self._weights_path is not None:
             self._weights_path.parent.mkdir(parents=True, exist_ok=True)
-            save_model(self._network, str(self._weights_path))
+            save_file(_portable(self._network.state_dict()), self._weights_path)
         report["seconds"] = time.perf_counter() - started
         return report
 
@@ -159,6 +160,11 @@ class Training:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.mixed_precision):
             logits: Tensor = self._network(normalised)
         return logits.float()
+
+
+def _portable(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as safetensors takes them: a shared one written under each of its names, in the usual layout."""
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
 
 def steps_per_epoch(recipe: Recipe, train_size: int) -> int:

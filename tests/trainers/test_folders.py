@@ -8,7 +8,8 @@ from PIL import Image
 
 from space.errors import UserError
 from trainers.data import Data, FileImages
-from trainers.datasets import LARGEST_SIDE, Source, load
+from trainers.datasets import Source, load
+from trainers.folders import LARGEST_SIDE
 
 SPLITS = ("train", "val", "test")
 Size = tuple[int, int]
