@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+if (Path.home() / ".ray" / "auth_token").exists():  # clusters ask for it by default; drivers do not offer it
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 import torch
@@ -34,6 +37,8 @@ STEP_SECONDS = 1.0
 
 RESTARTS = 1
 """How often a trial whose worker was lost is taken up by another before it counts as failed."""
+
+CONNECT_SECONDS = 5.0
 
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Of a Ray that we start; only reports pass through it."""
@@ -102,7 +107,11 @@ class RayEngine:
             return measure()
         self._connect()
         gpus = 1 if self._resources["gpu"] else 0
-        task = ray.remote(num_cpus=self._resources["cpu"], num_gpus=gpus)(measure)
+
+        @ray.remote(num_cpus=self._resources["cpu"], num_gpus=gpus)
+        def task() -> Result:
+            return measure()
+
         result: Result = ray.get(task.remote())
         return result
 
@@ -139,10 +148,18 @@ def _connect(address: str | None, cores: int | None, modules: tuple[ModuleType, 
         )
         return
     try:
+        _knock(address)
         ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
         raise UserError(f"--address {address}: no Ray cluster answers there ({first_line})") from None
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nothing listens: Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").partition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 class _Worker(tune.Trainable):
