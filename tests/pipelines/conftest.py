@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
 from pipelines import cli
 from pipelines.tracking import EXPERIMENT
@@ -114,6 +116,20 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def write_picture(path: Path, side: int = 12) -> None:
+    """A PNG of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write_folder(root: Path, classes: int = 2, images: int = 10, side: int = 12) -> None:
+    """A data set: a sub-folder a class."""
+    for label in range(classes):
+        for number in range(images):
+            write_picture(root / f"class{label}" / f"{number}.png", side)
 
 
 def mlflow_runs(kind: str | None = None) -> list[Run]:

@@ -2,23 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from tests.pipelines.conftest import Search
-
-
-def picture(path: Path, side: int = 12) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def folder(root: Path, classes: int = 2, images: int = 10, side: int = 12) -> None:
-    for label in range(classes):
-        for number in range(images):
-            picture(root / f"class{label}" / f"{number}.png", side)
+from tests.pipelines.conftest import Search, write_folder, write_picture
 
 
 def assert_one_line(search: Search, here: Path, arguments: list[str], *words: str) -> None:
@@ -98,35 +84,35 @@ def test_a_malformed_space_file(search: Search, here: Path, toml: str, words: li
 
 
 def test_a_folder_without_classes(search: Search, here: Path) -> None:
-    picture(here / "images" / "0.png")
+    write_picture(here / "images" / "0.png")
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "no sub-folders", "class")
 
 
 def test_a_folder_with_one_class(search: Search, here: Path) -> None:
-    folder(here / "images", classes=1)
+    write_folder(here / "images", classes=1)
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "one class", "class0")
 
 
 def test_a_folder_with_an_empty_class(search: Search, here: Path) -> None:
-    folder(here / "images")
+    write_folder(here / "images")
     (here / "images" / "class2").mkdir()
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "class2", "no images")
 
 
 def test_an_unreadable_image_is_named(search: Search, here: Path) -> None:
-    folder(here / "images")
+    write_folder(here / "images")
     victim = here / "images" / "class1" / "3.png"
     victim.write_bytes(victim.read_bytes()[:-40])
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "3.png", "not a readable image")
 
 
 def test_a_batch_larger_than_the_data(search: Search, here: Path) -> None:
-    folder(here / "images")
+    write_folder(here / "images")
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "batch of 128", "14 training images")
 
 
 def test_images_smaller_than_the_networks_stride(search: Search, here: Path) -> None:
-    folder(here / "images", images=100, side=3)
+    write_folder(here / "images", images=100, side=3)
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "3 pixels", "resnet20 needs at least 4")
 
 

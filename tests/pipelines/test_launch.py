@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.pipelines.conftest import Search, mlflow_runs
+from tests.pipelines.conftest import Search, mlflow_runs, write_folder
 
 
 def files(folder: Path) -> set[str]:
@@ -178,6 +178,18 @@ def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
     ended = launch("--budget", "2", "--json")
     assert isinstance(ended.json, dict)  # nothing but JSON is on stdout
     assert "digits · 200 train / 798 val / 799 test" in ended.err
+
+
+def test_a_users_own_folder_is_searched_and_retrained(search: Search, here: Path) -> None:
+    write_folder(here / "images", classes=2, images=60, side=12)
+    ended = search(
+        *("launch", "--dataset", "folder:images", "--space", "tiny.toml", "--recipe", "digits", "--epochs", "1"),
+        *("--engine", "local", "--budget", "2", "--json"),
+    )
+    assert ended.json["trials"] == 2
+    assert "84 train / 18 val / 18 test · 2 classes" in ended.err
+    retrained = search("retrain", "--design", "ras", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
+    assert [entry["n"] for entry in retrained.json["results"]] == [1, 1]
 
 
 def test_studies_can_live_in_a_database(launch: Search, search: Search, here: Path) -> None:
