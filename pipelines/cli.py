@@ -1,5 +1,6 @@
 """The command line. Each command is imported when it is called, so that help is quick."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ app = typer.Typer(
 Study = Annotated[str | None, typer.Argument(help="Name of the study; the last one written if left out.")]
 StorageOption = Annotated[str, typer.Option("--storage", help="Folder of the studies, or a database URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; all else on stderr.")]
-DataRoot = Annotated[Path, typer.Option(help="Folder of the torchvision data sets.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the torchvision data sets; ./data if left out.")]
 Tracking = Annotated[str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
 EngineOption = Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to run on: auto or HOST:6379.")]
@@ -41,7 +42,7 @@ def launch(
     dataset: Annotated[
         str | None, typer.Option(help="digits (default), cifar10, cifar100, stl10 or folder:PATH.")
     ] = None,
-    data_root: DataRoot = Path("data"),
+    data_root: DataRoot = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
     train_size: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
     backbone: Annotated[
@@ -197,9 +198,9 @@ def retrain(
 def profile(
     design: Annotated[str, typer.Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")],
     backbone: Annotated[str, typer.Option(help="Such as resnet164.")] = "resnet20",
-    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
-    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
-    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
+    image_size: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 32,
     device: Device = "auto",
     no_fps: Annotated[bool, typer.Option("--no-fps", help="Leave the timing out.")] = False,
     json: Json = False,
@@ -214,9 +215,9 @@ def profile(
 def space(
     space: Annotated[str, typer.Option(help="small, papers, full or a TOML file.")] = "small",
     backbone: Annotated[str, typer.Option(help="One or several, by commas.")] = "resnet20",
-    num_classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
-    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
-    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 10,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
+    image_size: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 32,
     device: Device = "auto",
     max_params: MaxParams = None,
     min_fps: MinFps = None,
@@ -233,6 +234,7 @@ def space(
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     silence_libraries()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a search stops by itself
     try:
         app()
     except UserError as error:

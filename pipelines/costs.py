@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
+
 from pipelines.quantities import parse_count
+from pipelines.settings import Settings
 from search.proposers import Limits
 from space import Cost, UserError
 from space.choices import Candidate
 from trainers import cost
 from trainers.cost import Task
-from trainers.throughput import FpsTable
+from trainers.recipe import Recipe
+from trainers.throughput import FpsTable, estimate_training_seconds
 
 
 def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None) -> dict[Candidate, Cost]:
@@ -21,6 +25,12 @@ def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None
         )
         for backbone, design in candidates
     }
+
+
+def trial_seconds(settings: Settings, recipe: Recipe, images: Mapping[str, int]) -> float:
+    """About how long a trial trains on one worker, from the plain backbone."""
+    device = settings.device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
+    return estimate_training_seconds(settings.plain_network(), settings.task, recipe, images, device)
 
 
 def limits_of(max_params: str | None, min_fps: str | None, costs: Mapping[Candidate, Cost]) -> Limits:

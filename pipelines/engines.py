@@ -98,7 +98,7 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
 def _fit(cpus: int, gpus: float) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fit = max(1, cores // cpus)
-    return min(fit, math.floor(torch.cuda.device_count() / gpus)) if gpus else fit
+    return min(fit, torch.cuda.device_count() * math.floor(1 / gpus)) if gpus else fit
 
 
 def _packages() -> tuple[ModuleType, ...]:

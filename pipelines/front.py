@@ -28,7 +28,10 @@ def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png
     if png is not None:
         if not complete:
             raise UserError(f"study {record.name} has no complete trial to draw yet")
-        plots.write_png(complete, FRONTS, f"{record.name}: {len(complete)} designs", png)
+        try:
+            plots.write_png(complete, FRONTS, f"{record.name}: {len(complete)} designs", png)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--png {png}: {error}") from None
         say(f"wrote {png}")
     if as_json:
         print_json(fronts_json(complete))

@@ -2,17 +2,16 @@
 
 import functools
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipelines import plots, session
 from pipelines.console import print_json, say, stderr
-from pipelines.costs import costs_of, limits_of
+from pipelines.costs import costs_of, limits_of, trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import print_fronts
 from pipelines.fronts import FRONTS, front, fronts_json, rows
@@ -27,12 +26,12 @@ from search.engine import Engine
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.samplers import make_sampler
-from search.storage import Record, Storage
+from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
 from space import UserError
 from space.choices import Candidate
 from trainers.evaluator import Evaluator
-from trainers.throughput import FpsTable, estimate_training_seconds, measure_table
+from trainers.throughput import FpsTable, measure_table
 
 
 def launch(options: Options) -> int:
@@ -45,18 +44,21 @@ def launch(options: Options) -> int:
         raise UserError(f"--budget {options.budget}: at least one trial is needed")
     make_sampler(options.sampler, 0)
     time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
+    if options.study is not None and not re.fullmatch(r"\w[\w.-]*", options.study):
+        raise UserError(f"--study {options.study!r}: letters, digits, dots, dashes and underscores make a name")
     storage = Storage(options.storage)
-    frozen = None
+    frozen, data_root = None, options.data_root
     if options.study is not None and storage.exists(options.study):
-        frozen = Settings.from_json(storage.read(options.study).attributes["settings"])
-    settings, source = resolve(options, frozen)
+        there = storage.read(options.study).attributes
+        frozen, data_root = Settings.from_json(there["settings"]), data_root or Path(there["data_root"])
+    settings, source = resolve(options, frozen, data_root or Path("data"))
     name = options.study or settings.study_name()
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(_describe(settings))
 
     left = max(0, options.budget - sum(trial.trained for trial in record.trials))
-    trial_seconds = _trial_seconds(settings)
-    engine = make_engine(options.resources, settings.device, left, trial_seconds)
+    seconds_each = trial_seconds(settings, settings.recipe, settings.images)
+    engine = make_engine(options.resources, settings.device, left, seconds_each)
     say(
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
         f" · seed {settings.seed} · study {name}"
@@ -68,18 +70,20 @@ def launch(options: Options) -> int:
     limits = limits_of(options.max_params, options.min_fps, costs)
     feasible = [cost for cost in costs.values() if limits.allow(cost)]
     if options.dry_run or table is None:
-        return _dry_run(options, name, len(costs), len(feasible), left, engine, trial_seconds)
+        return _dry_run(options, name, len(costs), len(feasible), left, engine, seconds_each)
 
     started = time.monotonic()
     attributes = {
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
-        "data_root": str(source.root.absolute()),
+        "data_root": str(source.root),
         "fps_table": table.to_json(),
         "bounds": Bounds.of(settings.num_classes, feasible).to_json(),
     }
     with storage.writing(name, Sampled.DIRECTIONS, attributes) as study:
         record = storage.read(name)
+        settings = Settings.from_json(record.attributes["settings"])  # as founded, maybe by another launch just now
+        costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes["fps_table"]))
         bounds = Bounds.from_json(record.attributes["bounds"])
         proposer = Sampled(settings.search_space(), costs, limits, options.sampler, settings.seed)
         ledger = Ledger(study, proposer, options.budget)
@@ -116,12 +120,6 @@ def _describe(settings: Settings) -> str:
     )
 
 
-def _trial_seconds(settings: Settings) -> float:
-    """About how long a trial trains on one worker, from the plain backbone."""
-    device = settings.device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
-    return estimate_training_seconds(settings.plain_network(), settings.task, settings.recipe, settings.images, device)
-
-
 def _fps_table(record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings) -> FpsTable:
     """The study's own table, else a new one."""
     if "fps_table" in record.attributes:
@@ -138,10 +136,10 @@ def _fps_table(record: Record, engine: Engine, candidates: Sequence[Candidate], 
 
 
 def _dry_run(
-    options: Options, name: str, designs: int, feasible: int, left: int, engine: Engine, trial_seconds: float
+    options: Options, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
 ) -> int:
     trials = min(left, feasible)
-    seconds = trials * trial_seconds / engine.workers
+    seconds = trials * seconds_each / engine.workers
     if options.json:
         print_json(
             {
@@ -156,7 +154,7 @@ def _dry_run(
         )
     else:
         say(f"{feasible:,} of {designs:,} designs meet the limits; {trials:,} trials to train")
-        say(f"about {show_duration(trial_seconds)} a trial, {show_duration(seconds)} in all; nothing was written")
+        say(f"about {show_duration(seconds_each)} a trial, {show_duration(seconds)} in all; nothing was written")
     return session.COMPLETE
 
 
@@ -252,6 +250,8 @@ def _say_what_next(options: Options, name: str, ended: Session, ledger: Ledger) 
     else:
         if ledger.trained < ledger.budget:
             say("Every design within the limits has been tried.")
-        say(f" look     mlflow ui        experiment {EXPERIMENT}, run {name}, artifacts/fronts")
-        say(" retrain  search retrain --top 3 --seeds 5")
-        say(f" more     search launch --budget {2 * options.budget}")
+        where = "" if options.storage == DEFAULT_FOLDER else f" --storage {options.storage}"
+        server = "" if options.tracking_uri is None else f" --backend-store-uri {options.tracking_uri}"
+        say(f" look     mlflow ui{server}        experiment {EXPERIMENT}, run {name}, artifacts/fronts")
+        say(f" retrain  search retrain {name} --top 3 --seeds 5{where}")
+        say(f" more     search launch --study {name} --budget {2 * options.budget}{where}")

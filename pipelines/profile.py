@@ -6,6 +6,7 @@ from rich.table import Table
 
 from pipelines.console import print_json, stderr, stdout
 from pipelines.engines import find_device
+from pipelines.settings import check_stride
 from space import Design
 from space.backbones import backbone as find_backbone
 from space.build import build
@@ -28,6 +29,7 @@ def profile(
         as_json: for programs.
     """
     network_of = find_backbone(backbone)
+    check_stride(shape, [backbone])
     design = Design.parse(text).canonical(network_of.layout)
     network = build(design, network_of, num_classes, shape[0])
     result = {

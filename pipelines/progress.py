@@ -60,10 +60,10 @@ class Display:
             self._below = self._lines(list(self._trials.values()))
 
     def _trained(self) -> int:
-        return sum(trial.trained for trial in self._trials.values())
+        return sum(trial.trained for trial in list(self._trials.values()))
 
     def _count(self, state: State) -> int:
-        return sum(trial.state is state for trial in self._trials.values())
+        return sum(trial.state is state for trial in list(self._trials.values()))
 
     def _render(self) -> Group:
         done, elapsed = self._trained(), time.monotonic() - self._started

@@ -7,7 +7,7 @@ from pipelines.engines import Resources, find_device
 from pipelines.settings import Settings, check_fit, check_same
 from space import SearchSpace
 from space.backbones import backbone
-from trainers.datasets import Source, load
+from trainers.datasets import FOLDER_PREFIX, Source, load
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.throughput import device_name
@@ -22,7 +22,7 @@ class Options:
 
     budget: int
     dataset: str | None = None
-    data_root: Path = Path("data")
+    data_root: Path | None = None
     download: bool = False
     train_size: int | None = None
     backbone: str | None = None
@@ -43,17 +43,20 @@ class Options:
     json: bool = False
 
 
-def resolve(options: Options, frozen: Settings | None) -> tuple[Settings, Source]:
+def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple[Settings, Source]:
     """The settings that a launch means, and where its data is.
 
     Args:
         options: what the user typed.
         frozen: settings of the study that the user named, if it exists.
+        data_root: folder of the torchvision data sets.
 
     Raises:
         UserError: something that does not exist, does not fit together, or differs from `frozen`.
     """
     dataset = options.dataset or (frozen.dataset if frozen else "digits")
+    if dataset.startswith(FOLDER_PREFIX):  # workers may run in another folder
+        dataset = f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
     train_size = options.train_size if options.train_size is not None else frozen.train_size if frozen else None
     names = options.backbone.split(",") if options.backbone else list(frozen.backbones) if frozen else ["resnet20"]
     layouts = {name: backbone(name).layout for name in names}
@@ -66,7 +69,7 @@ def resolve(options: Options, frozen: Settings | None) -> tuple[Settings, Source
     device = find_device(options.device, options.resources.address)
     if frozen and options.device == "auto":
         device = find_device(frozen.device, options.resources.address)
-    source = Source(name=dataset, root=options.data_root, train_size=train_size)
+    source = Source(name=dataset, root=data_root.absolute(), train_size=train_size)
     data = load(source, download=options.download, check=frozen is None)
     check_fit(data, recipe, tuple(layouts))
     settings = Settings(

@@ -1,5 +1,6 @@
 """`search retrain`: train the best designs of a study in full, several seeds each, and read the test split once."""
 
+import functools
 import hashlib
 import json
 import statistics
@@ -14,8 +15,8 @@ from safetensors.torch import load_file
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout
-from pipelines.costs import costs_of
-from pipelines.engines import Resources, make_engine
+from pipelines.costs import costs_of, trial_seconds
+from pipelines.engines import Resources, find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
 from pipelines.provenance import provenance
@@ -36,11 +37,11 @@ from trainers.datasets import Source, load
 from trainers.evaluator import Evaluator, design_folder, weights_name
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import FpsTable, estimate_training_seconds, measure_table
+from trainers.throughput import FpsTable, measure_table
 
 METRIC = "test_accuracy"
 MODEL_ATTRIBUTE = "mlflow_model:"
-"""With a trial's number behind it: the attribute that says that MLflow has the model."""
+"""With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +89,15 @@ def retrain(options: Options) -> int:
 
     name = _name(searched.name, chosen, recipe)
     before = storage.read(name) if storage.exists(name) else searched
-    table = FpsTable.from_json(before.attributes["fps_table"])
-    table = measure_table(chosen, settings.task, settings.device, known=table)
-    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
+    known = FpsTable.from_json(before.attributes["fps_table"])
     folder = storage.folder(name)
+    find_device(settings.device, options.resources.address)
     images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
-    trial_seconds = estimate_training_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
-    engine = make_engine(options.resources, settings.device, len(jobs), trial_seconds)
+    engine = make_engine(
+        options.resources, settings.device, len(chosen) * options.seeds, trial_seconds(settings, recipe, images)
+    )
+    table = engine.alone(functools.partial(measure_table, chosen, settings.task, settings.device, known=known))
+    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
         f" on train + val · {engine.name}, {engine.workers} workers · {name}"
@@ -122,9 +125,10 @@ def retrain(options: Options) -> int:
         )
         record = storage.read(name)
         results = summarise(record.trials, chosen, options.seeds)
+        failed = [trial for trial in record.trials if trial.state is State.FAILED]
         if ended.exit_code == session.COMPLETE:
             _write_designs(results, folder, settings, data, recipe)
-            _log_models(results, folder, settings, record, options, ledger.annotate)
+            _log_models(chosen, folder, settings, record, options, ledger.annotate)
     if options.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
@@ -134,6 +138,9 @@ def retrain(options: Options) -> int:
         say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
     elif ended.exit_code == session.FAILED:
         say(f"search: {ended.reason}")
+    elif failed:
+        say(f"search: {len(failed)} of {len(jobs)} trainings failed")
+        return session.FAILED
     return ended.exit_code
 
 
@@ -168,7 +175,7 @@ def top(complete: Sequence[Row], count: int) -> list[Row]:
     """The most accurate designs of the two fronts, then the most accurate others; never the plain backbone."""
     on_fronts = {row.trial for name in FRONTS for row in front(complete, name)}
     ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.val_accuracy, row.num_params))
-    return [row for row in ranked if row.trial != 0][:count]
+    return [row for row in ranked if row.gain is None or row.trial != 0][:count]
 
 
 def knee(complete: Sequence[Row]) -> Row:
@@ -271,7 +278,7 @@ def _write_designs(
 
 
 def _log_models(
-    results: Sequence[Mapping[str, Any]],
+    chosen: Sequence[Candidate],
     folder: Path,
     settings: Settings,
     record: Record,
@@ -280,19 +287,19 @@ def _log_models(
 ) -> None:
     """Give the network of each design's first seed to MLflow, once; register that of the first design asked for."""
     runs = run_ids(record.attributes)
-    registered = (results[1] if len(results) > 1 else results[0])["design"] if options.register else None
     for trial in record.trials:
-        design, logged = trial.job.design, f"{MODEL_ATTRIBUTE}{trial.number}"
+        name, design = trial.job.candidate
         if trial.job.seed != 0 or trial.state is not State.COMPLETE or trial.number not in runs:
             continue
-        if logged in record.attributes and str(design) != registered:
+        register = options.register if trial.job.candidate == chosen[min(1, len(chosen) - 1)] else None
+        logged = f"{MODEL_ATTRIBUTE}{trial.number}"
+        if logged in record.attributes and register in (None, record.attributes[logged]):
             continue
-        network = build(design, backbone(trial.job.backbone), settings.num_classes, settings.shape[0])
-        network.load_state_dict(load_file(folder / design_folder(trial.job.backbone, design) / weights_name(0)))
+        network = build(design, backbone(name), settings.num_classes, settings.shape[0])
+        network.load_state_dict(load_file(folder / design_folder(name, design) / weights_name(0)))
         example = np.zeros((2, *settings.shape), np.float32)
-        name = options.register if str(design) == registered else None
-        if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, name):
-            annotate(logged, True)
+        if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, register):
+            annotate(logged, register)
 
 
 def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:

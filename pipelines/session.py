@@ -11,13 +11,16 @@ from pipelines.tracking import RUN_ATTRIBUTE, Tracker, View
 from search.engine import Engine
 from search.execution import Evaluate
 from search.ledger import Ledger
-from search.trials import State, Trial
+from search.trials import Trial
 
 COMPLETE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3
 """Exit codes."""
 
 HOPELESS = 3
 """If the first so many trials all fail, so will the others."""
+HOPELESS_IN_A_ROW = 5
+DESIGNS_OWN = ("nan", "out of memory")
+"""Kinds of failure that say nothing about the next design."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,24 @@ def run(
             if trial.failure is not None:
                 warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.failure.kind}, {trial.failure.reason}")
         if _hopeless(ledger):
-            return Session(FAILED, _first_failure(ledger.trials), watch)
+            return Session(FAILED, _why_hopeless(ledger.trials), watch)
         if ledger.unfinished:
             tracker.interrupted()
-            return Session(STOPPED, f"stopped by {stopping.reason}", watch)
+            return Session(STOPPED, f"stopped by {stopping.reason or 'its engine'}", watch)
     return Session(COMPLETE, "", watch)
 
 
 def _hopeless(ledger: Ledger) -> bool:
-    return not ledger.trained and sum(trial.state is State.FAILED for trial in ledger.trials) >= HOPELESS
+    """Whether the first trials all failed, or many in a row for a reason that is not their design's."""
+    ended = [trial for trial in ledger.trials if trial.trained or trial.failure is not None]
+    if not ledger.trained:
+        return len(ended) >= HOPELESS
+    ended.sort(key=lambda trial: trial.finished or trial.started)
+    latest = [trial.failure for trial in ended[-HOPELESS_IN_A_ROW:]]
+    return len(latest) == HOPELESS_IN_A_ROW and all(f is not None and f.kind not in DESIGNS_OWN for f in latest)
 
 
-def _first_failure(trials: Sequence[Trial]) -> str:
-    failure = next(trial.failure for trial in trials if trial.failure is not None)
-    return f"the first {HOPELESS} trials all failed: {failure.kind}, {failure.reason}\n{failure.details}".rstrip()
+def _why_hopeless(trials: Sequence[Trial]) -> str:
+    failed = [trial.failure for trial in trials if trial.failure is not None]
+    last = failed[-1]
+    return f"{len(failed)} trials failed; the last one: {last.kind}, {last.reason}\n{last.details}".rstrip()

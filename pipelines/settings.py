@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -114,10 +114,20 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...]) -> None:
     size = len(data.train.labels)
     if recipe.batch_size > size:
         raise UserError(f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}")
+    check_stride(data.shape, backbones)
+
+
+def check_stride(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
+    """Make sure that images are large enough.
+
+    Raises:
+        UserError: images smaller than a network's stride.
+    """
+    side = min(shape[1:])
     for name in backbones:
-        stride, side = backbone(name).stride, min(data.shape[1:])
+        stride = backbone(name).stride
         if side < stride:
-            raise UserError(f"images of {data.name} are {side} pixels wide; {name} needs at least {stride}")
+            raise UserError(f"images are {side} pixels wide; {name} needs at least {stride}")
 
 
 def check_same(study: str, frozen: Settings, asked: Settings) -> None:

@@ -186,11 +186,15 @@ class _Copy:
         if trial.state in (State.DUPLICATE, State.INFEASIBLE):
             return
         run = self._runs.get(trial.number) or self._make_run(trial)
+        job = trial.job
+        fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
         if trial.state is State.RUNNING:
+            self._log_params(run.info.run_id, fields)
             return
         if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
             self._finished.append(trial)
             return
+        self._log_params(run.info.run_id, fields)  # again: the session that made the run may have been cut off
         for batch in _batches(self._trial_metrics(trial), MOST_METRICS):
             self._client.log_batch(run.info.run_id, metrics=batch)
         failure = trial.failure
@@ -265,10 +269,7 @@ class _Copy:
         run = self._client.create_run(
             self._experiment, _milliseconds(trial.started), tags, run_name=self._view.trial_name(trial)
         )
-        job = trial.job
-        fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
-        self._log_params(run.info.run_id, fields)
-        self._runs[trial.number] = run
+        self._runs[trial.number] = run  # at once: whatever fails from here on must not make another run
         self._remember(trial.number, run.info.run_id)
         return run
 

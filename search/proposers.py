@@ -8,7 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from search.ledger import Proposed, Rejected
-from search.samplers import make_sampler
+from search.samplers import RECOMBINING, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Report, State
 from space.choices import Candidate, SearchSpace
@@ -73,17 +73,22 @@ class Sampled:
 
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The design that the sampler decides on, or what to try instead."""
-        plain = self._space.plain()
-        if not self._taken and plain in self._costs and self._limits.allow(self._costs[plain]):
-            return Proposed(self._job(handle.number, plain))
+        plain = self._plain() if not self._taken else None
+        fixed = self._decisions.get(plain, {}) if plain else {}
 
         def choose(name: str, options: Sequence[Value]) -> Value:
             # Seeded anew for each decision: the rest must not depend on which were made in an earlier session.
-            handle.study.sampler = make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode()))
+            sampler = make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode()))
+            handle.study.sampler = make_fixed_sampler(fixed, sampler) if fixed else sampler
             decided = handle.suggest_categorical(name, options)
             assert isinstance(decided, int | str)
             return decided
 
+        if self._sampler in RECOMBINING:
+            for name, options in self._space.choices().items():
+                choose(name, options)
+        if plain is not None:
+            return Proposed(self._job(handle.number, plain))
         candidate = self._space.sample(choose)
         job = self._job(handle.number, candidate)
         if candidate in self._unseen:
@@ -104,6 +109,11 @@ class Sampled:
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """Validation accuracy, parameters and FPS."""
         return report["val_accuracy"], job.cost.num_params, job.cost.fps
+
+    def _plain(self) -> Candidate | None:
+        """The first backbone that may be trained without attention: what every design is compared with."""
+        plains = [(backbone, Design()) for backbone in self._space.backbones]
+        return next((p for p in plains if p in self._costs and self._limits.allow(self._costs[p])), None)
 
     def _job(self, number: int, candidate: Candidate) -> Job:
         backbone, design = candidate

@@ -130,7 +130,7 @@ def cluster_workers(address: str, cpus_per_trial: int, gpus_per_trial: float, mo
     there = ray.cluster_resources()
     fit = there.get("CPU", 0.0) / cpus_per_trial
     if gpus_per_trial:
-        fit = min(fit, there.get("GPU", 0.0) / gpus_per_trial)
+        fit = min(fit, there.get("GPU", 0.0) * (1 // gpus_per_trial))
     if fit < 1:
         raise UserError(f"--address {address}: no room for a trial among {there.get('CPU', 0):g} CPUs and its GPUs")
     return int(fit)
@@ -244,8 +244,11 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
         if trial.should_recover():  # Tune tells of a lost worker, too, that it is about to replace
             return
         number = trial.config["number"]
-        reason = f"its worker was lost {RESTARTS + 1} times"
-        self._record(number, Progress((), done=False, failure=Failure(kind="lost worker", reason=reason)))
+        details = Path(trial.error_file).read_text() if trial.error_file else ""
+        last_line = next(reversed(details.strip().splitlines()), "no word from it")
+        reason = f"its worker was lost {RESTARTS + 1} times: {last_line}"
+        failure = Failure(kind="lost worker", reason=reason, details=details)
+        self._record(number, Progress((), done=False, failure=failure))
 
     def _record(self, number: int, progress: Progress) -> bool:
         return record(self._ledger, number, progress, checkpoint_path(self._checkpoints, number))

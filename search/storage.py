@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from search.trials import Trial, read_trial
 from space.errors import UserError
 
+SQLITE = "sqlite:///"
 OPENED = "opened"
 """The attribute with the time when a study in a database was last opened to be written."""
 
@@ -57,6 +58,8 @@ class Storage:
     def __init__(self, where: str = DEFAULT_FOLDER) -> None:
         self._url = where if "://" in where else None
         self.root = Path(DEFAULT_FOLDER if self._url else where).absolute()
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"--storage {where} is a file; a folder or a database URL is wanted")
 
     def folder(self, name: str) -> Path:
         """The study's own folder: lock, checkpoints, journal."""
@@ -67,6 +70,8 @@ class Storage:
         if self._url is None:
             journals = sorted(self.root.glob(f"*/{JOURNAL}"), key=lambda journal: journal.stat().st_mtime)
             return [journal.parent.name for journal in journals]
+        if self._missing():
+            return []
         summaries = optuna.get_all_study_summaries(self._database())
         summaries.sort(key=lambda summary: float(summary.user_attrs.get(OPENED, 0)))
         return [summary.study_name for summary in summaries if "/" not in summary.study_name]
@@ -136,13 +141,20 @@ class Storage:
             yield study
 
     def _open(self, name: str) -> optuna.Study | None:
-        if self._url is None and not (self.folder(name) / JOURNAL).exists():
+        if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
             return None
         try:
             study = optuna.load_study(study_name=name, storage=self._backend(name))
         except KeyError:
             return None
         return study if FOUNDING in study.user_attrs else None
+
+    def _missing(self) -> bool:
+        """Whether this is a SQLite file that is not there; opening it would make one."""
+        if self._url is None or not self._url.startswith(SQLITE):
+            return False
+        path = Path(self._url.removeprefix(SQLITE))
+        return path.parent.is_dir() and not path.exists()
 
     def _backend(self, name: str) -> BaseStorage:
         return self._database() if self._url is not None else _journal(self.folder(name) / JOURNAL)

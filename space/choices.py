@@ -80,6 +80,13 @@ class SearchSpace:
             del picked["stages"]
         return backbone, Design(attention, **picked).canonical(self.backbones[backbone])  # type: ignore[arg-type]
 
+    def choices(self) -> dict[str, tuple[Value, ...]]:
+        """Every choice that `sample` may make, with its options."""
+        found: dict[str, tuple[Value, ...]] = {"backbone": tuple(self.backbones), "attention": tuple(self.values)}
+        for attention, table in self.values.items():
+            found |= {f"{attention}.{name}": options for name, options in table.items()}
+        return {name: options for name, options in found.items() if len(options) > 1}
+
     def enumerate(self) -> Iterator[Candidate]:
         """Each canonical design once, by making every sequence of decisions."""
         return iter(self.decisions())

@@ -76,8 +76,8 @@ class Design:
         depth: how often the module is applied in a block (RAS paper, Eq. 3).
         connection: what sits between two applications; None at depth 1.
         bn: a BN per connection or one for all; None unless there are two BN connections.
-        sharing: a module per block, or one for all blocks of a stage (DIANet). Always "stage"
-            for dia, and there only.
+        sharing: a module per block, or one for all blocks of a stage (DIANet); dia is always
+            shared by a stage.
         stages: digits of the stages that carry attention, such as "23"; None for all.
         reduction: bottleneck ratio r of the hidden layer, C -> C // r.
         start: the gate at initialisation: as published, or exactly 1.

@@ -150,6 +150,7 @@ class Data:
         train: what weights learn from.
         val: what selection looks at.
         test: read once by each retrained network.
+        mirrors: whether a mirrored image is still one of its class; not so for digits.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Data:
     train: Images
     val: Images
     test: Images
+    mirrors: bool = True
 
     def sizes(self) -> dict[str, int]:
         """Images in each split."""

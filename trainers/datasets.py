@@ -1,7 +1,7 @@
 """Where data comes from: the embedded digits, torchvision's data sets, and a user's own folders."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,8 @@ def _digits(source: Source, download: bool) -> Data:
     labels = torch.from_numpy(digits.target.astype(np.int64))
     drawn = three_way(labels, source.train_size, DIGITS_TRAIN_SIZE)
     splits = (TensorImages(images[indices], labels[indices]) for indices in drawn)
-    return _in_memory(source.name, tuple(str(digit) for digit in digits.target_names), *splits)
+    data = _in_memory(source.name, tuple(str(digit) for digit in digits.target_names), *splits)
+    return replace(data, mirrors=False)
 
 
 def _cifar(kind: type[torchvision_datasets.CIFAR10], megabytes: int) -> Callable[[Source, bool], Data]:

@@ -7,7 +7,7 @@ is known before training, and the same design has the same FPS throughout.
 
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) ->
 
 
 def estimate_training_seconds(
-    network: nn.Module, task: Task, recipe: Recipe, images: dict[str, int], device: str
+    network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str
 ) -> float:
     """About how long this network trains: the time of one step and of one batch to judge, times their numbers."""
     network = network.to(device)

@@ -143,7 +143,7 @@ class Training:
     def _augmented(self, images: Tensor) -> Tensor:
         if self._recipe.crop_padding:
             images = random_crop(images, self._recipe.crop_padding)
-        return random_flip(images) if self._recipe.flip else images
+        return random_flip(images) if self._recipe.flip and self._data.mirrors else images
 
     @torch.inference_mode()
     def _judge(self, images: Images) -> tuple[float, float]:

@@ -35,7 +35,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         ([*LAUNCH, "--dataset", "cifar10"], ["cifar-10-batches-py", "data", "--download", "--data-root"]),
         ([*LAUNCH, "--dataset", "cifar100"], ["cifar-100-python", "--download"]),
         ([*LAUNCH, "--dataset", "stl10"], ["stl10_binary", "--download"]),
-        ([*LAUNCH, "--dataset", "folder:nowhere"], ["no folder nowhere"]),
+        ([*LAUNCH, "--dataset", "folder:nowhere"], ["no folder", "nowhere", "sub-folder a class"]),
         ([*LAUNCH, "--sampler", "grid"], ["no sampler 'grid'", "tpe"]),
         ([*LAUNCH, "--backbone", "resnet12"], ["resnet12", "9n+2"]),
         ([*LAUNCH, "--recipe", "fast"], ["no recipe 'fast'", "digits"]),
@@ -57,7 +57,12 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         ([*LAUNCH, "--storage", "nosuch://x"], ["--storage nosuch://x"]),
         (["launch", "--space", "nosuch"], ["no space 'nosuch'", "small, papers, full"]),
         (["space", "--space", "nosuch.toml"], ["no space 'nosuch.toml'"]),
+        ([*LAUNCH, "--study", "a/b"], ["--study 'a/b'"]),
+        ([*LAUNCH, "--storage", "tiny.toml"], ["--storage tiny.toml is a file"]),
+        (["profile", "se", "--image-size", "3", "--no-fps"], ["3 pixels", "resnet20 needs at least 4"]),
+        (["space", "--image-size", "2"], ["2 pixels"]),
         (["status"], ["no study", "search launch"]),
+        (["status", "--storage", "sqlite:///nosuch.db"], ["no study", "search launch"]),
         (["front", "nosuch"], ["no study"]),
         (["retrain", "nosuch"], ["no study"]),
     ],
@@ -114,6 +119,12 @@ def test_a_batch_larger_than_the_data(search: Search, here: Path) -> None:
 def test_images_smaller_than_the_networks_stride(search: Search, here: Path) -> None:
     write_folder(here / "images", images=100, side=3)
     assert_one_line(search, here, [*LAUNCH, "--dataset", "folder:images"], "3 pixels", "resnet20 needs at least 4")
+
+
+def test_a_picture_that_cannot_be_written(search: Search, launch: Search, here: Path) -> None:
+    launch("--budget", "1")
+    for name in ("nowhere/front.png", "front.abc"):
+        assert_one_line(search, here, ["front", "--png", name], f"--png {name}")
 
 
 def test_retraining_wants_one_way_of_choosing(search: Search, launch: Search, here: Path) -> None:

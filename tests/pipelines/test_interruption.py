@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipelines.stopping import Stopping
 from search.storage import Storage
 from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs
@@ -59,19 +60,17 @@ def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Sear
     left = [trial.number for trial in trials() if trial.state is State.RUNNING]
     assert left
 
-    again = start(*LAUNCH, "--engine", engine)
-    _out, err = again.communicate()
-    assert again.returncode == 0, err
+    again = search(*LAUNCH, "--engine", "local")
+    assert again.code == 0, again.err
     assert_complete(search)
     taken_up = {trial.number: trial.state for trial in trials()}
     assert all(taken_up[number] is State.COMPLETE for number in left)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly_and_says_how_to_go_on(search: Search, start: Start, number: signal.Signals) -> None:
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(search: Search, start: Start) -> None:
     stopped = start(*LAUNCH, "--engine", "local")
     wait_until_trained(stopped, 2)
-    stopped.send_signal(number)
+    stopped.send_signal(signal.SIGINT)
     stopped.send_signal(signal.SIGCONT)
     _out, err = stopped.communicate()
     assert stopped.returncode == 3, err
@@ -83,18 +82,16 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(search: Search, start: Sta
     assert_complete(search)
 
 
-@pytest.mark.long
-def test_a_signal_stops_ray_cleanly(search: Search, start: Start) -> None:
-    stopped = start(*LAUNCH, "--engine", "ray")
-    wait_until_trained(stopped, 2)
-    stopped.send_signal(signal.SIGINT)
-    stopped.send_signal(signal.SIGCONT)
-    _out, err = stopped.communicate()
-    assert stopped.returncode == 3, err
-    assert "Traceback" not in err
-
-    assert search(*LAUNCH, "--engine", "local").code == 0
-    assert_complete(search)
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_the_first_signal_asks_and_the_handlers_come_back_afterwards(number: signal.Signals, name: str) -> None:
+    before = signal.getsignal(number)
+    with Stopping() as stopping:
+        assert not stopping()
+        os.kill(os.getpid(), number)
+        assert stopping()
+        assert stopping.reason == name
+        assert signal.getsignal(number) is before  # a second one acts at once
+    assert signal.getsignal(number) is before
 
 
 def test_the_time_limit_stops_resumably(search: Search) -> None:

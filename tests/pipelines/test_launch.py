@@ -174,6 +174,42 @@ def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_i
     assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
 
 
+def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object) -> dict[str, float]:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("trainers.training.Training.step", broken)
+    ended = launch("--budget", "10")
+    assert ended.code == 1
+    assert "the disk is full" in ended.err
+    assert search("status", "--json").json["failed"] == 3
+    assert {run.info.status for run in mlflow_runs()} == {"FAILED"}
+
+
+def test_a_trial_has_one_run_even_if_the_server_fails_in_between(
+    launch: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient as Client
+
+    log_batch, failures = Client.log_batch, iter([False, False, True])
+
+    def unreliable(self: Client, *arguments: Any, **named: Any) -> Any:
+        if next(failures, False):
+            raise ConnectionError("for a moment")
+        return log_batch(self, *arguments, **named)
+
+    monkeypatch.setattr(Client, "log_batch", unreliable)
+    monkeypatch.setattr("pipelines.tracking.RETRY_SECONDS", 0.01)
+    launch("--budget", "3")
+    launch("--budget", "3")
+    assert sorted(run.data.tags["trial"] for run in mlflow_runs()) == sorted(
+        {r.data.tags["trial"] for r in mlflow_runs()}
+    )
+    assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 3
+
+
 def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
     ended = launch("--budget", "2", "--json")
     assert isinstance(ended.json, dict)  # nothing but JSON is on stdout

@@ -131,3 +131,18 @@ def test_the_logged_model_gives_the_networks_outputs(launch: Search, search: Sea
     images = torch.randn(3, 1, 8, 8)
     with torch.inference_mode():
         torch.testing.assert_close(logged(images), network.eval()(images))
+
+
+def test_a_training_that_fails_makes_the_retraining_fail(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch("--budget", "1")
+
+    def diverge(self: object) -> dict[str, float]:
+        raise FloatingPointError("train_loss is nan in epoch 1")
+
+    monkeypatch.setattr("trainers.training.Training.step", diverge)
+    ended = search("retrain", "--design", "ras", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
+    assert ended.code == 1
+    assert "2 of 2 trainings failed" in ended.err
+    assert ended.json["results"] == []

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import optuna
 import pytest
 
+from search.ledger import Ledger
 from search.samplers import SAMPLERS, make_sampler
 from space.errors import UserError
 
@@ -57,3 +59,17 @@ def test_a_sampler_warns_of_nothing_in_a_search_of_three_objectives(
 def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="no sampler 'tep'; there are " + ", ".join(SAMPLERS)):
         make_sampler("tep", 0)
+
+
+def test_a_recombining_sampler_learns_from_earlier_trials(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], run: Callable[..., Ledger]
+) -> None:
+    """After its first population nsga2 breeds from parents; without a common set of choices it would draw at random."""
+    study = make_study()
+    run(make_ledger(study, budget=30, sampler="nsga2"))
+    frozen = study.get_trials()
+    every = set(frozen[0].params)
+    assert every, "trial 0 decides on every choice, too"
+    assert all(set(trial.params) == every for trial in frozen)
+    generations = {value for trial in frozen for key, value in trial.system_attrs.items() if "generation" in key}
+    assert len(generations) > 1
