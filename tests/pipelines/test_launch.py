@@ -164,7 +164,10 @@ def test_the_fronts_are_artifacts_that_need_no_internet(launch: Search, tmp_path
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_it(launch: Search) -> None:
+def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_it(
+    launch: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ended = launch("--budget", "2", "--tracking-uri", "http://127.0.0.1:9", "--json")
     assert ended.code == 0
     assert ended.json["trials"] == 2

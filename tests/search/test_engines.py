@@ -390,3 +390,11 @@ def test_a_ray_that_is_there_is_used_and_left_running(seen_gpus: tuple[Ledger, l
 
     assert ray.is_initialized()
     assert ray.cluster_resources()["GPU"] == 2  # a Ray of the engine's own would have none
+
+
+@pytest.mark.long
+def test_a_cluster_measures_alone_on_a_worker(ray_workers: None) -> None:
+    from search.ray_engine import RayEngine
+
+    on_a_cluster = RayEngine(workers=1, address="the Ray that is there")
+    assert on_a_cluster.alone(os.getpid) != os.getpid()
