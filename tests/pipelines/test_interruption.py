@@ -14,7 +14,7 @@ from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs
 
 Start = Callable[..., subprocess.Popen[str]]
-LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "3", "--study", "mine", "--budget", "8")
+LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5")
 
 
 def trials() -> list[Trial]:
@@ -41,8 +41,8 @@ def wait_until_trained(process: subprocess.Popen[str], count: int) -> None:
 def assert_complete(search: Search) -> None:
     """The budget is trained exactly, nothing runs, and MLflow has each trial once."""
     status = search("status", "mine", "--json").json
-    assert (status["complete"], status["running"], status["failed"]) == (8, 0, 0)
-    assert status["epochs"] == 24
+    assert (status["complete"], status["running"], status["failed"]) == (5, 0, 0)
+    assert status["epochs"] == 10
     designs = Counter(trial.job.candidate for trial in trials() if trial.trained)
     assert set(designs.values()) == {1}
     runs = Counter(run.data.tags["trial"] for run in mlflow_runs())
@@ -54,7 +54,7 @@ def assert_complete(search: Search) -> None:
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.long)])
 def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Search, start: Start, engine: str) -> None:
     killed = start(*LAUNCH, "--engine", engine)
-    wait_until_trained(killed, 3)
+    wait_until_trained(killed, 2)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     left = [trial.number for trial in trials() if trial.state is State.RUNNING]
@@ -69,7 +69,7 @@ def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Sear
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(search: Search, start: Start) -> None:
     stopped = start(*LAUNCH, "--engine", "local")
-    wait_until_trained(stopped, 2)
+    wait_until_trained(stopped, 1)
     stopped.send_signal(signal.SIGINT)
     stopped.send_signal(signal.SIGCONT)
     _out, err = stopped.communicate()
