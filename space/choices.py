@@ -78,7 +78,8 @@ class SearchSpace:
             picked[name] = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
         if picked.get("stages") == ALL_STAGES:
             del picked["stages"]
-        return backbone, Design(attention, **picked).canonical(self.backbones[backbone])  # type: ignore[arg-type]
+        design = Design.from_dict({"attention": attention, **picked})
+        return backbone, design.canonical(self.backbones[backbone])
 
     def choices(self) -> dict[str, tuple[Value, ...]]:
         """Every choice that `sample` may make, with its options."""
@@ -143,13 +144,14 @@ class _Walk:
 def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
     """Whether the decisions made so far leave this field nothing to decide."""
     depth = picked.get("depth", default(attention, "depth"))
-    connection = picked.get("connection", "bn")
-    if name == "connection":
+    if name in ("deepening", "connection"):
         return depth == 1
+    deepening = str(picked.get("deepening", "implicit"))
+    connection = picked.get("connection", default(attention, "connection", deepening))
     if name == "bn":
         return depth in (1, 2) or connection != "bn"
-    if name == "start" and depth != 1:
-        return not unit_start_learns(attention, str(connection))
+    if name == "start" and depth != 1 and connection is not None:
+        return not unit_start_learns(attention, {**picked, "connection": connection, "deepening": deepening})
     return False
 
 

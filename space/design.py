@@ -4,9 +4,9 @@ The text form is ``attention`` or ``attention:field=value,field=value``, for exa
 ``se:reduction=8`` or ``ras:depth=3,connection=tanh,stages=23``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from space.errors import UserError
 
@@ -14,43 +14,40 @@ Value: TypeAlias = int | str
 
 VALUES: dict[str, tuple[Value, ...]] = {
     "depth": (1, 2, 3, 4),
+    "deepening": ("implicit", "explicit"),
     "connection": ("bn", "identity", "relu", "sigmoid", "tanh", "rational"),
     "bn": ("own", "shared"),
     "sharing": ("block", "stage"),
-    "reduction": (1, 2, 4, 8, 16, 32),
+    "reduction": (1, 2, 4, 8, 10, 16, 20, 32),
+    "bias": ("yes", "no"),
+    "output": ("sigmoid", "tanh", "relu"),
+    "cells": (1, 2, 3),
     "start": ("published", "unit"),
 }
-"""What each field may be; `stages` is any set of stage digits."""
+"""What each field may be, its default first unless `default` says otherwise; `stages` is any set of stage digits."""
 
-_RECURRENT = ("depth", "connection", "bn", "sharing", "stages")
+_RECURRENT = ("depth", "deepening", "connection", "bn", "sharing", "stages")
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "se": (*_RECURRENT, "reduction", "start"),
+    "se": (*_RECURRENT, "reduction", "bias", "start"),
     "ras": (*_RECURRENT, "start"),
     "eca": (*_RECURRENT, "start"),
     "cbam": ("sharing", "stages", "reduction", "start"),
-    "dia": ("sharing", "stages", "reduction", "start"),
+    "dia": ("sharing", "stages", "reduction", "output", "cells", "start"),
+    "sem": ("sharing", "stages", "reduction", "start"),
+    "spa": (*_RECURRENT, "reduction", "start"),
 }
-"""Which fields each attention has."""
+"""Which fields each attention has, each after those that may make it idle."""
 
-_DEFAULTS: dict[str, Value] = {
-    "depth": 1,
-    "connection": "bn",
-    "bn": "own",
-    "sharing": "block",
-    "reduction": 16,
-    "start": "published",
-}
 _SPECIAL_DEFAULTS: dict[tuple[str, str], Value] = {
     ("ras", "depth"): 2,
     ("dia", "reduction"): 4,
     ("dia", "sharing"): "stage",
 }
 
-# At the unit start the module puts out a constant. These connections turn that constant into a
-# zero that no gradient passes, so that the module's weights would stay there for good.
-_NO_UNIT_START = {("eca", "identity"), ("eca", "relu"), ("eca", "tanh"), ("ras", "relu")}
+_KEEP_ZERO = ("identity", "relu", "tanh")
+"""Connections that turn zero into zero."""
 
 
 class Stage(NamedTuple):
@@ -73,13 +70,18 @@ class Design:
 
     Attributes:
         attention: which module computes the gate, a key of `FIELDS`.
-        depth: how often the module is applied in a block (RAS paper, Eq. 3).
+        depth: how often a module is applied in a block (RAS paper, Eq. 2 and Eq. 3).
+        deepening: one module `depth` times (implicit, Eq. 3) or as many modules (explicit, Eq. 2);
+            None at depth 1.
         connection: what sits between two applications; None at depth 1.
         bn: a BN per connection or one for all; None unless there are two BN connections.
         sharing: a module per block, or one for all blocks of a stage (DIANet); dia is always
             shared by a stage.
         stages: digits of the stages that carry attention, such as "23"; None for all.
         reduction: bottleneck ratio r of the hidden layer, C -> C // r.
+        bias: whether the two layers of se have biases.
+        output: activation of dia on the cell state (DIANet Table 6).
+        cells: stacked LSTM cells of dia (DIANet Table 6).
         start: the gate at initialisation: as published, or exactly 1.
 
     Raises:
@@ -88,11 +90,15 @@ class Design:
 
     attention: str = "none"
     depth: int | None = None
+    deepening: str | None = None
     connection: str | None = None
     bn: str | None = None
     sharing: str | None = None
     stages: str | None = None
     reduction: int | None = None
+    bias: str | None = None
+    output: str | None = None
+    cells: int | None = None
     start: str | None = None
 
     def __post_init__(self) -> None:
@@ -113,9 +119,9 @@ class Design:
                 raise UserError(_not_allowed(self.attention, name, value))
         for name in FIELDS[self.attention]:
             if name != "stages" and getattr(self, name) is None:
-                self._set(name, default(self.attention, name))
+                self._set(name, default(self.attention, name, self.deepening))
         self._drop_idle()
-        if self.start == "unit" and not unit_start_learns(self.attention, self.connection):
+        if self.start == "unit" and not unit_start_learns(self.attention, self.to_dict()):
             raise UserError(
                 f"{self.attention}: start=unit with connection={self.connection} would never learn; "
                 "use connection=bn or start=published"
@@ -126,6 +132,7 @@ class Design:
 
     def _drop_idle(self) -> None:
         if self.depth == 1:
+            self._set("deepening", None)
             self._set("connection", None)
         if self.connection != "bn" or self.depth == 2:
             self._set("bn", None)
@@ -137,7 +144,7 @@ class Design:
     def _given(self) -> Iterable[tuple[str, Value]]:
         for name in field_names():
             value = getattr(self, name)
-            if value is not None and (name == "stages" or value != default(self.attention, name)):
+            if value is not None and value != default(self.attention, name, self.deepening):
                 yield name, value
 
     @classmethod
@@ -157,15 +164,24 @@ class Design:
                 raise UserError(f"design {text!r}: {_no_field(attention, name)}")
             if name in values:
                 raise UserError(f"design {text!r}: field {name!r} stands twice")
-            values[name] = int(value) if name in ("depth", "reduction") and value.isdecimal() else value
+            values[name] = int(value) if isinstance(VALUES.get(name, ("",))[0], int) and value.isdecimal() else value
         try:
-            return cls(attention, **values)  # type: ignore[arg-type]  # checked in __post_init__
+            return cls.from_dict({"attention": attention, **values})
         except UserError as error:
             raise UserError(f"design {text!r}: {error}") from None
 
     def to_dict(self) -> dict[str, Value]:
-        """The fields that matter, for JSON; `Design(**d)` is the way back."""
+        """The fields that matter, for JSON; `from_dict` is the way back."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "Design":
+        """The design that `to_dict` described; fields left out take their defaults."""
+        return cls(**table)
+
+    def without(self, *names: str) -> "Design":
+        """This design with the defaults of these fields."""
+        return Design.from_dict({name: value for name, value in self.to_dict().items() if name not in names})
 
     def attends(self, stage: int) -> bool:
         """Whether this stage, counted from 0, carries attention."""
@@ -196,7 +212,7 @@ class Design:
                 if isinstance(r, int)
                 and all(hidden_width(s.channels, r) == hidden_width(s.channels, self.reduction) for s in attended)
             )
-        return Design(**values)  # type: ignore[arg-type]  # the fields of a design
+        return Design.from_dict(values)
 
 
 def hidden_width(channels: int, reduction: int) -> int:
@@ -214,14 +230,26 @@ def allowed(attention: str, name: str) -> tuple[Value, ...]:
     return ("stage",) if (attention, name) == ("dia", "sharing") else VALUES[name]
 
 
-def default(attention: str, name: str) -> Value:
+def default(attention: str, name: str, deepening: str | None = None) -> Value | None:
     """The value that a field of this attention takes when left out."""
-    return _SPECIAL_DEFAULTS.get((attention, name), _DEFAULTS[name])
+    if name == "connection" and deepening == "explicit":
+        return "identity"  # Eq. 2
+    if name == "stages":
+        return None
+    return _SPECIAL_DEFAULTS.get((attention, name), 16 if name == "reduction" else VALUES[name][0])
 
 
-def unit_start_learns(attention: str, connection: str | None) -> bool:
-    """Whether a gate that starts at exactly 1 gets gradients through this connection."""
-    return (attention, connection) not in _NO_UNIT_START
+def unit_start_learns(attention: str, values: Mapping[str, Value]) -> bool:
+    """Whether a gate that starts at exactly 1 gets gradients with these values of its other fields.
+
+    At the unit start the last module of a block puts out a constant. Where the connection turns
+    that constant into zero and one module without biases does all the work, no gradient reaches it.
+    """
+    connection = values.get("connection")
+    if attention == "ras":
+        return connection != "relu"
+    unbiased = attention in ("eca", "spa") or values.get("bias") == "no"
+    return not (unbiased and connection in _KEEP_ZERO and values.get("deepening") != "explicit")
 
 
 def _sorted_digits(attention: str, stages: str) -> str:

@@ -21,11 +21,13 @@ class Site(NamedTuple):
         path: name of the module whose output is gated, as in `named_modules`.
         stage: the stage, counted from 0.
         channels: channels of that output.
+        normalised: whether that output is normalised, or is meant not to be.
     """
 
     path: str
     stage: int
     channels: int
+    normalised: bool = True
 
 
 class Gated(nn.Module):
@@ -47,12 +49,12 @@ class Gated(nn.Module):
         return torch.addcmul(shortcut, branch, self.gate(branch))
 
 
-def residual(shortcut: Tensor, end: nn.Module, x: Tensor) -> Tensor:
-    """Shortcut + end(x), in one pass where a gate stands round `end`."""
-    if isinstance(end, Gated):
+def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:
+    """Shortcut + end(x), in one pass where a gate stands round `end`; end(x) without a shortcut."""
+    if shortcut is not None and isinstance(end, Gated):
         return end.add_to(shortcut, x)
-    out: Tensor = shortcut + end(x)
-    return out
+    branch: Tensor = end(x)
+    return branch if shortcut is None else shortcut + branch
 
 
 def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> None:
@@ -62,4 +64,11 @@ def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> No
         for site, gate in zip(there, stage_gates(design, there[0].channels, len(there)), strict=True):
             parent, _, name = site.path.rpartition(".")
             owner = network.get_submodule(parent)
-            setattr(owner, name, Gated(getattr(owner, name), gate))
+            setattr(owner, name, gated(getattr(owner, name), gate, design, site.channels, site.normalised))
+
+
+def gated(end: nn.Module, gate: nn.Module, design: Design, channels: int, normalised: bool) -> Gated:
+    """A gate round a branch's last module; dia normalises first what is not (BN+GAP in DIANet Table 10)."""
+    if design.attention == "dia" and not normalised:
+        end = nn.Sequential(end, nn.BatchNorm2d(channels))
+    return Gated(end, gate)

@@ -18,6 +18,7 @@ from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.build import build
 from space.design import Design
+from space.gating import gated
 
 
 @dataclass(frozen=True)
@@ -50,48 +51,53 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = _without(design, "stages", "start")
+    gate = design.without("stages", "start")
     stages = attended_stages(design, backbone, task)
-    return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.channels) for s in stages)
+    return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
     gate = computation(design)
     stages = attended_stages(design, backbone, task)
-    return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.size) for s in stages)
+    return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
 
-class StageFeatures(NamedTuple):
-    """What a stage's gates see.
+class Place(NamedTuple):
+    """Where a gate stands, as far as its cost depends on it.
 
     Attributes:
-        blocks: gates in the stage.
         size: channels, height and width of the features.
+        normalised: see `Site`.
     """
 
-    blocks: int
     size: tuple[int, int, int]
+    normalised: bool = True
 
-    @property
-    def channels(self) -> int:
-        """Channels of the features."""
-        return self.size[0]
+    def __str__(self) -> str:
+        return "x".join(map(str, self.size)) + ("" if self.normalised else " unnormalised")
+
+    def gate(self, design: Design) -> nn.Module:
+        """Features -> gated features, as one block of this design computes them."""
+        gate = stage_gates(design, self.size[0], blocks=1)[0]
+        return gated(nn.Identity(), gate, design, self.size[0], self.normalised)
 
 
-def attended_stages(design: Design, backbone: str, task: Task) -> list[StageFeatures]:
+class GatedStage(NamedTuple):
+    """A stage that carries gates: how many, and where they stand."""
+
+    blocks: int
+    place: Place
+
+
+def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
     """The stages that carry this design's gates."""
     return [stage for number, stage in enumerate(_plain(backbone, task).stages) if design.attends(number)]
 
 
 def computation(design: Design) -> Design:
     """The design reduced to what one gate computes: not where it stands, nor whose its parameters are."""
-    return _without(design, "stages", "sharing", "bn", "start")
-
-
-def _without(design: Design, *names: str) -> Design:
-    kept = {name: value for name, value in design.to_dict().items() if name not in names}
-    return Design(**kept)  # type: ignore[arg-type]  # the fields of a design
+    return design.without("stages", "sharing", "bn", "deepening", "bias", "start")
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class _Plain:
 
     num_params: int
     macs: int
-    stages: tuple[StageFeatures, ...]
+    stages: tuple[GatedStage, ...]
 
 
 @cache
@@ -108,10 +114,10 @@ def _plain(name: str, task: Task) -> _Plain:
     backbone = find_backbone(name)
     with torch.device("meta"):
         network = build(Design(), backbone, task.num_classes, task.shape[0])
-    return _Plain(count_params(network), count_macs(network, task.shape), _stage_features(network, backbone, task))
+    return _Plain(count_params(network), count_macs(network, task.shape), _gated_stages(network, backbone, task))
 
 
-def _stage_features(network: nn.Module, backbone: Backbone, task: Task) -> tuple[StageFeatures, ...]:
+def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
     sizes: dict[int, tuple[int, int, int]] = {}
 
     def remember(stage: int, output: Tensor) -> None:
@@ -127,18 +133,24 @@ def _stage_features(network: nn.Module, backbone: Backbone, task: Task) -> tuple
         network.eval()(torch.zeros(1, *task.shape, device="meta"))
     for hook in hooks:
         hook.remove()
-    return tuple(StageFeatures(stage.blocks, sizes[number]) for number, stage in enumerate(backbone.layout))
+    normalised = {site.stage: site.normalised for site in backbone.sites}
+    return tuple(
+        GatedStage(stage.blocks, Place(sizes[number], normalised[number]))
+        for number, stage in enumerate(backbone.layout)
+    )
 
 
 @cache
-def _gate_params(gate: Design, blocks: int, channels: int) -> int:
+def _gate_params(gate: Design, blocks: int, place: Place) -> int:
     """Parameters of the gates of one stage."""
+    channels = place.size[0]
     with torch.device("meta"):
-        return count_params(nn.ModuleList(stage_gates(gate, channels, blocks)))
+        gates = stage_gates(gate, channels, blocks)
+        return count_params(nn.ModuleList(gated(nn.Identity(), g, gate, channels, place.normalised) for g in gates))
 
 
 @cache
-def _gate_macs(gate: Design, size: tuple[int, int, int]) -> int:
+def _gate_macs(gate: Design, place: Place) -> int:
     """MACs of one gate."""
     with torch.device("meta"):
-        return count_macs(stage_gates(gate, size[0], blocks=1)[0], size)
+        return count_macs(place.gate(gate), place.size)

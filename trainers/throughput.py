@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.benchmark import Timer
 
-from space.attention import stage_gates
 from space.backbones import backbone as find_backbone
 from space.build import build
 from space.choices import Candidate
 from space.design import Design
-from trainers.cost import Task, attended_stages, computation
+from space.gating import residual
+from trainers.cost import Place, Task, attended_stages, computation
 from trainers.recipe import Recipe
 from trainers.training import steps_per_epoch
 
 BATCH = 128
+LARGEST = 96 * 96
+"""Pixels an image up to which a whole batch is timed; of larger ones fewer."""
 ROUNDS = 4
 """Each entry is timed this often, in turns; the fastest counts, since others on the machine only slow it down."""
 PLAIN_SECONDS = 0.3
@@ -47,10 +49,16 @@ class Conditions:
     """
 
     device: str
-    batch: int = BATCH
+    batch: int
     dtype: str = "float32"
     threads: int = 1
     memory_format: str = "channels_last"
+
+
+def conditions_for(shape: tuple[int, int, int], device: str) -> Conditions:
+    """How images of this shape are timed on this device."""
+    batch = max(1, min(BATCH, BATCH * LARGEST // (shape[1] * shape[2])))
+    return Conditions(device=device_name(device), batch=batch)
 
 
 def device_name(device: str) -> str:
@@ -81,7 +89,7 @@ class FpsTable:
         """Images per second of the network that this design builds."""
         seconds = self.plain[backbone]
         for stage in attended_stages(design, backbone, task):
-            seconds += stage.blocks * self.gates[gate_key(computation(design), stage.size)]
+            seconds += stage.blocks * self.gates[gate_key(computation(design), stage.place)]
         return self.conditions.batch / seconds
 
     def to_json(self) -> dict[str, Any]:
@@ -94,9 +102,9 @@ class FpsTable:
         return cls(Conditions(**table["conditions"]), table["plain"], table["gates"])
 
 
-def gate_key(gate: Design, size: tuple[int, int, int]) -> str:
-    """Name of a gate's entry: what it computes, and on features of which size."""
-    return f"{gate} {'x'.join(map(str, size))}"
+def gate_key(gate: Design, place: Place) -> str:
+    """Name of a gate's entry: what it computes, and where."""
+    return f"{gate} {place}"
 
 
 def measure_table(candidates: Sequence[Candidate], task: Task, device: str, known: FpsTable | None = None) -> FpsTable:
@@ -108,13 +116,13 @@ def measure_table(candidates: Sequence[Candidate], task: Task, device: str, know
         device: cpu or cuda; nothing else should be running there.
         known: a table to complete; what it has is not measured again.
     """
-    known = known or FpsTable(Conditions(device=device_name(device)), {}, {})
+    known = known or FpsTable(conditions_for(task.shape, device), {}, {})
     backbones = [name for name in dict.fromkeys(name for name, _ in candidates) if name not in known.plain]
     gates = {
-        key: (computation(design), stage.size)
+        key: (computation(design), stage.place)
         for name, design in candidates
         for stage in attended_stages(design, name, task)
-        if (key := gate_key(computation(design), stage.size)) not in known.gates
+        if (key := gate_key(computation(design), stage.place)) not in known.gates
     }
     plain_seconds = dict.fromkeys(backbones, float("inf"))
     gate_seconds = dict.fromkeys(gates, float("inf"))
@@ -123,14 +131,14 @@ def measure_table(candidates: Sequence[Candidate], task: Task, device: str, know
             network = build(Design(), find_backbone(name), task.num_classes, task.shape[0])
             seconds = _forward_seconds(network, task.shape, known.conditions, device)
             plain_seconds[name] = min(plain_seconds[name], seconds)
-        for key, (gate, size) in gates.items():
-            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, size, known.conditions, device))
+        for key, (gate, place) in gates.items():
+            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, place, known.conditions, device))
     return FpsTable(known.conditions, {**known.plain, **plain_seconds}, {**known.gates, **gate_seconds})
 
 
 def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:
     """Images per second of this network, and how that was measured."""
-    conditions = Conditions(device=device_name(device))
+    conditions = conditions_for(shape, device)
     seconds = min(_forward_seconds(network, shape, conditions, device) for _ in range(ROUNDS))
     return conditions.batch / seconds, conditions
 
@@ -142,7 +150,7 @@ def estimate_training_seconds(
     network = network.to(device)
     batch = torch.rand((recipe.batch_size, *task.shape), device=device)
     labels = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
-    conditions = Conditions(device=device_name(device))
+    conditions = conditions_for(task.shape, device)
     step = _seconds(lambda: cross_entropy(network.train()(batch), labels).backward(), 0.0, conditions)
     with torch.inference_mode():
         judge = _seconds(lambda: network.eval()(batch), 0.0, conditions)
@@ -158,13 +166,13 @@ def _forward_seconds(network: nn.Module, shape: tuple[int, int, int], conditions
 
 
 @torch.inference_mode()
-def _gate_seconds(gate: Design, size: tuple[int, int, int], conditions: Conditions, device: str) -> float:
+def _gate_seconds(gate: Design, place: Place, conditions: Conditions, device: str) -> float:
     """What one block's gate adds to the addition that is there without it."""
-    features = _random((conditions.batch, *size), device)
-    shortcut = _random((conditions.batch, *size), device)
-    module = stage_gates(gate, size[0], blocks=1)[0].to(device).eval()
+    features = _random((conditions.batch, *place.size), device)
+    shortcut = _random((conditions.batch, *place.size), device)
+    module = place.gate(gate).to(device).eval()
     without = _seconds(lambda: shortcut + features, GATE_SECONDS, conditions)
-    with_gate = _seconds(lambda: torch.addcmul(shortcut, features, module(features)), GATE_SECONDS, conditions)
+    with_gate = _seconds(lambda: residual(shortcut, module, features), GATE_SECONDS, conditions)
     return max(0.0, with_gate - without)
 
 

@@ -50,7 +50,7 @@ class CBAM(Gate):
         logits: Tensor = self.mlp(features.mean((2, 3))) + self.mlp(features.amax((2, 3)))
         channel = logits.sigmoid()[:, :, None, None]
         spatial: Tensor = self.spatial(features * channel)
-        return channel * (spatial if self.scale == 1.0 else spatial * self.scale)
+        return channel * self._scaled(spatial)
 
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter."""

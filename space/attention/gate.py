@@ -2,11 +2,19 @@
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Excitation(nn.Module, ABC):
-    """From pooled channels (B, C) to logits (B, C)."""
+    """From pooled features (B, P) to logits (B, C); P = C unless `squeeze` says otherwise."""
+
+    def squeeze(self, features: Tensor) -> Tensor:
+        """Features (B, C, H, W) -> pooled (B, P): the channel means."""
+        return features.mean((2, 3))
+
+    def lift(self, logits: Tensor) -> Tensor:
+        """Logits (B, C) -> pooled (B, P): what `squeeze` would make of them as a 1x1 map."""
+        return logits
 
     @abstractmethod
     def hold(self) -> float:
@@ -22,3 +30,6 @@ class Gate(nn.Module, ABC):
     @abstractmethod
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter."""
+
+    def _scaled(self, gate: Tensor) -> Tensor:
+        return gate if self.scale == 1.0 else gate * self.scale

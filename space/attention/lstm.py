@@ -1,8 +1,12 @@
 """DIA-LSTM: one LSTM per stage sees the pooled feature of block after block; its state is the gate.
 
 Huang et al.: DIANet: Dense-and-Implicit Attention Network, AAAI 2020, https://arxiv.org/abs/1905.10671,
-Eq. 1 and Figure 4
+Eq. 1, Figure 4 and Table 6
 """
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -10,75 +14,132 @@ from torch import Tensor, nn
 from space.attention.gate import Gate
 from space.design import hidden_width
 
+State: TypeAlias = tuple[Tensor, Tensor]
+"""h and c of a cell, (B, C) each."""
+
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
+"""Activations of the cell state at a cell's output."""
+
+DROPOUT = 0.1  # between stacked cells
+
+
+class Cell(nn.Module):
+    """An LSTM cell whose activation at the output is a choice.
+
+    i, f, g, o are the four parts of input(y) + state(h);
+    c' = sigmoid(f) c + sigmoid(i) tanh(g); h' = sigmoid(o) act(c').
+
+    Args:
+        input: (B, C) -> (B, 4 C), for what the cell sees.
+        state: likewise, for its h.
+        output: act, a key of `OUTPUTS`.
+
+    Shape:
+        y (B, C), state -> the next state.
+    """
+
+    def __init__(self, input: nn.Module, state: nn.Module, output: str = "sigmoid") -> None:
+        super().__init__()
+        self.input = input
+        self.state = state
+        self.output = output
+
+    def forward(self, y: Tensor, state: State) -> State:
+        h, c = state
+        mixed: Tensor = self.input(y) + self.state(h)
+        i, f, g, o = mixed.chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * OUTPUTS[self.output](c), c
+
+    def extra_repr(self) -> str:
+        return self.output
+
+    def hold(self, calls: int) -> float:
+        """Make h the same for every input and state, and return it as it is after so many calls."""
+        g = 0.0 if self.output == "sigmoid" else 1.0  # act(0) is 0 elsewhere, and no scale makes that a 1
+        ends = [_last_linear(self.input), _last_linear(self.state)]
+        for end in ends:
+            nn.init.zeros_(end.weight)
+            nn.init.zeros_(end.bias)
+        with torch.no_grad():
+            ends[0].bias.chunk(4)[2].fill_(g)
+        c = (1.0 - 0.5**calls) * math.tanh(g)  # c' = c / 2 + tanh(g) / 2
+        return 0.5 * float(OUTPUTS[self.output](torch.tensor(c, dtype=torch.float64)))
+
+
+def _last_linear(layers: nn.Module) -> nn.Linear:
+    return [layer for layer in layers.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+class DIALSTM(nn.Module):
+    """The modified LSTM: a cell with a bottleneck each for input and state, and plain cells stacked on it.
+
+    Args:
+        channels: C, channels of the stage.
+        reduction: r; both hidden layers of the first cell have q = max(1, C // r) units.
+        output: activation of the cell states.
+        cells: how many are stacked; each further one sees the h below, after dropout.
+
+    Shape:
+        pooled (B, C), a state for each cell -> the next states; h of the last is the gate.
+
+    Parameters: 2 (5 C q + q + 4 C), and 8 C (C + 1) for each further cell.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4, output: str = "sigmoid", cells: int = 1) -> None:
+        super().__init__()
+        hidden = hidden_width(channels, reduction)
+        self.cells = nn.ModuleList([Cell(_bottleneck(channels, hidden), _bottleneck(channels, hidden), output)])
+        for _ in range(1, cells):
+            self.cells.append(Cell(nn.Linear(channels, 4 * channels), nn.Linear(channels, 4 * channels), output))
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, pooled: Tensor, states: list[State]) -> list[State]:
+        following: list[State] = []
+        for cell, state in zip(self.cells, states, strict=True):
+            seen = self.dropout(following[-1][0]) if following else pooled
+            following.append(cell(seen, state))
+        return following
+
+    def start(self, pooled: Tensor) -> list[State]:
+        """Zeros for each cell."""
+        zeros = torch.zeros_like(pooled)
+        return [(zeros, zeros) for _ in self.cells]
+
+    def hold(self, calls: int) -> float:
+        """Make the gate the same for every input, and return it as it is after so many calls."""
+        last = self.cells[-1]
+        assert isinstance(last, Cell)
+        return last.hold(calls)
+
 
 def _bottleneck(channels: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels))
 
 
-class DIALSTM(nn.Module):
-    """The modified LSTM cell: a bottleneck each for input and state, sigmoid at the output.
-
-    i, f, g, o are the four parts of input(y) + state(h);
-    c' = sigmoid(f) c + sigmoid(i) tanh(g); h' = sigmoid(o) sigmoid(c').
-
-    Args:
-        channels: C, channels of the stage.
-        reduction: r; both hidden layers have q = max(1, C // r) units.
-
-    Shape:
-        pooled (B, C), state a pair of (B, C) -> the next state.
-
-    Parameters: 2 (5 C q + q + 4 C).
-    """
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = hidden_width(channels, reduction)
-        self.input = _bottleneck(channels, hidden)
-        self.state = _bottleneck(channels, hidden)
-
-    def forward(self, pooled: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        h, c = state
-        mixed: Tensor = self.input(pooled) + self.state(h)
-        i, f, g, o = mixed.chunk(4, dim=1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.sigmoid(), c
-
-    def hold(self) -> float:
-        """Make h the same for every input and state, and return it."""
-        for bottleneck in (self.input, self.state):
-            last = bottleneck[-1]
-            assert isinstance(last, nn.Linear)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        return 0.25  # sigmoid(0) * sigmoid(0)
-
-
 class DIAUnit(nn.Module):
-    """A stage's LSTM with the state that its blocks hand on during one forward pass.
+    """A stage's LSTM with the states that its blocks hand on during one forward pass.
 
     Args:
-        lstm: the cell that all blocks of the stage share.
+        lstm: shared by all blocks of the stage.
     """
 
     def __init__(self, lstm: DIALSTM) -> None:
         super().__init__()
         self.lstm = lstm
-        self.carried: tuple[Tensor, Tensor] | None = None
+        self.carried: list[State] | None = None
 
     def advance(self, pooled: Tensor, first: bool, last: bool) -> Tensor:
         """Take one block's pooled feature (B, C); return h (B, C).
 
-        The first block starts from zeros, the last one lets go of the state, so that nothing
+        The first block starts from zeros, the last one lets go of the states, so that nothing
         outlives the pass.
         """
         if first or self.carried is None:
-            zeros = torch.zeros_like(pooled)
-            self.carried = (zeros, zeros)
-        h: Tensor
-        h, c = self.lstm(pooled, self.carried)
-        self.carried = None if last else (h, c)
-        return h
+            self.carried = self.lstm.start(pooled)
+        states: list[State] = self.lstm(pooled, self.carried)
+        self.carried = None if last else states
+        return states[-1][0]
 
 
 class DIAGate(Gate):
@@ -86,23 +147,23 @@ class DIAGate(Gate):
 
     Args:
         unit: shared by the blocks of the stage.
-        first: whether this is the stage's first block.
-        last: whether this is the stage's last block.
+        block: number of this block in its stage, from 0.
+        blocks: in the stage.
 
     Shape:
         features (B, C, H, W) -> gate (B, C, 1, 1).
     """
 
-    def __init__(self, unit: DIAUnit, first: bool, last: bool) -> None:
+    def __init__(self, unit: DIAUnit, block: int, blocks: int) -> None:
         super().__init__()
         self.unit = unit
-        self.first = first
-        self.last = last
+        self.block = block
+        self.last = block == blocks - 1
 
     def forward(self, features: Tensor) -> Tensor:
-        h = self.unit.advance(features.mean((2, 3)), self.first, self.last)
-        return (h if self.scale == 1.0 else h * self.scale)[:, :, None, None]
+        h = self.unit.advance(features.mean((2, 3)), first=self.block == 0, last=self.last)
+        return self._scaled(h)[:, :, None, None]
 
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter."""
-        self.scale = 1.0 / self.unit.lstm.hold()
+        self.scale = 1.0 / self.unit.lstm.hold(calls=self.block + 1)

@@ -1,7 +1,7 @@
-"""A gate from channel means, with implicit depth: one module applied several times.
+"""A gate from pooled features, with depth: a module applied several times, or several modules.
 
 Zhong et al.: Deepening Neural Networks Implicitly and Locally via Recurrent Attention Strategy,
-https://arxiv.org/abs/2210.15676, Eq. 1, Eq. 3 and Eq. 5
+https://arxiv.org/abs/2210.15676, Eq. 1, Eq. 2, Eq. 3 and Eq. 5
 """
 
 import math
@@ -15,42 +15,49 @@ from space.design import Design
 
 
 class RecurrentGate(Gate):
-    """sigmoid(g(..connection(g(GAP(x)))): squeeze, excitation with recurrence, gate.
+    """sigmoid(g(..connection(g(squeeze(x)))): squeeze, excitation in depth, gate.
 
     Args:
-        excitation: g, applied once more than there are connections; may be shared with other blocks.
+        excitations: one g, applied once more than there are connections (implicit deepening), or as
+            many as there are applications (explicit); may be shared with other blocks.
         connections: what sits between, in order; the same object twice is one shared BN.
 
     Shape:
         features (B, C, H, W) -> gate (B, C, 1, 1).
     """
 
-    def __init__(self, excitation: Excitation, connections: Sequence[nn.Module] = ()) -> None:
+    def __init__(self, excitations: Sequence[Excitation], connections: Sequence[nn.Module] = ()) -> None:
         super().__init__()
-        self.excitation = excitation
+        self.excitations = nn.ModuleList(excitations)
         self.connections = nn.ModuleList(connections)
 
     def forward(self, features: Tensor) -> Tensor:
-        gate = self.logits(features.mean((2, 3))).sigmoid()
-        return (gate if self.scale == 1.0 else gate * self.scale)[:, :, None, None]
+        pooled = self._excitation(0).squeeze(features)
+        return self._scaled(self.logits(pooled).sigmoid())[:, :, None, None]
 
     def logits(self, pooled: Tensor) -> Tensor:
-        """Pooled (B, C) -> logits (B, C)."""
-        logits: Tensor = self.excitation(pooled)
-        for connection in self.connections:
-            logits = self.excitation(connection(logits))
+        """Pooled (B, P) -> logits (B, C)."""
+        logits: Tensor = self._excitation(0)(pooled)
+        for step, connection in enumerate(self.connections, start=1):
+            excitation = self._excitation(step)
+            logits = excitation(excitation.lift(connection(logits)))
         return logits
 
     def start_at_one(self) -> None:
-        """Let the excitation put out a constant at first, and divide by the sigmoid of that constant.
+        """Let the last application put out a constant at first, and divide by the sigmoid of that constant.
 
         A BN between puts out 1 instead of 0: no gradient would reach an excitation that sees only
         zeros (the saddle of RAS at depth 2).
         """
-        self.scale = 1.0 + math.exp(-self.excitation.hold())
+        self.scale = 1.0 + math.exp(-self._excitation(-1).hold())
         for connection in self.connections:
             if isinstance(connection, nn.BatchNorm1d):
                 nn.init.ones_(connection.bias)
+
+    def _excitation(self, step: int) -> Excitation:
+        excitation = self.excitations[step % len(self.excitations)]
+        assert isinstance(excitation, Excitation)
+        return excitation
 
 
 def connections(design: Design, channels: int) -> list[nn.Module]:

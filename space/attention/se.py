@@ -15,18 +15,19 @@ class SE(Excitation):
     Args:
         channels: C, channels of the feature map.
         reduction: r; the hidden layer has max(1, C // r) units.
+        bias: whether both layers have biases.
 
     Shape:
         pooled (B, C) -> logits (B, C).
 
-    Parameters: 2 C q + q + C, with q = max(1, C // r).
+    Parameters: 2 C q, and q + C of the biases, with q = max(1, C // r).
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int, reduction: int = 16, bias: bool = True) -> None:
         super().__init__()
         hidden = hidden_width(channels, reduction)
-        self.squeeze = nn.Linear(channels, hidden)
-        self.excite = nn.Linear(hidden, channels)
+        self.squeeze = nn.Linear(channels, hidden, bias)
+        self.excite = nn.Linear(hidden, channels, bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
         logits: Tensor = self.excite(self.squeeze(pooled).relu())
@@ -34,6 +35,6 @@ class SE(Excitation):
 
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""
-        nn.init.zeros_(self.excite.weight)
-        nn.init.zeros_(self.excite.bias)
+        for parameter in self.excite.parameters():
+            nn.init.zeros_(parameter)
         return 0.0

@@ -1,11 +1,12 @@
-"""What the rest of the project knows of a backbone."""
+"""What the rest of the project knows of a backbone, and what all of ours can be built without."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 from torch import nn
 
 from space.design import Layout
+from space.errors import UserError
 from space.gating import Site
 
 
@@ -26,3 +27,42 @@ class Backbone:
     layout: Layout
     make: Callable[[int, int], nn.Module]
     sites: tuple[Site, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a backbone differs from its textbook form, typed behind its name: resnet56+no_skip.
+
+    Attributes:
+        conv_bias: a bias in every convolution, as in the code behind DIANet's ImageNet rows.
+        no_bn: no BN but those of the projection shortcuts (DIANet Table 8).
+        no_skip: no shortcuts (DIANet Figure 6).
+    """
+
+    conv_bias: bool = False
+    no_bn: bool = False
+    no_skip: bool = False
+
+    @classmethod
+    def parse(cls, flags: Sequence[str]) -> "Options":
+        """The options of these names.
+
+        Raises:
+            UserError: naming the one that does not exist.
+        """
+        known = [field.name for field in fields(cls)]
+        for flag in flags:
+            if flag not in known:
+                raise UserError(f"no option +{flag}; there are {', '.join(f'+{name}' for name in known)}")
+        return cls(**dict.fromkeys(flags, True))
+
+    def __str__(self) -> str:
+        return "".join(f"+{field.name}" for field in fields(self) if getattr(self, field.name))
+
+    def conv(self, in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+        """A convolution that keeps the size but for its stride."""
+        return nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=self.conv_bias)
+
+    def norm(self, channels: int) -> nn.Module:
+        """A BN, or nothing."""
+        return nn.Identity() if self.no_bn else nn.BatchNorm2d(channels)

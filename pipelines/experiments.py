@@ -1,0 +1,152 @@
+"""The experiments of the two papers, as data: `papers/NAME.toml` holds the rows of one table or figure."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from space import Design, UserError
+
+FOLDER = "pipelines.papers"
+CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000}
+"""Of the data sets that the papers train on."""
+
+Analysis = Literal["integration", "gradients"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """What the paper prints for a row; None where it prints nothing.
+
+    Attributes:
+        params: parameters, in millions.
+        accuracy: test accuracy in percent; nan where training broke off.
+        std: its standard deviation over seeds.
+        fps: images a second on the authors' GPU.
+    """
+
+    params: float | None = None
+    accuracy: float | None = None
+    std: float | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A network on a data set.
+
+    Attributes:
+        name: unique in its experiment.
+        backbone: name.
+        design: canonical in the backbone.
+        dataset: name.
+        recipe: name.
+        augmentation: whether the recipe's augmentation is used.
+        printed: what the paper says.
+        counted_name: of the paper's parameter count; rows that share one have the same name.
+        counted: the design that the paper counts, where it is another one than it trains.
+        mismatch: why the count cannot match; None where it does.
+        against: name of the row that this one is compared with, seed by seed.
+    """
+
+    name: str
+    backbone: str
+    design: Design
+    dataset: str
+    recipe: str
+    augmentation: bool
+    printed: Printed
+    counted_name: str
+    counted: Design
+    mismatch: str | None
+    against: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A table, a figure or a section.
+
+    Attributes:
+        name: what a user types.
+        source: where in the paper.
+        title: what it shows.
+        note: what a reader of the printed values must know; may be empty.
+        analysis: what is done with the trained networks.
+        rows: in the paper's order.
+    """
+
+    name: str
+    source: str
+    title: str
+    note: str
+    analysis: Analysis | None
+    rows: tuple[Row, ...]
+
+    @property
+    def counts(self) -> list[Row]:
+        """A row for each parameter count that the paper prints."""
+        counted = {row.counted_name: row for row in reversed(self.rows) if row.printed.params is not None}
+        return [row for row in self.rows if counted.get(row.counted_name) is row]
+
+
+@cache
+def experiments() -> dict[str, Experiment]:
+    """All experiments by name, in the order of the papers."""
+    files = [entry for entry in resources.files(FOLDER).iterdir() if entry.name.endswith(".toml")]
+    found = [_read(entry.name.removesuffix(".toml"), tomllib.loads(entry.read_text())) for entry in files]
+    return {experiment.name: experiment for experiment in sorted(found, key=_order)}
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of this name.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in experiments():
+        raise UserError(f"no experiment {name!r}; there are {', '.join(experiments())}")
+    return experiments()[name]
+
+
+def _order(experiment: Experiment) -> tuple[bool, int, str]:
+    places = ("section", "table", "figure", "start")
+    kind = next(number for number, place in enumerate(places) if place in experiment.name)
+    return experiment.name.startswith("dia"), kind, experiment.name
+
+
+def _read(name: str, table: Mapping[str, Any]) -> Experiment:
+    several = len({dataset for network in table["network"] for dataset in network if dataset in CLASSES}) > 1
+    return Experiment(
+        name=name,
+        source=table["source"],
+        title=table["title"],
+        note=table.get("note", ""),
+        analysis=table.get("analysis"),
+        rows=tuple(
+            _row(table, network, dataset, f" {dataset.upper()}" if several else "")
+            for network in table["network"]
+            for dataset in CLASSES
+            if dataset in network
+        ),
+    )
+
+
+def _row(table: Mapping[str, Any], network: Mapping[str, Any], dataset: str, suffix: str) -> Row:
+    printed = dict(network[dataset])
+    mismatch = printed.pop("mismatch", None)
+    counted = network.get("counted", {"name": network["name"], "design": network["design"]})
+    return Row(
+        name=network["name"] + suffix,
+        backbone=network["backbone"],
+        design=Design.parse(network["design"]),
+        dataset=dataset,
+        recipe=network.get("recipe") or table["recipe"][dataset],
+        augmentation=network.get("augmentation", True),
+        printed=Printed(**printed),
+        counted_name=counted["name"] + suffix,
+        counted=Design.parse(counted["design"]),
+        mismatch=mismatch,
+        against=network["against"] + suffix if "against" in network else None,
+    )
