@@ -26,11 +26,11 @@ class SE(Excitation):
     def __init__(self, channels: int, reduction: int = 16, bias: bool = True) -> None:
         super().__init__()
         hidden = hidden_width(channels, reduction)
-        self.squeeze = nn.Linear(channels, hidden, bias)
+        self.reduce = nn.Linear(channels, hidden, bias)
         self.excite = nn.Linear(hidden, channels, bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        logits: Tensor = self.excite(self.squeeze(pooled).relu())
+        logits: Tensor = self.excite(self.reduce(pooled).relu())
         return logits
 
     def hold(self) -> float:

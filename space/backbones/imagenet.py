@@ -50,9 +50,7 @@ def imagenet_resnext(options: Options, depth: int, groups: int, group_width: int
     return _bottlenecks(name, depth, sorted(BOTTLENECK), options, groups, group_width)
 
 
-def _bottlenecks(
-    name: str, depth: int, depths: list[int], options: Options, groups: int, group_width: int
-) -> Backbone:
+def _bottlenecks(name: str, depth: int, depths: list[int], options: Options, groups: int, group_width: int) -> Backbone:
     if depth not in BOTTLENECK:
         raise UserError(f"no backbone {name!r}: its depth must be one of {', '.join(map(str, depths))}")
     return residual_backbone(

@@ -37,7 +37,7 @@ def resnet(options: Options, depth: int) -> Backbone:
 
 
 def stages(name: str, depth: int, channels: tuple[int, ...]) -> list[Stage]:
-    """n blocks of these channels a stage, for a depth of 9n + 2.
+    """So many blocks of these channels a stage, for a depth of 9n + 2.
 
     Raises:
         UserError: another depth.
