@@ -63,7 +63,7 @@ def launch(options: Options) -> int:
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
         f" · seed {settings.seed} · study {name}"
     )
-    candidates = list(dict.fromkeys([settings.search_space().plain(), *settings.search_space().enumerate()]))
+    candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
     needs_fps = not options.dry_run or options.min_fps is not None
     table = _fps_table(record, engine, candidates, settings) if needs_fps else None
     costs = costs_of(candidates, settings.task, table)
@@ -85,7 +85,7 @@ def launch(options: Options) -> int:
         settings = Settings.from_json(record.attributes["settings"])  # as founded, maybe by another launch just now
         costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes["fps_table"]))
         bounds = Bounds.from_json(record.attributes["bounds"])
-        proposer = Sampled(settings.search_space(), costs, limits, options.sampler, settings.seed)
+        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed)
         ledger = Ledger(study, proposer, options.budget)
         ledger.annotate("budget", options.budget)
         evaluate = Evaluator(
@@ -113,7 +113,7 @@ def launch(options: Options) -> int:
 
 
 def _describe(settings: Settings) -> str:
-    count = sum(1 for _ in settings.search_space().enumerate())
+    count = sum(1 for _ in settings.search_space.enumerate())
     return (
         f"{settings.describe_data()} · {', '.join(settings.backbones)} · {settings.recipe.epochs} epochs"
         f" · {settings.space_name} space: {count:,} designs"

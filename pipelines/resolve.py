@@ -59,7 +59,7 @@ def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple
         dataset = f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
     train_size = options.train_size if options.train_size is not None else frozen.train_size if frozen else None
     names = options.backbone.split(",") if options.backbone else list(frozen.backbones) if frozen else ["resnet20"]
-    layouts = {name: backbone(name).layout for name in names}
+    layouts = {backbone(name).name: backbone(name).layout for name in names}
     if options.space or not frozen:
         space_name = options.space or "small"
         space = SearchSpace.load(space_name, layouts).to_dict()

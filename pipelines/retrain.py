@@ -111,7 +111,9 @@ def retrain(options: Options) -> int:
             recipe=recipe,
             device=settings.device,
             threads=options.resources.cpus_per_trial,
-            retrain_into=folder,
+            judge="test",
+            learn_from_val=True,
+            weights_into=folder,
         )
         ended = session.run(
             ledger,

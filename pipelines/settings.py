@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -64,6 +65,7 @@ class Settings:
         """The layout of each backbone."""
         return {name: backbone(name).layout for name in self.backbones}
 
+    @cached_property
     def search_space(self) -> SearchSpace:
         """The space that the study searches."""
         values = {a: {name: tuple(options) for name, options in table.items()} for a, table in self.space.items()}
@@ -82,8 +84,9 @@ class Settings:
         """A readable name with a digest of everything that matters to the results."""
         table = {name: value for name, value in self.to_json().items() if name not in ("space_name", "recipe_name")}
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
-        dataset = "".join(c if c.isalnum() else "-" for c in self.dataset.rstrip("/").rpartition("/")[2])
-        return f"{dataset}-{'-'.join(self.backbones)}-{digest}"
+        dataset = _name_part(self.dataset.rstrip("/").rpartition("/")[2])
+        backbones = _name_part("-".join(self.backbones))
+        return f"{dataset}-{backbones}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""
@@ -151,6 +154,10 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         same_but_epochs = frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs)
         made = f"--epochs {frozen.recipe.epochs}" if same_but_epochs else f"--recipe {frozen.recipe_name}"
         raise UserError(_differs(study, made))
+
+
+def _name_part(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def _differs(study: str, made: str) -> str:

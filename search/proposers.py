@@ -61,7 +61,7 @@ class Sampled:
         self._limits = limits
         self._sampler = sampler
         self._seed = seed
-        self._decisions = space.decisions()
+        self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         self._unseen = {
             candidate: decisions for candidate, decisions in self._decisions.items() if limits.allow(costs[candidate])

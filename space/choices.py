@@ -8,7 +8,9 @@ package knows none of them.
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +25,8 @@ Candidate: TypeAlias = tuple[str, Design]
 
 PRESETS = ("small", "papers", "full")
 ALL_STAGES = "all"
+ANY_STAGES = "any"
+"""In a TOML file: every set of stages that all backbones have."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class SearchSpace:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
         try:
-            space = cls(backbones, _values(table))
+            space = cls(backbones, _values(table, min(len(layout) for layout in backbones.values())))
             for layout in backbones.values():
                 space._check_stages(layout)
         except UserError as error:
@@ -90,9 +94,10 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Candidate]:
         """Each canonical design once, by making every sequence of decisions."""
-        return iter(self.decisions())
+        return iter(self.decisions)
 
-    def decisions(self) -> dict[Candidate, dict[str, Value]]:
+    @cached_property
+    def decisions(self) -> Mapping[Candidate, Mapping[str, Value]]:
         """For each canonical design the first sequence of decisions that leads to it."""
         found: dict[Candidate, dict[str, Value]] = {}
         path: list[tuple[str, int, int]] | None = []
@@ -155,7 +160,7 @@ def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
     return False
 
 
-def _values(table: Mapping[str, object]) -> dict[str, dict[str, tuple[Value, ...]]]:
+def _values(table: Mapping[str, object], stages: int) -> dict[str, dict[str, tuple[Value, ...]]]:
     attentions = table.get("attention")
     if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
         raise UserError(f"attention must be a list of some of {', '.join(FIELDS)}")
@@ -180,16 +185,16 @@ def _values(table: Mapping[str, object]) -> dict[str, dict[str, tuple[Value, ...
         values[attention] = {}
         for name in FIELDS[attention]:
             if name in own:
-                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name])
+                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name], stages)
             elif name in table:
-                shared = _options(name, None, name, table[name])
+                shared = _options(name, None, name, table[name], stages)
                 values[attention][name] = tuple(v for v in shared if name == "stages" or v in allowed(attention, name))
     for attention, options in values.items():
         values[attention] = {name: given for name, given in options.items() if given}
     return values
 
 
-def _options(key: str, attention: str | None, name: str, given: object) -> tuple[Value, ...]:
+def _options(key: str, attention: str | None, name: str, given: object, stages: int) -> tuple[Value, ...]:
     options = allowed(attention, name) if attention and name != "stages" else VALUES.get(name, ())
     if not isinstance(given, list) or not given:
         raise UserError(f"key {key!r} must be a list with at least one value")
@@ -197,8 +202,13 @@ def _options(key: str, attention: str | None, name: str, given: object) -> tuple
         raise UserError(f"key {key!r} has a value twice")
     for value in given:
         if name == "stages":
-            if value != ALL_STAGES and not (isinstance(value, str) and value):
-                raise UserError(f"key {key!r}: {value!r} is not 'all' or a set of stage digits such as '23'")
+            if not (isinstance(value, str) and value):
+                raise UserError(f"key {key!r}: {value!r} is not 'all', 'any' or a set of stage digits such as '23'")
         elif value not in options or type(value) not in (int, str):
             raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
+    if name == "stages" and ANY_STAGES in given:
+        return (
+            ALL_STAGES,
+            *("".join(some) for size in range(1, stages) for some in combinations("123456789"[:stages], size)),
+        )
     return tuple(given)

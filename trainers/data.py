@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional
+from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 from space.errors import UserError
+from space.seeds import mix_seed
 
 CPU = torch.device("cpu")
 
@@ -28,8 +29,8 @@ class Images(Protocol):
     def labels(self) -> Tensor:
         """(N,)."""
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+    def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
 
     def to(self, device: torch.device, workers: int) -> "Images":
         """The same images for a training on this device, with so many processes to decode them."""
@@ -45,10 +46,14 @@ class TensorImages:
     images: Tensor
     labels: Tensor
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+    def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
         for indices in order.to(self.images.device).split(batch_size):
-            yield self.images[indices], self.labels[indices]
+            images = self.images[indices]
+            if resized_crop:
+                cropped = RandomResizedCrop(images.shape[2:])
+                images = torch.stack([cropped(image) for image in images])
+            yield images, self.labels[indices]
 
     def to(self, device: torch.device, workers: int) -> "TensorImages":
         """The same images on another device; nothing is left to decode."""
@@ -62,18 +67,28 @@ class TensorImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, decoded each time they are read, resized and cropped to a square."""
+    """Image files, decoded each time they are read, resized and cropped to a square.
+
+    Attributes:
+        paths: of the files.
+        labels: (N,).
+        side: of the square, in pixels.
+        shorter_side: of the resized image that the square is the centre of; None for `side`.
+        device: that batches go to.
+        workers: processes that decode; 0 for this one.
+    """
 
     paths: tuple[Path, ...]
     labels: Tensor
     side: int
+    shorter_side: int | None = None
     device: torch.device = CPU
     workers: int = 0
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,)."""
+    def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            _Decoded(self),
+            _Decoded(self, int(torch.randint(2**31, ())) if resized_crop else None),
             batch_size=batch_size,
             sampler=order.tolist(),
             num_workers=self.workers,
@@ -97,14 +112,19 @@ class FileImages:
 
 
 class _Decoded(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, files: FileImages) -> None:
+    """Decodes by index; with a seed a random part, the same in whichever process."""
+
+    def __init__(self, files: FileImages, seed: int | None) -> None:
         self._files = files
+        self._seed = seed
 
     def __len__(self) -> int:
         return len(self._files.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return decode(self._files.paths[index], self._files.side), self._files.labels[index]
+        files = self._files
+        seed = None if self._seed is None else mix_seed(self._seed, index)
+        return decode(files.paths[index], files.side, files.shorter_side, seed), files.labels[index]
 
 
 @contextlib.contextmanager
@@ -123,8 +143,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UserError(f"{path} is not a readable image ({error}); mend or remove it") from None
 
 
-def decode(path: Path, side: int) -> Tensor:
-    """An image file as (3, side, side): the shorter side resized to `side`, the centre cut out.
+def decode(path: Path, side: int, shorter_side: int | None = None, crop_seed: int | None = None) -> Tensor:
+    """An image file as (3, side, side).
+
+    Args:
+        path: the file.
+        side: of the square, in pixels.
+        shorter_side: of the resized image that the square is the centre of; None for `side`.
+        crop_seed: cut a random part out instead, drawn from this seed, and resize it to the square.
 
     Raises:
         UserError: a file that is no whole image, named.
@@ -132,7 +158,14 @@ def decode(path: Path, side: int) -> Tensor:
     with opened(path) as image:
         deep = image.mode.startswith("I;16")  # its conversion to RGB would clip
         whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image
-        picture = functional.center_crop(functional.resize(whole.convert("RGB"), [side], antialias=True), [side])
+        picture = whole.convert("RGB")
+        if crop_seed is None:
+            picture = functional.resize(picture, [shorter_side or side], antialias=True)
+            picture = functional.center_crop(picture, [side])
+        else:
+            with torch.random.fork_rng([]):
+                torch.manual_seed(crop_seed)
+                picture = RandomResizedCrop(side)(picture)
         pixels: Tensor = functional.pil_to_tensor(picture)
         return pixels
 

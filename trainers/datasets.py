@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 from torchvision import datasets as torchvision_datasets
 
 from space.errors import UserError
-from trainers.data import Data, TensorImages, channel_statistics
-from trainers.folders import read_folder
+from trainers.data import Data, FileImages, TensorImages, channel_statistics
+from trainers.folders import labelled_files, read_folder
 from trainers.splits import split, subset, three_way
 
 FOLDER_PREFIX = "folder:"
 DIGITS_TRAIN_SIZE = 200
 """With 1,000 images every design learns the digits to within noise; with 200 they differ."""
+
+MOST_VAL = 50_000
+"""Images held out of an official training split, at most."""
+IMAGENET_SIDE, IMAGENET_SHORTER_SIDE = 224, 256
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,7 @@ class Source:
     """Which data set, and how it is split.
 
     Attributes:
-        name: digits, cifar10, cifar100, stl10 or folder:PATH.
+        name: digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
         root: folder of the torchvision data sets.
         train_size: images to train on; None for the data set's own number.
     """
@@ -86,11 +92,51 @@ def _stl10(source: Source, download: bool) -> Data:
     return _official(source, folder, 2640, download, lambda: (*part("train"), part("test")[0]))
 
 
+def _imagenet(source: Source, download: bool) -> Data:
+    """The official validation images are the test split; some of the training images validate."""
+    root = source.root / "imagenet"
+    if not (root / "train").is_dir() or not (root / "val").is_dir():
+        raise UserError(
+            f"imagenet is not in {source.root} (looked for imagenet/train and imagenet/val with a folder a class); "
+            "unpack what image-net.org gives you, --data-root PATH looks elsewhere"
+        )
+    wnids, paths, labels = labelled_files(root / "train")
+    test_wnids, test_paths, test_labels = labelled_files(root / "val")
+    if test_wnids != wnids:
+        raise UserError(f"{root}: train/ and val/ do not have the same classes")
+    rest, val = _hold_out(labels)
+    train = subset(labels, rest, source.train_size)
+    learnt, judged = (
+        FileImages(tuple(paths[i] for i in indices.tolist()), labels[indices], IMAGENET_SIDE, IMAGENET_SHORTER_SIDE)
+        for indices in (train, val)
+    )
+    return Data(
+        name=source.name,
+        classes=_imagenet_names(root, wnids),
+        shape=(3, IMAGENET_SIDE, IMAGENET_SIDE),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        train=learnt,
+        val=judged,
+        test=FileImages(tuple(test_paths), test_labels, IMAGENET_SIDE, IMAGENET_SHORTER_SIDE),
+    )
+
+
+def _imagenet_names(root: Path, wnids: tuple[str, ...]) -> tuple[str, ...]:
+    """What torchvision's meta.bin calls the classes, if it is there."""
+    meta = root / torchvision_datasets.imagenet.META_FILE
+    if not meta.is_file():
+        return wnids
+    names = torch.load(meta, weights_only=True)[0]
+    return tuple(names[wnid][0] if wnid in names else wnid for wnid in wnids)
+
+
 DATASETS: dict[str, Callable[[Source, bool], Data]] = {
     "digits": _digits,
     "cifar10": _cifar(torchvision_datasets.CIFAR10, 163),
     "cifar100": _cifar(torchvision_datasets.CIFAR100, 161),
     "stl10": _stl10,
+    "imagenet": _imagenet,
 }
 """Reader of each data set by name; folder:PATH stands beside them."""
 
@@ -116,11 +162,16 @@ def _official(
         ) from None
     except OSError as error:
         raise UserError(f"{source.name} could not be fetched into {source.root}: {error}") from None
-    count = len(learn.labels)
-    rest, val = split(learn.labels, torch.arange(count), count - max(1, count // 10))
+    rest, val = _hold_out(learn.labels)
     train = subset(learn.labels, rest, source.train_size)
     learnt, judged = (TensorImages(learn.images[indices], learn.labels[indices]) for indices in (train, val))
     return _in_memory(source.name, classes, learnt, judged, test)
+
+
+def _hold_out(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices to train on, and a tenth to validate on, at most `MOST_VAL`."""
+    count = len(labels)
+    return split(labels, torch.arange(count), count - min(max(1, count // 10), MOST_VAL))
 
 
 def _in_memory(name: str, classes: tuple[str, ...], train: TensorImages, val: TensorImages, test: TensorImages) -> Data:

@@ -13,7 +13,7 @@ from space.design import Design
 from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
-from trainers.training import Training
+from trainers.training import Judge, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,31 +25,34 @@ class Evaluator:
         recipe: how to train.
         device: cpu or cuda.
         threads: CPU threads of a training.
-        retrain_into: folder to write trained weights to; None for a search. With it a training learns
-            from train and validation images and is judged once, on the test images.
+        judge: on which images a network is judged, and when.
+        learn_from_val: whether the validation images are learnt from, too.
+        weights_into: folder to write trained weights to; None for nowhere.
     """
 
     source: Source
     recipe: Recipe
     device: str
     threads: int = 1
-    retrain_into: Path | None = None
+    judge: Judge = "val"
+    learn_from_val: bool = False
+    weights_into: Path | None = None
 
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""
         torch.set_num_threads(self.threads)
         device = torch.device(self.device)
         data = _data(self.source, device, self.threads)
-        if self.retrain_into is not None:
+        if self.learn_from_val:
             data = data.with_val_in_train()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             network = build(design, find_backbone(backbone), len(data.classes), data.shape[0])
         network = network.to(device)
-        if self.retrain_into is None:
-            return Training(network, data, self.recipe, seed, device)
-        path = self.retrain_into / design_folder(backbone, design) / weights_name(seed)
-        return Training(network, data, self.recipe, seed, device, judge="test", weights_path=path)
+        path = None
+        if self.weights_into is not None:
+            path = self.weights_into / design_folder(backbone, design) / weights_name(seed)
+        return Training(network, data, self.recipe, seed, device, judge=self.judge, weights_path=path)
 
 
 def design_folder(backbone: str, design: Design) -> str:

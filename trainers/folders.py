@@ -36,7 +36,7 @@ def read_folder(name: str, root: Path, train_size: int | None, check: bool) -> D
     if "train" in given:
         classes, splits = _given_splits(root, given, train_size)
     else:
-        classes, paths, labels = _files(root)
+        classes, paths, labels = labelled_files(root)
         drawn = three_way(labels, train_size, round(TRAIN_SHARE * len(labels)))
         splits = [([paths[i] for i in indices.tolist()], labels[indices]) for indices in drawn]
     side = _side([path for paths, _ in splits for path in paths], check)
@@ -51,7 +51,7 @@ def _given_splits(
 ) -> tuple[tuple[str, ...], list[tuple[list[Path], Tensor]]]:
     if len(given) < 3:
         raise UserError(f"{root} has {'/ '.join(given)}/ only; give all of train/ val/ test/, or one folder a class")
-    found = [_files(root / split) for split in given]
+    found = [labelled_files(root / split) for split in given]
     classes, paths, labels = found[0]
     for split, (names, _, _) in zip(given, found, strict=True):
         if names != classes:
@@ -62,7 +62,7 @@ def _given_splits(
     return classes, [train, *((paths, labels) for _, paths, labels in found[1:])]
 
 
-def _files(root: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
+def labelled_files(root: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
     """Class names, image files and labels below a folder with a sub-folder a class."""
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMG_EXTENSIONS) for folder in folders]

@@ -23,6 +23,7 @@ class Recipe:
         milestones: epochs after which the rate is multiplied by `gamma`.
         gamma: see `milestones`.
         crop_padding: pixels of zero padding before a random crop; 0 for none.
+        resized_crop: train on random parts of the images, 8 to 100 % of their area, resized.
         flip: mirror half of the images.
         label_smoothing: share of the target spread over all classes.
         mixed_precision: forward and backward in bfloat16 where that is safe.
@@ -40,6 +41,7 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     crop_padding: int = 4
+    resized_crop: bool = False
     flip: bool = True
     label_smoothing: float = 0.0
     mixed_precision: bool = False
@@ -56,6 +58,10 @@ class Recipe:
         """The same recipe over another number of epochs, its milestones moved in proportion."""
         scaled = tuple(round(milestone * epochs / self.epochs) for milestone in self.milestones)
         return replace(self, epochs=epochs, milestones=scaled)
+
+    def without_augmentation(self) -> "Recipe":
+        """The same recipe on the images as they are (DIANet Table 9)."""
+        return replace(self, crop_padding=0, resized_crop=False, flip=False)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `Recipe.from_dict` is the way back."""
@@ -76,7 +82,7 @@ RECIPES: dict[str, Recipe] = {
     "dianet-preresnet": Recipe(epochs=164, batch_size=128, milestones=(81, 122)),
     "dianet-wrn": Recipe(epochs=200, batch_size=128, weight_decay=5e-4, milestones=(80, 120, 160), gamma=0.2),
     "dianet-resnext": Recipe(epochs=300, batch_size=128, weight_decay=5e-4, milestones=(150, 225)),
-    "dianet-imagenet": Recipe(epochs=120, batch_size=256, milestones=(30, 60, 90)),
+    "dianet-imagenet": Recipe(epochs=120, batch_size=256, milestones=(30, 60, 90), crop_padding=0, resized_crop=True),
 }
 """RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first two are for searching."""
 

@@ -18,6 +18,9 @@ from trainers.recipe import Recipe
 
 EVALUATION_BATCH = 256
 
+Judge = Literal["val", "test", "test each epoch"]
+"""On which images a network is judged: "test" only after the last epoch, the others after each."""
+
 
 class Training:
     """Trains a network by a recipe and judges it on the validation images.
@@ -32,7 +35,7 @@ class Training:
         recipe: how to train.
         seed: of shuffling, augmentation and dropout.
         device: where network and data are.
-        judge: "val" to validate after each epoch, "test" to read the test images once, after the last.
+        judge: on which images, and when.
         weights_path: safetensors file that the trained weights are written to; None for none.
     """
 
@@ -44,7 +47,7 @@ class Training:
         seed: int,
         device: torch.device,
         *,
-        judge: Literal["val", "test"] = "val",
+        judge: Judge = "val",
         weights_path: Path | None = None,
     ) -> None:
         self.epoch = 0
@@ -52,7 +55,7 @@ class Training:
         self._recipe = recipe
         self._seed = seed
         self._device = device
-        self._split = judge
+        self._judge_on = judge
         self._weights_path = weights_path
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
@@ -90,9 +93,9 @@ class Training:
             loss, accuracy = self._train_epoch()
         self.epoch += 1
         report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
-        if self._split == "val":
+        if self._judge_on == "val":
             report["val_loss"], report["val_accuracy"] = self._judge(self._data.val)
-        elif self.done:
+        elif self.done or self._judge_on == "test each epoch":
             report["test_loss"], report["test_accuracy"] = self._judge(self._data.test)
         broken = [name for name, value in report.items() if not math.isfinite(value)]
         if broken:
@@ -126,7 +129,7 @@ class Training:
         order = torch.randperm(len(train.labels))
         if len(order) % recipe.batch_size == 1:
             order = order[:-1]  # a BN over (B, C) cannot train on one image
-        for images, labels in train.batches(order, recipe.batch_size):
+        for images, labels in train.batches(order, recipe.batch_size, recipe.resized_crop):
             logits = self._logits(self._augmented(images))
             loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             self._optimizer.zero_grad()
