@@ -1,14 +1,20 @@
 """The command line. Each command is imported when it is called, so that help is quick."""
 
+import functools
+import inspect
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.console import silence_libraries, stderr
 from space.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.engines import Resources
 
 app = typer.Typer(
     name="search",
@@ -24,40 +30,64 @@ StorageOption = Annotated[str, typer.Option("--storage", help="Folder of the stu
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; all else on stderr.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the torchvision data sets; ./data if left out.")]
 Tracking = Annotated[str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
-EngineOption = Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to run on: auto or HOST:6379.")]
-Workers = Annotated[int | None, typer.Option(help="Trials at once; as many as fit if left out.")]
-Cpus = Annotated[int, typer.Option(help="Cores, and threads, of a trial.")]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")]
 TimeLimit = Annotated[str | None, typer.Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")]
 MaxParams = Annotated[str | None, typer.Option(help="Most parameters, such as 300k or 1.5M.")]
 MinFps = Annotated[str | None, typer.Option(help="Fewest images a second, such as 5000 or 5k.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Recipe = Annotated[str | None, typer.Option(help="Named recipe, such as digits, one-cycle, ras or dianet-resnet.")]
+RecipeOption = Annotated[str | None, typer.Option(help="Named recipe, such as digits, one-cycle or ras.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")]
+
+
+def _resource_options(
+    engine: Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")] = "auto",
+    address: Annotated[str | None, typer.Option(help="Ray cluster to run on: auto or HOST:6379.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at once; as many as fit if left out.")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(help="Cores, and threads, of a trial.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")
+    ] = None,
+) -> None:
+    """The options of every command that trains."""
+
+
+def _trains(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `resources` by the options that say where trials run."""
+    options = inspect.signature(_resource_options).parameters
+    own = inspect.signature(command).parameters
+
+    @functools.wraps(command)
+    def with_resources(**given: Any) -> None:
+        from pipelines.engines import Resources
+
+        chosen = {name: given.pop(name) for name in options}
+        command(**given, resources=Resources(**chosen))
+
+    parameters = [parameter for name, parameter in own.items() if name != "resources"]
+    parameters += options.values()
+    with_resources.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    with_resources.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_resources
 
 
 @app.command()
+@_trains
 def launch(
+    resources: "Resources",
     budget: Annotated[int, typer.Option(help="Designs to train in all; a larger one extends a study.")] = 200,
     dataset: Annotated[
-        str | None, typer.Option(help="digits (default), cifar10, cifar100, stl10 or folder:PATH.")
+        str | None, typer.Option(help="digits (default), cifar10, cifar100, stl10, imagenet or folder:PATH.")
     ] = None,
     data_root: DataRoot = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
+    download: Download = False,
     train_size: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="resnetDEPTH with depth 9n+2; several, by commas, are a choice.")
+        str | None, typer.Option(help="See `search backbones`; several, by commas, are a choice. Default: resnet20.")
     ] = None,
     space: Annotated[str | None, typer.Option(help="small (default), papers, full or a TOML file.")] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
-    engine: EngineOption = "auto",
-    address: Address = None,
-    workers: Workers = None,
     device: Device = "auto",
-    cpus_per_trial: Cpus = 1,
-    gpus_per_trial: Gpus = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial, instead of the recipe's.")] = None,
-    recipe: Recipe = None,
+    recipe: RecipeOption = None,
     seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
     storage: StorageOption = "runs",
@@ -72,7 +102,6 @@ def launch(
 
     The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
     """
-    from pipelines.engines import Resources
     from pipelines.launch import launch as run
     from pipelines.resolve import Options
 
@@ -85,13 +114,7 @@ def launch(
         backbone=backbone,
         space=space,
         sampler=sampler,
-        resources=Resources(
-            engine=engine,
-            address=address,
-            workers=workers,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-        ),
+        resources=resources,
         device=device,
         epochs=epochs,
         recipe=recipe,
@@ -131,7 +154,9 @@ def front(
 
 
 @app.command()
+@_trains
 def retrain(
+    resources: "Resources",
     study: Study = None,
     top: Annotated[
         int | None,
@@ -145,17 +170,12 @@ def retrain(
     ] = False,
     design: Annotated[list[str] | None, typer.Option(help="A design by its text; may be given several times.")] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each design; more extend a retraining.")] = 3,
-    recipe: Recipe = None,
+    recipe: RecipeOption = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     register: Annotated[
         str | None, typer.Option(help="Register the first design's model (seed 0) in MLflow under this name.")
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets; the search's if left out.")] = None,
-    engine: EngineOption = "auto",
-    address: Address = None,
-    workers: Workers = None,
-    cpus_per_trial: Cpus = 1,
-    gpus_per_trial: Gpus = None,
     storage: StorageOption = "runs",
     tracking_uri: Tracking = None,
     time_limit: TimeLimit = None,
@@ -165,7 +185,6 @@ def retrain(
 
     The plain backbone is always trained too. The same command goes on where it stopped.
     """
-    from pipelines.engines import Resources
     from pipelines.retrain import Options
     from pipelines.retrain import retrain as run
 
@@ -179,19 +198,75 @@ def retrain(
         epochs=epochs,
         register=register,
         data_root=data_root,
-        resources=Resources(
-            engine=engine,
-            address=address,
-            workers=workers,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-        ),
+        resources=resources,
         storage=storage,
         tracking_uri=tracking_uri,
         time_limit=time_limit,
         json=json,
     )
     raise typer.Exit(run(options))
+
+
+@app.command()
+@_trains
+def reproduce(
+    resources: "Resources",
+    name: Annotated[str | None, typer.Argument(help="Of an experiment; left out, they are listed.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every experiment; with --params-only.")] = False,
+    params_only: Annotated[bool, typer.Option("--params-only", help="Count parameters; train nothing.")] = False,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="Only rows with this in their name; may be given several times.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each network; more extend a reproduction.")] = 3,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the paper's.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set instead of the paper's, with its own recipe.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone instead of the paper's.")] = None,
+    recipe: RecipeOption = None,
+    train_size: Annotated[int | None, typer.Option(help="Images to train on; all if left out.")] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    device: Device = "auto",
+    storage: StorageOption = "runs",
+    tracking_uri: Tracking = None,
+    time_limit: TimeLimit = None,
+    json: Json = False,
+) -> None:
+    """The tables and figures of the RAS and the DIANet paper: ours beside the printed values.
+
+    The same command goes on where it stopped.
+    """
+    from pipelines.reproduce import Options
+    from pipelines.reproduce import reproduce as run
+
+    options = Options(
+        name=name,
+        every=every,
+        params_only=params_only,
+        rows=tuple(rows or ()),
+        seeds=seeds,
+        epochs=epochs,
+        dataset=dataset,
+        backbone=backbone,
+        recipe=recipe,
+        train_size=train_size,
+        data_root=data_root,
+        download=download,
+        device=device,
+        resources=resources,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        time_limit=time_limit,
+        json=json,
+    )
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def backbones(json: Json = False) -> None:
+    """The networks that attention can go into."""
+    from pipelines.backbones import show_backbones
+
+    show_backbones(json)
 
 
 @app.command()

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch import nn
 
 from pipelines.quantities import parse_count
-from pipelines.settings import Settings
 from search.proposers import Limits
 from space import Cost, UserError
 from space.choices import Candidate
@@ -27,10 +27,10 @@ def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None
     }
 
 
-def trial_seconds(settings: Settings, recipe: Recipe, images: Mapping[str, int]) -> float:
-    """About how long a trial trains on one worker, from the plain backbone."""
-    device = settings.device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
-    return estimate_training_seconds(settings.plain_network(), settings.task, recipe, images, device)
+def trial_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str) -> float:
+    """About how long a network trains on one worker."""
+    here = device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
+    return estimate_training_seconds(network, task, recipe, images, here)
 
 
 def limits_of(max_params: str | None, min_fps: str | None, costs: Mapping[Candidate, Cost]) -> Limits:

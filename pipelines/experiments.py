@@ -39,8 +39,9 @@ class Row:
 
     Attributes:
         name: unique in its experiment.
+        network: its name without the data set.
         backbone: name.
-        design: canonical in the backbone.
+        design: of its attention.
         dataset: name.
         recipe: name.
         augmentation: whether the recipe's augmentation is used.
@@ -48,10 +49,11 @@ class Row:
         counted_name: of the paper's parameter count; rows that share one have the same name.
         counted: the design that the paper counts, where it is another one than it trains.
         mismatch: why the count cannot match; None where it does.
-        against: name of the row that this one is compared with, seed by seed.
+        against: network that this one is compared with, seed by seed.
     """
 
     name: str
+    network: str
     backbone: str
     design: Design
     dataset: str
@@ -139,6 +141,7 @@ def _row(table: Mapping[str, Any], network: Mapping[str, Any], dataset: str, suf
     counted = network.get("counted", {"name": network["name"], "design": network["design"]})
     return Row(
         name=network["name"] + suffix,
+        network=network["name"],
         backbone=network["backbone"],
         design=Design.parse(network["design"]),
         dataset=dataset,
@@ -148,5 +151,5 @@ def _row(table: Mapping[str, Any], network: Mapping[str, Any], dataset: str, suf
         counted_name=counted["name"] + suffix,
         counted=Design.parse(counted["design"]),
         mismatch=mismatch,
-        against=network["against"] + suffix if "against" in network else None,
+        against=network.get("against"),
     )

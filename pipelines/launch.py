@@ -57,7 +57,9 @@ def launch(options: Options) -> int:
     say(_describe(settings))
 
     left = max(0, options.budget - sum(trial.trained for trial in record.trials))
-    seconds_each = trial_seconds(settings, settings.recipe, settings.images)
+    seconds_each = trial_seconds(
+        settings.plain_network(), settings.task, settings.recipe, settings.images, settings.device
+    )
     engine = make_engine(options.resources, settings.device, left, seconds_each)
     say(
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"

@@ -1,45 +1,39 @@
 """`search retrain`: train the best designs of a study in full, several seeds each, and read the test split once."""
 
-import functools
 import hashlib
 import json
 import statistics
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout
-from pipelines.costs import costs_of, trial_seconds
+from pipelines.costs import trial_seconds
 from pipelines.engines import Resources, find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
+from pipelines.planned import METRIC, Plan, trained
 from pipelines.provenance import provenance
-from pipelines.quantities import parse_duration, show_gain, show_percent
+from pipelines.quantities import parse_duration, show_gain
 from pipelines.settings import Settings, check_fit
 from pipelines.tracking import View, log_model, run_ids
 from search import pareto
-from search.ledger import Ledger
-from search.proposers import Planned
 from search.storage import Record, Storage
-from search.trials import Job, State, Trial
-from space import Cost, Design, UserError
+from search.trials import State, Trial
+from space import Design, UserError
 from space.backbones import backbone
-from space.build import build
 from space.choices import Candidate
 from trainers.data import Data
 from trainers.datasets import Source, load
-from trainers.evaluator import Evaluator, design_folder, weights_name
+from trainers.evaluator import Evaluator, design_folder, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import FpsTable, measure_table
+from trainers.throughput import FpsTable
 
-METRIC = "test_accuracy"
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
 
@@ -88,25 +82,14 @@ def retrain(options: Options) -> int:
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     name = _name(searched.name, chosen, recipe)
-    before = storage.read(name) if storage.exists(name) else searched
-    known = FpsTable.from_json(before.attributes["fps_table"])
     folder = storage.folder(name)
     find_device(settings.device, options.resources.address)
-    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
-    engine = make_engine(
-        options.resources, settings.device, len(chosen) * options.seeds, trial_seconds(settings, recipe, images)
-    )
-    table = engine.alone(functools.partial(measure_table, chosen, settings.task, settings.device, known=known))
-    jobs = _jobs(chosen, costs_of(chosen, settings.task, table), options.seeds)
-    say(
-        f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
-        f" on train + val · {engine.name}, {engine.workers} workers · {name}"
-    )
-    founding = {"uid": uuid.uuid4().hex, "fps_table": table.to_json()}
-    with storage.writing(name, Planned.DIRECTIONS, founding) as study:
-        attributes = storage.read(name).attributes
-        ledger = Ledger(study, Planned(jobs, METRIC), len(jobs))
-        evaluate = Evaluator(
+    plan = Plan(
+        name=name,
+        candidates=chosen,
+        seeds=options.seeds,
+        task=settings.task,
+        evaluate=Evaluator(
             source=source,
             recipe=recipe,
             device=settings.device,
@@ -114,23 +97,30 @@ def retrain(options: Options) -> int:
             judge="test",
             learn_from_val=True,
             weights_into=folder,
-        )
-        ended = session.run(
-            ledger,
-            engine,
-            evaluate,
-            folder,
-            _view(name, attributes["uid"], searched.name, settings, recipe),
-            tracking_uri=options.tracking_uri,
-            lines=_lines,
-            time_limit=time_limit,
-        )
-        record = storage.read(name)
-        results = summarise(record.trials, chosen, options.seeds)
-        failed = [trial for trial in record.trials if trial.state is State.FAILED]
+        ),
+    )
+    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
+    seconds_each = trial_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
+    engine = make_engine(options.resources, settings.device, plan.left(storage), seconds_each)
+    say(
+        f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
+        f" on train + val · {engine.name}, {engine.workers} workers · {name}"
+    )
+    with trained(
+        plan,
+        engine,
+        storage,
+        lambda uid, table: _view(name, uid, searched.name, settings, recipe),
+        known=FpsTable.from_json(searched.attributes["fps_table"]),
+        tracking_uri=options.tracking_uri,
+        time_limit=time_limit,
+    ) as run:
+        ended, ledger = run.session, run.ledger
+        results = summarise(run.trials, chosen)
+        failed = [trial for trial in run.trials if trial.state is State.FAILED]
         if ended.exit_code == session.COMPLETE:
             _write_designs(results, folder, settings, data, recipe)
-            _log_models(chosen, folder, settings, record, options, ledger.annotate)
+            _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
     if options.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
@@ -141,7 +131,7 @@ def retrain(options: Options) -> int:
     elif ended.exit_code == session.FAILED:
         say(f"search: {ended.reason}")
     elif failed:
-        say(f"search: {len(failed)} of {len(jobs)} trainings failed")
+        say(f"search: {len(failed)} of {len(chosen) * options.seeds} trainings failed")
         return session.FAILED
     return ended.exit_code
 
@@ -186,11 +176,11 @@ def knee(complete: Sequence[Row]) -> Row:
     return best[pareto.knee(objectives(best, "params"))]
 
 
-def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate], seeds: int) -> list[dict[str, Any]]:
+def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate]) -> list[dict[str, Any]]:
     """For each design the test accuracy over its seeds; gains are over the plain backbone under the same seeds."""
     by_design: dict[Candidate, dict[int, Trial]] = {candidate: {} for candidate in chosen}
     for trial in trials:
-        if trial.state is State.COMPLETE and trial.job.candidate in by_design and trial.job.seed < seeds:
+        if trial.state is State.COMPLETE and trial.job.candidate in by_design:
             by_design[trial.job.candidate][trial.job.seed] = trial
     plain = by_design[chosen[0]]
     results = []
@@ -215,15 +205,6 @@ def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate], seeds: int) 
     return results
 
 
-def _jobs(chosen: Sequence[Candidate], costs: Mapping[Candidate, Cost], seeds: int) -> list[Job]:
-    """Every design under the first seed, then every design under the second, and so on."""
-    return [
-        Job(backbone=name, design=design, seed=seed, cost=costs[name, design])
-        for seed in range(seeds)
-        for name, design in chosen
-    ]
-
-
 def _name(study: str, chosen: Sequence[Candidate], recipe: Recipe) -> str:
     """The same choice and recipe go on where they stopped; more seeds extend them."""
     table = json.dumps([[f"{name} {design}" for name, design in chosen], recipe.to_dict()], sort_keys=True)
@@ -242,7 +223,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
         candidates = list(dict.fromkeys([(settings.backbones[0], Design()), *(t.job.candidate for t in trials)]))
-        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates, 10**9), indent=2))
+        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates), indent=2))
 
     return View(
         name=name,
@@ -297,17 +278,10 @@ def _log_models(
         logged = f"{MODEL_ATTRIBUTE}{trial.number}"
         if logged in record.attributes and register in (None, record.attributes[logged]):
             continue
-        network = build(design, backbone(name), settings.num_classes, settings.shape[0])
-        network.load_state_dict(load_file(folder / design_folder(name, design) / weights_name(0)))
+        network = trained_network(folder, name, design, 0, settings.num_classes, settings.shape[0])
         example = np.zeros((2, *settings.shape), np.float32)
         if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, register):
             annotate(logged, register)
-
-
-def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:
-    last = max(trials, key=lambda trial: trial.finished or trial.started)
-    result = show_percent(last.last[METRIC]) if last.state is State.COMPLETE else last.state.value
-    return [("last", f"{result}   {last.job.design}   seed {last.job.seed}")]
 
 
 def _print(results: Sequence[Mapping[str, Any]]) -> None:

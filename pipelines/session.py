@@ -31,11 +31,13 @@ class Session:
         exit_code: complete, failed, or stopped and resumable.
         reason: why it did not complete; empty if it did.
         watch: where the time went.
+        mlflow_run: of the study; None if MLflow never answered.
     """
 
     exit_code: int
     reason: str
     watch: Stopwatch
+    mlflow_run: str | None
 
 
 def run(
@@ -48,6 +50,7 @@ def run(
     tracking_uri: str | None,
     lines: Lines,
     time_limit: float | None,
+    nan_is_a_result: bool = False,
 ) -> Session:
     """Run trials until the ledger has no more, the user or the time limit stops it, or all fail.
 
@@ -60,7 +63,15 @@ def run(
         tracking_uri: of MLflow; None for its default.
         lines: what the terminal says below the bar.
         time_limit: seconds.
+        nan_is_a_result: go on however many trainings break off in nan.
     """
+
+    def hopeless() -> bool:
+        ended = [trial for trial in ledger.trials if trial.trained or trial.failure is not None]
+        if nan_is_a_result:
+            ended = [trial for trial in ended if trial.failure is None or trial.failure.kind != "nan"]
+        return _hopeless(ended)
+
     tracker = Tracker(
         view, tracking_uri, ledger.trials, lambda number, run: ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
     )
@@ -70,26 +81,25 @@ def run(
         ledger.observe(observer)
     with tracker, Stopping(time_limit) as stopping:
         with display:
-            engine.run(ledger, evaluate, folder / "checkpoints", lambda: stopping() or _hopeless(ledger))
+            engine.run(ledger, evaluate, folder / "checkpoints", lambda: stopping() or hopeless())
         watch.stop()
         for trial in ledger.trials:
-            if trial.failure is not None:
+            if trial.failure is not None and not (nan_is_a_result and trial.failure.kind == "nan"):
                 warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.failure.kind}, {trial.failure.reason}")
-        if _hopeless(ledger):
-            return Session(FAILED, _why_hopeless(ledger.trials), watch)
+        if hopeless():
+            return Session(FAILED, _why_hopeless(ledger.trials), watch, tracker.run_id)
         if ledger.unfinished:
             tracker.interrupted()
-            return Session(STOPPED, f"stopped by {stopping.reason or 'its engine'}", watch)
-    return Session(COMPLETE, "", watch)
+            return Session(STOPPED, f"stopped by {stopping.reason or 'its engine'}", watch, tracker.run_id)
+    return Session(COMPLETE, "", watch, tracker.run_id)
 
 
-def _hopeless(ledger: Ledger) -> bool:
+def _hopeless(ended: Sequence[Trial]) -> bool:
     """Whether the first trials all failed, or many in a row for a reason that is not their design's."""
-    ended = [trial for trial in ledger.trials if trial.trained or trial.failure is not None]
-    if not ledger.trained:
+    if not any(trial.trained for trial in ended):
         return len(ended) >= HOPELESS
-    ended.sort(key=lambda trial: trial.finished or trial.started)
-    latest = [trial.failure for trial in ended[-HOPELESS_IN_A_ROW:]]
+    by_time = sorted(ended, key=lambda trial: trial.finished or trial.started)
+    latest = [trial.failure for trial in by_time[-HOPELESS_IN_A_ROW:]]
     return len(latest) == HOPELESS_IN_A_ROW and all(f is not None and f.kind not in DESIGNS_OWN for f in latest)
 
 

@@ -327,6 +327,16 @@ def log_model(
         return False
 
 
+def log_files(folder: Path, run_id: str, uri: str | None) -> None:
+    """Log a folder's files with a run; trouble is a warning."""
+    from mlflow import MlflowClient
+
+    try:
+        MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(folder), folder.name)
+    except Exception as error:  # whatever the tracking server does, the files are on disk
+        warn(f"MLflow did not take {folder}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
 def _batches(items: list[Any], most: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), most):
         yield items[start : start + most]

@@ -4,7 +4,7 @@ Shapes: N images of C channels and H x W pixels, uint8; labels int64.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -208,6 +208,12 @@ class Data:
             val=self.val.to(device, workers),
             test=self.test.to(device, workers),
         )
+
+    def normaliser(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """From images (B, C, H, W) uint8 on this device to what a network sees: (pixels / 255 - mean) / std."""
+        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1) * 255
+        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1) * 255
+        return lambda images: (images - mean) / std
 
     def with_val_in_train(self) -> "Data":
         """Train and validation images to learn from, as retraining does."""

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
+from torch import nn
 
 from space.backbones import backbone as find_backbone
 from space.build import build
@@ -45,14 +47,27 @@ class Evaluator:
         data = _data(self.source, device, self.threads)
         if self.learn_from_val:
             data = data.with_val_in_train()
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            network = build(design, find_backbone(backbone), len(data.classes), data.shape[0])
-        network = network.to(device)
+        network = fresh_network(backbone, design, seed, len(data.classes), data.shape[0]).to(device)
         path = None
         if self.weights_into is not None:
             path = self.weights_into / design_folder(backbone, design) / weights_name(seed)
         return Training(network, data, self.recipe, seed, device, judge=self.judge, weights_path=path)
+
+
+def fresh_network(backbone: str, design: Design, seed: int, num_classes: int, in_channels: int) -> nn.Module:
+    """The network that a training under this seed begins with, on the CPU."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return build(design, find_backbone(backbone), num_classes, in_channels)
+
+
+def trained_network(
+    folder: Path, backbone: str, design: Design, seed: int, num_classes: int, in_channels: int
+) -> nn.Module:
+    """The network with the weights that a training left in `weights_into`, on the CPU."""
+    network = build(design, find_backbone(backbone), num_classes, in_channels)
+    network.load_state_dict(load_file(folder / design_folder(backbone, design) / weights_name(seed)))
+    return network
 
 
 def design_folder(backbone: str, design: Design) -> str:

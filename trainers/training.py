@@ -59,8 +59,7 @@ class Training:
         self._weights_path = weights_path
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
-        self._mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1) * 255
-        self._std = torch.tensor(data.std, device=device).view(1, -1, 1, 1) * 255
+        self._normalise = data.normaliser(device)
         self._optimizer = torch.optim.SGD(
             network.parameters(),
             lr=recipe.learning_rate,
@@ -159,7 +158,7 @@ class Training:
         return loss_sum / count, correct / count
 
     def _logits(self, images: Tensor) -> Tensor:
-        normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._layout)
+        normalised = self._normalise(images).contiguous(memory_format=self._layout)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.mixed_precision):
             logits: Tensor = self._network(normalised)
         return logits.float()

@@ -86,3 +86,6 @@ def stage_gates(design: Design, channels: int, blocks: int) -> list[Gate]:
         for gate in gates:
             gate.start_at_one()
     return gates
+
+
+__all__ = ["ATTENTION", "DIAGate", "Gate", "stage_gates"]

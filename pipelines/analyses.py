@@ -1,0 +1,107 @@
+"""What is done with the networks of an experiment once they are trained: DIANet's Figures 5 and 6."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.figures import draw_gradients, draw_integration
+from space import Design
+from space.backbones import backbone
+from trainers.data import Data, Images
+from trainers.evaluator import fresh_network, trained_network
+from trainers.gradients import stage_gradients
+from trainers.integration import dia_states, feature_integration
+
+BATCH = 128
+"""Images that an analysis looks at, as many as a training step of the paper."""
+
+Networks = Mapping[str, tuple[str, Design]]
+"""(backbone, design) by name of the row."""
+
+
+def integration(
+    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
+) -> dict[str, Any]:
+    """Feature integration of each network with DIA (Figure 5): writes a picture and the numbers of each seed.
+
+    Args:
+        networks: trained ones.
+        seeds: that all were trained under.
+        weights: folder of the weights.
+        data: that they were trained on.
+        device: cpu or cuda.
+        folder: to write into.
+
+    Returns:
+        By network and seed, for each stage the rows that `feature_integration` gives, up to n = t - 1.
+    """
+    images, _ = _batch(data, data.test, device)
+    found: dict[str, Any] = {}
+    for name, (on, design) in networks.items():
+        found[name] = {}
+        for seed in seeds:
+            network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0]).to(device)
+            states = dia_states(network, backbone(on), images)
+            heat = {stage: feature_integration(of_stage, jobs=-1).numpy() for stage, of_stage in states.items()}
+            title = f"{name}, seed {seed}: what each layer's gate tells about later ones"
+            draw_integration(heat, title, folder / f"integration-{_file_name(name)}-seed{seed}.png")
+            found[name][seed] = {
+                f"stage {stage + 1}": [[round(float(v), 4) for v in row if not np.isnan(v)] for row in values]
+                for stage, values in heat.items()
+            }
+    (folder / "integration.json").write_text(json.dumps(found, indent=1))
+    return found
+
+
+def gradients(
+    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
+) -> dict[str, Any]:
+    """Gradients behind each stage (Figure 6), before and after training: writes pictures and numbers.
+
+    Args and writing as in `integration`.
+
+    Returns:
+        By moment and network, for each stage and seed the mean and the variance of |gradient|.
+    """
+    images, labels = _batch(data, data.train, device)
+    found: dict[str, Any] = {}
+    for moment in ("before training", "after training"):
+        found[moment], shown = {}, {}
+        for name, (on, design) in networks.items():
+            by_seed = []
+            for seed in seeds:
+                if moment == "before training":
+                    network = fresh_network(on, design, seed, len(data.classes), data.shape[0])
+                else:
+                    network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0])
+                by_seed.append(stage_gradients(network.to(device), backbone(on), images, labels))
+            shown[name] = [stage.numpy() for stage in by_seed[0]]
+            found[moment][name] = {
+                f"stage {stage + 1}": {
+                    "mean": [float(of_seed[stage].mean()) for of_seed in by_seed],
+                    "variance": [float(of_seed[stage].var()) for of_seed in by_seed],
+                }
+                for stage in range(len(by_seed[0]))
+            }
+        draw_gradients(shown, f"|gradient| behind each stage, {moment}", folder / f"gradients-{_file_name(moment)}.png")
+    (folder / "gradients.json").write_text(json.dumps(found, indent=1))
+    return found
+
+
+ANALYSES = {"integration": integration, "gradients": gradients}
+
+
+def _batch(data: Data, images: Images, device: str) -> tuple[Tensor, Tensor]:
+    """The first images, normalised, on the device."""
+    on = torch.device(device)
+    pixels, labels = next(images.to(on, 0).batches(torch.arange(min(BATCH, len(images.labels))), BATCH))
+    return data.normaliser(on)(pixels), labels
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text)
