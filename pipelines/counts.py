@@ -31,7 +31,8 @@ def show_counts(chosen: Sequence[Experiment], as_json: bool) -> None:
     for entry in found:
         difference = "" if entry["match"] else f"{entry['num_params'] / 1e6 - entry['printed_millions']:+.4f} M"
         remarks = [entry["why"]] if entry["why"] else []
-        remarks += [f"really built: {design} {count:,}" for design, count in entry["built"].items()]
+        if entry["built"]:
+            remarks.append("really built: " + ", ".join(f"{count:,} ({on})" for on, count in entry["built"].items()))
         table.add_row(
             entry["experiment"],
             entry["row"],

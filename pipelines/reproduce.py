@@ -225,8 +225,12 @@ def _replaced(rows: Sequence[Row], options: Options) -> list[Row]:
         )
         for row in rows
     ]
-    first = {(row.dataset, row.augmentation, *candidate(row)): row for row in reversed(changed)}
-    return [row for row in changed if row in first.values()]
+    first: dict[Any, Row] = {}
+    for row in changed:
+        same = first.setdefault((row.dataset, row.augmentation, candidate(row)), row)
+        if same.network != row.network:
+            say(f"{row.network} is the same network as {same.network} on {row.backbone}: trained once")
+    return list(first.values())
 
 
 def _recipe_of(dataset: str) -> str:
@@ -407,43 +411,38 @@ def _list_experiments(as_json: bool) -> None:
 def _print(what: Experiment, results: Sequence[Mapping[str, Any]], replaced: bool) -> None:
     table = Table(box=None, title=f"{what.source}: {what.title}", title_justify="left", title_style="bold")
     table.add_column("row", no_wrap=True)
-    heads = (
-        "paper",
-        "ours, last epoch",
-        "difference",
-        "best epoch*",
-        "n",
-        "against",
-        "95 %",
-        "params",
-        "fps",
-        "x plain",
-    )
-    for head in (*heads, "paper's"):
+    cells = [_cells(result) for result in results]
+    heads = [head for head in cells[0] if any(row[head] for row in cells)] if cells else []
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for result in results:
-        printed, paired = result["printed"], result["paired_difference"]
-        table.add_row(
-            result["row"],
-            _accuracy(printed["test_accuracy"], printed["test_accuracy_std"]),
-            _ours(result),
-            _difference(result),
-            _accuracy(result["best_epoch_test_accuracy"], None),
-            str(result["n"]),
-            "" if paired is None else result["against"],
-            "" if paired is None else f"{paired['mean']:+.2f} [{paired['low']:+.2f}, {paired['high']:+.2f}]",
-            "" if result["num_params"] is None else f"{result['num_params']:,}",
-            f"{result['fps']:,.0f}",
-            f"{result['relative_fps']:.2f} x",
-            "" if printed["relative_fps"] is None else f"{printed['relative_fps']:.2f} x",
-        )
+    for result, row in zip(results, cells, strict=True):
+        table.add_row(result["row"], *(row[head] for head in heads))
     stdout.print(table)
     stdout.print("Test accuracy in percent, mean ± standard deviation over n seeds. * optimistic: the best test epoch.")
-    stdout.print("against: the paired difference over the seeds, with its 95 % interval.")
+    if "95 %" in heads:
+        stdout.print("against: the paired difference over the seeds, with its 95 % interval.")
     if replaced:
         stdout.print("On other data or another backbone the paper prints nothing to compare with.")
     elif what.note:
         stdout.print(what.note)
+
+
+def _cells(result: Mapping[str, Any]) -> dict[str, str]:
+    """What the terminal shows of a row, by column."""
+    printed, paired = result["printed"], result["paired_difference"]
+    return {
+        "paper": _accuracy(printed["test_accuracy"], printed["test_accuracy_std"]),
+        "ours, last epoch": _ours(result),
+        "difference": _difference(result),
+        "best epoch*": _accuracy(result["best_epoch_test_accuracy"], None),
+        "n": str(result["n"]),
+        "against": "" if paired is None else result["against"],
+        "95 %": "" if paired is None else f"{paired['mean']:+.2f} [{paired['low']:+.2f}, {paired['high']:+.2f}]",
+        "params": "" if result["num_params"] is None else f"{result['num_params']:,}",
+        "fps": f"{result['fps']:,.0f}",
+        "x plain": f"{result['relative_fps']:.2f} x",
+        "paper's": "" if printed["relative_fps"] is None else f"{printed['relative_fps']:.2f} x",
+    }
 
 
 def _accuracy(value: float | str | None, std: float | None) -> str:

@@ -1,5 +1,6 @@
 """Where data comes from: the embedded digits, torchvision's data sets, and a user's own folders."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,7 +128,10 @@ def _imagenet_names(root: Path, wnids: tuple[str, ...]) -> tuple[str, ...]:
     meta = root / torchvision_datasets.imagenet.META_FILE
     if not meta.is_file():
         return wnids
-    names = torch.load(meta, weights_only=True)[0]
+    try:
+        names = torch.load(meta, weights_only=True)[0]
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{meta} is not what torchvision writes; remove it ({str(error).splitlines()[0]})") from None
     return tuple(names[wnid][0] if wnid in names else wnid for wnid in wnids)
 
 

@@ -65,6 +65,17 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         (["status", "--storage", "sqlite:///nosuch.db"], ["no study", "search launch"]),
         (["front", "nosuch"], ["no study"]),
         (["retrain", "nosuch"], ["no study"]),
+        (["reproduce", "ras-table9"], ["no experiment 'ras-table9'", "ras-table1", "dia-figure6"]),
+        (["reproduce", "--all"], ["--all", "--params-only"]),
+        (["reproduce", "--params-only"], ["--params-only", "--all"]),
+        (["reproduce", "dia-table1", "--all", "--params-only"], ["--all", "dia-table1"]),
+        (["reproduce", "dia-table1", "--rows", "vgg"], ["--rows vgg", "dia-table1", "Org"]),
+        (["reproduce", "dia-table1", "--seeds", "0"], ["--seeds 0"]),
+        (["reproduce", "dia-table1"], ["cifar-100-python", "--download"]),
+        (["reproduce", "dia-table3", "--rows", "ImageNet"], ["imagenet/train", "--data-root"]),
+        (["reproduce", "dia-table1", "--dataset", "digits", "--backbone", "vgg"], ["no backbone 'vgg'"]),
+        (["reproduce", "dia-table1", "--dataset", "digits", "--recipe", "fast"], ["no recipe 'fast'"]),
+        (["profile", "se", "--backbone", "resnet20+no_bm"], ["+no_bm", "+no_bn", "+no_skip"]),
     ],
 )
 def test_a_mistake_on_the_command_line(search: Search, here: Path, arguments: list[str], words: list[str]) -> None:

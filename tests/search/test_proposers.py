@@ -38,7 +38,7 @@ def test_a_rejected_design_is_replaced_by_the_nearest_unseen_one(
 ) -> None:
     limits = Limits(max_params=8000)
     ledger = run(make_ledger(make_study(), budget=20, limits=limits))
-    decisions = space.decisions()
+    decisions = space.decisions
     unseen = {candidate for candidate, cost in make_costs(space).items() if limits.allow(cost)}
 
     def differences(one: Candidate, other: Candidate) -> int:

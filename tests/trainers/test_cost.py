@@ -11,7 +11,7 @@ from space.backbones import backbone
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
-from trainers.cost import Task, attended_stages, computation, count_macs, count_params, macs, num_params
+from trainers.cost import Place, Task, attended_stages, computation, count_macs, count_params, macs, num_params
 
 DIGITS = Task(10, (1, 8, 8))
 CIFAR = Task(100, (3, 32, 32))
@@ -115,15 +115,13 @@ def test_a_shared_parameter_counts_once() -> None:
 
 def test_attended_stages_have_the_blocks_and_feature_sizes_of_the_backbone() -> None:
     stages = attended_stages(Design("se", stages="13"), "resnet29", CIFAR)
-    assert [(stage.blocks, stage.size, stage.channels) for stage in stages] == [
-        (3, (64, 32, 32), 64),
-        (3, (256, 8, 8), 256),
-    ]
+    assert stages == [(3, Place((64, 32, 32))), (3, Place((256, 8, 8)))]
     assert attended_stages(Design(), "resnet29", CIFAR) == []
 
 
 def test_what_a_gate_computes_depends_on_attention_depth_connection_and_reduction_only() -> None:
     for stages, sharing, start in product((None, "2"), allowed("se", "sharing"), allowed("se", "start")):
         fields: dict[str, Value | None] = {"stages": stages, "sharing": sharing, "start": start}
-        design = Design("se", depth=3, bn="shared", reduction=8, **fields)  # type: ignore[arg-type]
+        table = {"attention": "se", "depth": 3, "bn": "shared", "reduction": 8, "bias": "no", **fields}
+        design = Design.from_dict(table)
         assert computation(design) == Design("se", depth=3, reduction=8)

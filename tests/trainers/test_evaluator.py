@@ -64,7 +64,14 @@ def test_a_search_is_judged_on_validation_images() -> None:
 
 def test_retraining_learns_from_validation_images_too_and_writes_what_was_tested(tmp_path: Path) -> None:
     source = Source(name="digits", train_size=1500)  # leaves 148 images to validate on
-    retraining = replace(SEARCHING, source=source, recipe=SEARCHING.recipe.with_epochs(1), judge="test", learn_from_val=True, weights_into=tmp_path)
+    retraining = replace(
+        SEARCHING,
+        source=source,
+        recipe=SEARCHING.recipe.with_epochs(1),
+        judge="test",
+        learn_from_val=True,
+        weights_into=tmp_path,
+    )
     steps: set[float] = set()
     for seed in (0, 2):
         training = retraining("resnet11", Design("se"), seed)

@@ -108,6 +108,58 @@ def test_pictures_of_other_modes_become_rgb_with_their_grey_levels_kept(tmp_path
     torch.testing.assert_close(decoded.double(), expected.expand(3, 2, 2), rtol=0, atol=3)
 
 
+@pytest.mark.parametrize(("shorter_side", "side"), [(8, 4), (16, 6)])
+def test_decoding_cuts_the_centre_out_of_a_larger_resized_image(tmp_path: Path, shorter_side: int, side: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (shorter_side, 2 * shorter_side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    top, left = (shorter_side - side) // 2, (2 * shorter_side - side) // 2
+
+    expected = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)
+    assert torch.equal(decode(tmp_path / "x.png", side, shorter_side), expected)
+
+
+def gradients_of_grey(folder: Path, kind: str, count: int = 4) -> Images:
+    """Images whose grey level says where a pixel is: 16 times the row plus the column."""
+    pixels = (16 * np.arange(16)[:, None] + np.arange(16)).astype(np.uint8)
+    if kind == "tensor":
+        whole = torch.from_numpy(pixels).expand(count, 3, 16, 16)
+        return TensorImages(whole.contiguous(), torch.arange(count))
+    paths = tuple(folder / f"{number}.png" for number in range(count))
+    for path in paths:
+        Image.fromarray(pixels).save(path)
+    return FileImages(paths, torch.arange(count), side=16)
+
+
+def cropped(images: Images, seed: int, batch_size: int = 2) -> Tensor:
+    torch.manual_seed(seed)
+    return torch.cat([batch for batch, _ in images.batches(torch.arange(4), batch_size, resized_crop=True)])
+
+
+@KINDS
+def test_random_parts_are_resized_parts_that_differ_and_follow_the_seed(tmp_path: Path, kind: str) -> None:
+    images = gradients_of_grey(tmp_path, kind)
+    whole = next(images.batches(torch.arange(1), 1))[0][0]
+    parts = cropped(images, seed=0)
+
+    assert parts.shape == (4, 3, 16, 16)
+    assert len({tuple(part.flatten().tolist()) for part in (*parts, whole)}) == 5
+    for part in parts.float():  # rows and columns still rise: neither mirrored nor turned
+        assert bool((part[0].mean(1).diff() >= 0).all())
+        assert bool((part[0].mean(0).diff() >= -1e-3).all())
+    assert torch.equal(cropped(images, seed=0), parts)
+    assert not torch.equal(cropped(images, seed=1), parts)
+
+
+def test_random_parts_of_files_do_not_depend_on_who_decodes_them_nor_move_the_generator(tmp_path: Path) -> None:
+    images = gradients_of_grey(tmp_path, "files")
+    here, there = cropped(images, seed=0), cropped(images.to(CPU, 1), seed=0)
+    state = torch.random.get_rng_state()
+    decode(tmp_path / "0.png", 4, crop_seed=3)
+
+    assert torch.equal(here, there)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def broken_file(suffix: str, keep: float) -> bytes:
     """The first part of an image file of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)

@@ -33,7 +33,8 @@ def test_the_recipes_of_the_papers(
         schedule="milestones",
         milestones=milestones,
         gamma=gamma,
-        crop_padding=4,
+        crop_padding=0 if name == "dianet-imagenet" else 4,
+        resized_crop=name == "dianet-imagenet",
         flip=True,
         label_smoothing=0.0,
         clip_norm=None,
@@ -56,6 +57,17 @@ def test_milestones_move_in_proportion_to_the_epochs(name: str, epochs: int, mil
     assert changed.epochs == epochs
     assert changed.milestones == milestones
     assert changed.to_dict() == {**recipe(name).to_dict(), "epochs": epochs, "milestones": list(milestones)}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_without_augmentation_images_stay_as_they_are_and_all_else_as_it_was(name: str) -> None:
+    bare = recipe(name).without_augmentation().to_dict()
+    assert {key for key, value in bare.items() if value != recipe(name).to_dict()[key]} <= {
+        "crop_padding",
+        "resized_crop",
+        "flip",
+    }
+    assert (bare["crop_padding"], bare["resized_crop"], bare["flip"]) == (0, False, False)
 
 
 @pytest.mark.parametrize("name", RECIPES)

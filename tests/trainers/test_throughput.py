@@ -59,7 +59,7 @@ def test_the_table_holds_what_the_candidates_need_and_nothing_else(
     table: FpsTable, candidates: list[Candidate]
 ) -> None:
     needed = {
-        gate_key(computation(design), stage.size)
+        gate_key(computation(design), stage.place)
         for name, design in candidates
         for stage in attended_stages(design, name, TASK)
     }
@@ -72,7 +72,7 @@ def test_gates_never_make_a_network_faster(table: FpsTable, candidates: list[Can
         assert table.fps(design, name, TASK) <= table.fps(Design(), name, TASK)
         for stages in ("1", "2", "3"):
             if design.attention != "none" and design.stages is None:
-                part = Design(**{**design.to_dict(), "stages": stages})  # type: ignore[arg-type]
+                part = Design.from_dict({**design.to_dict(), "stages": stages})
                 assert table.fps(design, name, TASK) <= table.fps(part, name, TASK)
 
 
@@ -98,7 +98,7 @@ def test_a_network_is_measured_in_images_a_second(monkeypatch: pytest.MonkeyPatc
 
 def test_timing_counts_the_seconds_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    seconds = throughput._seconds(lambda: calls.append(1), 0.0, Conditions(device="x"))
+    seconds = throughput._seconds(lambda: calls.append(1), 0.0, Conditions(device="x", batch=1))
     assert calls
     assert 0 < seconds < 1
 

@@ -19,7 +19,7 @@ from space.build import build
 from space.design import Design
 from trainers.data import Data, FileImages, Images, TensorImages
 from trainers.recipe import Recipe
-from trainers.training import Training, steps_per_epoch
+from trainers.training import Judge, Training, steps_per_epoch
 
 CPU = torch.device("cpu")
 SCHEDULES = {
@@ -347,9 +347,9 @@ class Counted:
     def labels(self) -> Tensor:
         return self.kept.labels
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         self.reads.append(order.tolist())
-        return self.kept.batches(order, batch_size)
+        return self.kept.batches(order, batch_size, resized_crop)
 
     def to(self, device: torch.device, workers: int) -> Images:
         return self
@@ -388,10 +388,22 @@ def test_judged_by_validation_it_never_reads_the_test_images() -> None:
     assert val.reads == [list(range(7))] * 4
 
 
+def test_judged_by_test_each_epoch_it_reads_the_test_images_each_epoch_and_never_the_validation_images() -> None:
+    val, test = Counted(images(7, 2)), Counted(images(5, 3))
+    using = replace(data(), val=val, test=test)
+    reports = finished(training(SCHEDULES["cosine"], using=using, judge="test each epoch"))
+
+    assert all("test_accuracy" in report and "val_accuracy" not in report for report in reports)
+    assert val.reads == []
+    assert test.reads == [list(range(5))] * len(reports)
+
+
 def test_how_it_is_judged_does_not_change_what_is_learnt() -> None:
-    val, test = (finished(training(SCHEDULES["cosine"], judge=judge)) for judge in ("val", "test"))
+    judges: tuple[Judge, ...] = ("val", "test", "test each epoch")
+    val, *others = (finished(training(SCHEDULES["cosine"], judge=judge)) for judge in judges)
     for key in ("train_loss", "train_accuracy"):
-        assert [report[key] for report in val] == [report[key] for report in test]
+        for other in others:
+            assert [report[key] for report in val] == [report[key] for report in other]
 
 
 EACH_STORED = pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""`search reproduce`: trained small, resumed, compared, looked into."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from pipelines.experiments import experiment, experiments
+from tests.pipelines.conftest import Ended, Search, mlflow_runs
+from trainers.training import Training
+
+SMALL = ("--dataset", "digits", "--epochs", "1", "--train-size", "60", "--engine", "local", "--json")
+
+
+def reproduce(search: Search, name: str, backbone: str, *arguments: str) -> Ended:
+    ended = search("reproduce", name, "--backbone", backbone, *SMALL, *arguments)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def by_row(ended: Ended) -> dict[str, Any]:
+    return {result["row"]: result for result in ended.json["results"]}
+
+
+def test_without_a_name_every_experiment_is_listed(search: Search) -> None:
+    listed = search("reproduce", "--json").json
+    assert [entry["experiment"] for entry in listed] == list(experiments())
+    assert [entry["rows"] for entry in listed] == [[row.name for row in e.rows] for e in experiments().values()]
+    assert all(name in search("reproduce").out for name in experiments())
+
+
+def test_rows_are_trained_under_the_same_seeds_and_compared(search: Search) -> None:
+    results = by_row(reproduce(search, "dia-table1", "resnet20", "--seeds", "2"))
+
+    assert list(results) == [row.network for row in experiment("dia-table1").rows]
+    for result in results.values():
+        assert list(result["by_seed"]) == ["0", "1"]
+        accuracies = list(result["by_seed"].values())
+        assert result["test_accuracy"] == pytest.approx(sum(accuracies) / 2)
+        assert result["best_epoch_test_accuracy"] >= result["test_accuracy"] - 1e-9
+        assert all(0 <= accuracy <= 100 for accuracy in accuracies)
+    plain = next(result for result in results.values() if result["design"] == "none")
+    assert plain["relative_fps"] == 1
+    for result in results.values():
+        if result["against"] is not None:
+            rival = results[result["against"]]
+            differences = [result["by_seed"][seed] - rival["by_seed"][seed] for seed in ("0", "1")]
+            assert result["paired_difference"]["mean"] == pytest.approx(sum(differences) / 2)
+            assert result["paired_difference"]["pairs"] == 2
+
+
+def test_the_same_command_trains_nothing_more_and_more_rows_or_seeds_extend_it(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    step = Training.step
+    monkeypatch.setattr(Training, "step", lambda self: (steps.append(1), step(self))[1])
+    some = by_row(reproduce(search, "dia-table1", "resnet11", "--rows", "org", "--seeds", "1"))
+    assert len(steps) == len(some) == 1
+    every = by_row(reproduce(search, "dia-table1", "resnet11", "--seeds", "2"))
+    assert len(steps) == 2 * len(every)
+    again = by_row(reproduce(search, "dia-table1", "resnet11", "--seeds", "2"))
+    assert len(steps) == 2 * len(every)
+    assert again == every
+    fewer = by_row(reproduce(search, "dia-table1", "resnet11", "--rows", "org", "--seeds", "1"))
+    assert len(steps) == 2 * len(every)
+    assert fewer == some
+
+    (parent,) = mlflow_runs("reproduce")
+    assert len(mlflow_runs()) == len(steps)
+    assert parent.data.params["experiment"] == "dia-table1"
+    assert sum(name.startswith("test_accuracy/") for name in parent.data.metrics) == len(every)
+
+
+def test_on_the_papers_data_the_papers_values_stand_beside_ours(search: Search) -> None:
+    shown = search("reproduce", "ras-table1", "--rows", "ResNet83", "--data-root", "nowhere")
+    assert shown.code == 2  # CIFAR is not here
+    (row,) = [row for row in experiment("ras-table1").rows if row.name == "ResNet83-RAS CIFAR10"]
+    assert (row.printed.accuracy, row.printed.std, row.printed.fps, row.recipe) == (94.47, 0.02, 6545, "ras")
+
+
+def test_nan_is_a_result_and_no_failure(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(self: Training) -> dict[str, float]:
+        raise FloatingPointError("train_loss is nan in epoch 1")
+
+    monkeypatch.setattr(Training, "step", explode)
+    ended = reproduce(search, "dia-table1", "resnet11", "--seeds", "2")
+    assert all((result["n"], result["nan"], result["failed"]) == (0, 2, 0) for result in by_row(ended).values())
+    arguments = [argument for argument in SMALL if argument != "--json"]
+    assert "2 nan" in search("reproduce", "dia-table1", "--backbone", "resnet11", "--seeds", "2", *arguments).out
+
+
+def test_any_other_failure_is_one(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Training) -> dict[str, float]:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Training, "step", fail)
+    ended = search("reproduce", "dia-table1", "--rows", "org", "--backbone", "resnet11", "--seeds", "1", *SMALL)
+    assert ended.code == 1
+    assert ended.json["results"][0]["failed"] == 1
+
+
+def test_without_augmentation_the_images_stay_as_they_are(search: Search) -> None:
+    reproduce(search, "dia-table9", "resnet11", "--rows", "SENet", "--seeds", "1")
+    (parent,) = mlflow_runs("reproduce")
+    assert parent.data.params["recipe.crop_padding"] == "0"
+    assert parent.data.params["recipe.flip"] == "False"
+
+
+def test_stopped_it_says_how_to_go_on(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.stopping.Stopping.__call__", lambda self: True)
+    stopped = search("reproduce", "dia-table1", "--backbone", "resnet11", "--seeds", "1", *SMALL)
+    assert stopped.code == 3
+    assert "the same command goes on" in stopped.err
+
+
+def test_rows_that_are_one_network_on_another_backbone_are_said_to_be(search: Search) -> None:
+    ended = reproduce(search, "dia-table1", "resnet11", "--seeds", "1")  # one block a stage: nothing to share
+    assert list(by_row(ended)) == ["Org", "SE"]
+    assert "DIA-SE is the same network as SE" in ended.err
+
+
+ANALYSES = [
+    ("dia-figure5", "resnet20", "integration", 1, ["stage 1", "stage 2", "stage 3"]),
+    ("dia-figure6", "resnet11+no_skip", "gradients", 2, ["before training", "after training"]),
+]
+
+
+@pytest.mark.parametrize(("name", "backbone", "analysis", "pictures", "keys"), ANALYSES)
+def test_an_analysis_leaves_pictures_and_numbers_on_disk_and_in_mlflow(
+    search: Search,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    backbone: str,
+    analysis: str,
+    pictures: int,
+    keys: list[str],
+) -> None:
+    monkeypatch.setattr("pipelines.analyses.BATCH", 16)
+    ended = reproduce(search, name, backbone, "--seeds", "1")
+    (study,) = ended.json["studies"]
+    folder = here / "runs" / study / analysis
+    found = ended.json["analyses"][study]
+
+    innermost = found if analysis == "gradients" else next(iter(found.values()))["0"]
+    assert list(innermost) == keys
+    assert len(list(folder.glob("*.png"))) == pictures
+    for picture in folder.glob("*.png"):
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
+    (parent,) = mlflow_runs("reproduce")
+    logged = {entry.path for entry in MlflowClient().list_artifacts(parent.info.run_id, analysis)}
+    assert logged == {f"{analysis}/{path.name}" for path in folder.iterdir()}
+
+
+def test_backbones_are_listed_with_an_example_that_exists(search: Search) -> None:
+    found = search("backbones", "--json").json
+    assert {entry["example"] for entry in found} >= {"wrn52-4", "resnext101-8x32", "imagenet/resnet50"}
+    assert {entry["example"]: entry["num_params"] for entry in found}["imagenet/resnet50"] == 25557032
+    shown = search("backbones").out
+    assert all(word in shown for word in ("preresnetDEPTH", "+conv_bias", "+no_bn", "+no_skip"))
