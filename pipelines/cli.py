@@ -88,6 +88,9 @@ def launch(
     device: Device = "auto",
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial, instead of the recipe's.")] = None,
     recipe: RecipeOption = None,
+    no_augmentation: Annotated[
+        bool, typer.Option("--no-augmentation", help="Train on the images as they are.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
     storage: StorageOption = "runs",
@@ -118,6 +121,7 @@ def launch(
         device=device,
         epochs=epochs,
         recipe=recipe,
+        augmentation=not no_augmentation,
         seed=seed,
         study=study,
         storage=storage,

@@ -32,6 +32,7 @@ class Options:
     device: str = "auto"
     epochs: int | None = None
     recipe: str | None = None
+    augmentation: bool = True
     seed: int | None = None
     study: str | None = None
     storage: str = "runs"
@@ -99,4 +100,5 @@ def _recipe(options: Options, frozen: Settings | None, dataset: str) -> tuple[Re
     else:
         name = options.recipe or DEFAULT_RECIPES.get(dataset, OTHER_RECIPE)
         recipe = find_recipe(name)
-    return (recipe if options.epochs is None else recipe.with_epochs(options.epochs)), name
+    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
+    return (recipe if options.augmentation else recipe.without_augmentation()), name

@@ -151,8 +151,13 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         if getattr(frozen, field) != getattr(asked, field):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, field))}"))
     if frozen.recipe != asked.recipe:
-        same_but_epochs = frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs)
-        made = f"--epochs {frozen.recipe.epochs}" if same_but_epochs else f"--recipe {frozen.recipe_name}"
+        made = f"--recipe {frozen.recipe_name}"
+        if frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs):
+            made = f"--epochs {frozen.recipe.epochs}"
+        elif frozen.recipe == asked.recipe.without_augmentation():
+            made = "--no-augmentation"
+        elif asked.recipe == frozen.recipe.without_augmentation():
+            made = "augmentation"
         raise UserError(_differs(study, made))
 
 

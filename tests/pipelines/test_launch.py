@@ -101,6 +101,7 @@ def test_a_named_study_goes_on_without_repeating_its_settings(search: Search, la
     ("flags", "named"),
     [
         (["--epochs", "2"], "--epochs 1"),
+        (["--no-augmentation"], "augmentation"),
         (["--seed", "1"], "--seed 0"),
         (["--train-size", "300"], "--train-size None"),
         (["--backbone", "resnet11"], "--backbone resnet20"),
