@@ -68,7 +68,8 @@ def launch(options: Options) -> int:
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
     needs_fps = not options.dry_run or options.min_fps is not None
     table = _fps_table(record, engine, candidates, settings) if needs_fps else None
-    costs = costs_of(candidates, settings.task, table)
+    with stderr.status(f"counting parameters and MACs of {len(candidates):,} designs"):
+        costs = costs_of(candidates, settings.task, table)
     limits = limits_of(options.max_params, options.min_fps, costs)
     feasible = [cost for cost in costs.values() if limits.allow(cost)]
     if options.dry_run or table is None:

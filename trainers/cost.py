@@ -51,14 +51,14 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = design.without("stages", "start")
+    gate = design.without("stages", "start", "output")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
-    gate = computation(design)
+    gate = computation(design).without("connection", "output")  # neither multiplies and accumulates
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
