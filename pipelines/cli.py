@@ -219,7 +219,7 @@ def reproduce(
     every: Annotated[bool, typer.Option("--all", help="Every experiment; with --params-only.")] = False,
     params_only: Annotated[bool, typer.Option("--params-only", help="Count parameters; train nothing.")] = False,
     rows: Annotated[
-        list[str] | None, typer.Option(help="Only rows with this in their name; may be given several times.")
+        list[str] | None, typer.Option(help="Only rows with these words in their name; may be given several times.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each network; more extend a reproduction.")] = 3,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the paper's.")] = None,

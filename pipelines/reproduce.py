@@ -200,13 +200,14 @@ def _train(what: Experiment, options: Options) -> int:
 
 
 def _narrowed(what: Experiment, texts: Sequence[str]) -> Experiment:
-    """Only the rows whose name contains one of these texts."""
+    """Only the rows whose name has one of these texts in it, as whole words: CIFAR10 is not CIFAR100."""
     if not texts:
         return what
-    kept = tuple(row for row in what.rows if any(text.lower() in row.name.lower() for text in texts))
+    patterns = [re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE) for text in texts]
+    kept = tuple(row for row in what.rows if any(pattern.search(row.name) for pattern in patterns))
     if not kept:
         names = ", ".join(row.name for row in what.rows)
-        raise UserError(f"--rows {', '.join(texts)}: no row of {what.name} has that in its name; there are {names}")
+        raise UserError(f"--rows {', '.join(texts)}: no row of {what.name} has these words; there are {names}")
     return replace(what, rows=kept)
 
 

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from PIL import Image
 
 from pipelines.experiments import experiment, experiments
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
+from trainers.data import Data, TensorImages
+from trainers.datasets import DATASETS, Source
 from trainers.training import Training
 
 SMALL = ("--dataset", "digits", "--epochs", "1", "--train-size", "60", "--engine", "local", "--json")
@@ -79,11 +82,45 @@ def test_the_same_command_trains_nothing_more_and_more_rows_or_seeds_extend_it(
     assert sum(name.startswith("test_accuracy/") for name in parent.data.metrics) == len(every)
 
 
-def test_on_the_papers_data_the_papers_values_stand_beside_ours(search: Search) -> None:
-    shown = search("reproduce", "ras-table1", "--rows", "ResNet83", "--data-root", "nowhere")
-    assert shown.code == 2  # CIFAR is not here
-    (row,) = [row for row in experiment("ras-table1").rows if row.name == "ResNet83-RAS CIFAR10"]
-    assert (row.printed.accuracy, row.printed.std, row.printed.fps, row.recipe) == (94.47, 0.02, 6545, "ras")
+def test_on_the_papers_data_the_papers_values_stand_beside_ours(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tiny(source: Source, download: bool) -> Data:
+        torch.manual_seed(0)
+        splits = [TensorImages(torch.randint(256, (n, 3, 8, 8)).byte(), torch.arange(n) % 10) for n in (150, 20, 30)]
+        train, val, test = splits
+        return Data(
+            name="cifar10",
+            classes=tuple("0123456789"),
+            shape=(3, 8, 8),
+            mean=(0.5,) * 3,
+            std=(0.25,) * 3,
+            train=train,
+            val=val,
+            test=test,
+        )
+
+    monkeypatch.setitem(DATASETS, "cifar10", tiny)
+    rows = ("--rows", "ResNet83-org CIFAR10", "--rows", "resnet83-ras cifar10")
+    arguments = ("reproduce", "ras-table1", *rows, "--epochs", "1", "--seeds", "1", "--engine", "local")
+    ended = search(*arguments, "--json")
+    assert ended.code == 0, ended.err
+    plain, ras = ended.json["results"]
+
+    assert ras["printed"] == {
+        "params_millions": 0.89,
+        "test_accuracy": 94.47,
+        "test_accuracy_std": 0.02,
+        "fps": 6545,
+        "relative_fps": pytest.approx(6545 / 8076),
+    }
+    assert (ras["recipe"], ras["num_params"], plain["num_params"]) == ("ras", 885658, 869530)
+    shown = search(*arguments).out
+    assert "94.47 ± 0.02" in shown
+    assert f"{ras['test_accuracy'] - 94.47:+.2f}" in shown
+    assert "0.81 x" in shown
+    (parent,) = mlflow_runs("reproduce")
+    assert parent.data.params["train_images"] == "170"  # the full training set
 
 
 def test_nan_is_a_result_and_no_failure(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
