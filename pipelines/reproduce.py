@@ -1,12 +1,10 @@
 """`search reproduce`: the experiments of the two papers, trained and printed beside the papers' values."""
 
-import hashlib
 import json
-import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,24 @@ from rich.table import Table
 
 from pipelines import session
 from pipelines.analyses import ANALYSES
+from pipelines.comparison import print_comparison, summarise
 from pipelines.console import print_json, say, stderr, stdout
 from pipelines.costs import trial_seconds
 from pipelines.counts import show_counts
 from pipelines.engines import Resources, find_device, make_engine
-from pipelines.experiments import Experiment, Printed, Row, experiment, experiments
-from pipelines.paired import paired_difference
-from pipelines.planned import METRIC, Plan, Trained, trained
+from pipelines.experiments import Experiment, experiment, experiments
+from pipelines.groups import STUDIES, Group, candidate, grouped, moved, narrowed
+from pipelines.planned import Plan, Trained, trained
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration
-from pipelines.resolve import DEFAULT_RECIPES, OTHER_RECIPE
-from pipelines.settings import check_fit
 from pipelines.tracking import View, log_files
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
-from space.choices import Candidate
-from trainers.cost import Task
-from trainers.data import Data
-from trainers.datasets import Source, load
 from trainers.evaluator import Evaluator
-from trainers.recipe import Recipe
-from trainers.recipe import recipe as find_recipe
-from trainers.throughput import FpsTable, device_name
-
-STUDIES = "reproduce"
-"""Folder of the studies, and kind of the runs in MLflow."""
+from trainers.throughput import FpsTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,55 +72,11 @@ def reproduce(options: Options) -> int:
         _list_experiments(options.json)
         return session.COMPLETE
     chosen = list(experiments().values()) if options.name is None else [experiment(options.name)]
-    chosen = [_narrowed(one, options.rows) for one in chosen]
+    chosen = [narrowed(one, options.rows) for one in chosen]
     if options.params_only:
         show_counts(chosen, options.json)
         return session.COMPLETE
     return _train(chosen[0], options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Rows that share data and recipe, and so a study.
-
-    Attributes:
-        rows: of the experiment.
-        source: of the data.
-        data: read, to look at.
-        recipe: how each network is trained.
-        recipe_name: what the recipe is called.
-        learn_from_val: whether the full training set is learnt from.
-    """
-
-    rows: tuple[Row, ...]
-    source: Source
-    data: Data
-    recipe: Recipe
-    recipe_name: str
-    learn_from_val: bool
-
-    @property
-    def task(self) -> Task:
-        """What its networks are for."""
-        return Task(len(self.data.classes), self.data.shape)
-
-    @property
-    def images(self) -> int:
-        """Images to learn from."""
-        sizes = self.data.sizes()
-        return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
-
-    def study_name(self, experiment_name: str, device: str) -> str:
-        """The same data, recipe and device go on where they stopped; other rows and seeds extend them."""
-        table = [str(self.source), self.recipe.to_dict(), device_name(device)]
-        digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
-        dataset = "".join(c if c.isalnum() else "-" for c in self.source.name)
-        return f"{STUDIES}/{experiment_name}/{dataset}-{self.recipe_name}-{digest}"
-
-
-def candidate(row: Row) -> Candidate:
-    """What is trained for a row."""
-    return row.backbone, row.design.canonical(backbone(row.backbone).layout)
 
 
 def _train(what: Experiment, options: Options) -> int:
@@ -141,33 +85,22 @@ def _train(what: Experiment, options: Options) -> int:
     time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
     storage = Storage(options.storage)
     device = find_device(options.device, options.resources.address)
-    groups = _groups(_replaced(what.rows, options), options)
+    groups = grouped(
+        moved(what.rows, options.dataset, options.backbone),
+        recipe=options.recipe,
+        epochs=options.epochs,
+        train_size=options.train_size,
+        data_root=(options.data_root or Path("data")).absolute(),
+        download=options.download,
+    )
     say(f"{what.name} · {what.source} · {what.title}")
     results: list[dict[str, Any]] = []
     analyses: dict[str, Any] = {}
-    exit_code, studies = session.COMPLETE, []
+    exit_code = session.COMPLETE
     for group in groups:
         name = group.study_name(what.name, device)
-        studies.append(name)
-        plan = Plan(
-            name=name,
-            candidates=list(dict.fromkeys(candidate(row) for row in group.rows)),
-            seeds=options.seeds,
-            task=group.task,
-            evaluate=Evaluator(
-                source=group.source,
-                recipe=group.recipe,
-                device=device,
-                threads=options.resources.cpus_per_trial,
-                judge="test each epoch",
-                learn_from_val=group.learn_from_val,
-                weights_into=storage.folder(name),
-            ),
-            nan_is_a_result=True,
-        )
-        first = build(Design(), backbone(plan.candidates[0][0]), group.task.num_classes, group.task.shape[0])
-        seconds_each = trial_seconds(first, group.task, group.recipe, {"train": group.images, "val": 0}, device)
-        engine = make_engine(options.resources, device, plan.left(storage), seconds_each)
+        plan = _plan(group, name, device, options)
+        engine = make_engine(options.resources, device, plan.left(storage), _seconds_each(group, device))
         say(
             f"{group.data.name} · {group.images:,} train / {group.data.sizes()['test']:,} test"
             f" · recipe {group.recipe_name}, {group.recipe.epochs} epochs"
@@ -178,7 +111,7 @@ def _train(what: Experiment, options: Options) -> int:
             plan,
             engine,
             storage,
-            lambda uid, table, group=group, name=name: _view(what, group, name, uid, table),  # type: ignore[misc]
+            partial(_view, what, group, name),
             tracking_uri=options.tracking_uri,
             time_limit=time_limit,
         ) as run:
@@ -189,149 +122,40 @@ def _train(what: Experiment, options: Options) -> int:
                 break
             if what.analysis is not None:
                 analyses[name] = _analyse(what, group, run, storage.folder(name), device, options)
+    studies = [group.study_name(what.name, device) for group in groups]
     if options.json:
         print_json({"experiment": what.name, "studies": studies, "results": results, "analyses": analyses})
     else:
-        _print(what, results, replaced=bool(options.dataset or options.backbone))
+        print_comparison(what, results, replaced=bool(options.dataset or options.backbone))
         say(f"trainings and weights are in {storage.root / STUDIES / what.name}")
     if exit_code == session.COMPLETE and any(result["failed"] for result in results):
         return session.FAILED
     return exit_code
 
 
-def _narrowed(what: Experiment, texts: Sequence[str]) -> Experiment:
-    """Only the rows whose name has one of these texts in it, as whole words: CIFAR10 is not CIFAR100."""
-    if not texts:
-        return what
-    patterns = [re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE) for text in texts]
-    kept = tuple(row for row in what.rows if any(pattern.search(row.name) for pattern in patterns))
-    if not kept:
-        names = ", ".join(row.name for row in what.rows)
-        raise UserError(f"--rows {', '.join(texts)}: no row of {what.name} has these words; there are {names}")
-    return replace(what, rows=kept)
-
-
-def _replaced(rows: Sequence[Row], options: Options) -> list[Row]:
-    """The rows on the data set and backbone that the user wants instead, each network once."""
-    if options.dataset is None and options.backbone is None:
-        return list(rows)
-    changed = [
-        replace(
-            row,
-            name=row.name if options.dataset is None else row.network,
-            dataset=options.dataset or row.dataset,
-            backbone=row.backbone if options.backbone is None else backbone(options.backbone).name,
-            recipe=row.recipe if options.dataset is None else _recipe_of(options.dataset),
-            printed=Printed(),
-        )
-        for row in rows
-    ]
-    first: dict[Any, Row] = {}
-    for row in changed:
-        same = first.setdefault((row.dataset, row.augmentation, candidate(row)), row)
-        if same.network != row.network:
-            say(f"{row.network} is the same network as {same.network} on {row.backbone}: trained once")
-    return list(first.values())
-
-
-def _recipe_of(dataset: str) -> str:
-    """For a data set that the papers do not train on."""
-    return DEFAULT_RECIPES.get(dataset, OTHER_RECIPE)
-
-
-def _groups(rows: Sequence[Row], options: Options) -> list[Group]:
-    """The rows by data and recipe, all of it read and checked."""
-    keys = dict.fromkeys((row.dataset, options.recipe or row.recipe, row.augmentation) for row in rows)
-    groups = []
-    for dataset, recipe_name, augmentation in keys:
-        recipe = find_recipe(recipe_name)
-        recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
-        source = Source(
-            name=dataset, root=(options.data_root or Path("data")).absolute(), train_size=options.train_size
-        )
-        with stderr.status(f"reading {dataset}"):
-            data = load(source, download=options.download)
-        there = tuple(
-            row
-            for row in rows
-            if (row.dataset, options.recipe or row.recipe, row.augmentation) == (dataset, recipe_name, augmentation)
-        )
-        check_fit(data, recipe, tuple({row.backbone for row in there}))
-        groups.append(
-            Group(
-                rows=there,
-                source=source,
-                data=data,
-                recipe=recipe if augmentation else recipe.without_augmentation(),
-                recipe_name=recipe_name if augmentation else f"{recipe_name}-unaugmented",
-                learn_from_val=options.train_size is None,
-            )
-        )
-    return groups
-
-
-def summarise(group: Group, trials: Sequence[Trial], table: FpsTable, of_paper: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each row of a group what the paper prints and what came out, accuracies in percent."""
-    by_candidate: dict[Candidate, list[Trial]] = {}
-    for trial in trials:
-        by_candidate.setdefault(trial.job.candidate, []).append(trial)
-    results = []
-    for row in group.rows:
-        there = by_candidate.get(candidate(row), [])
-        last = _by_seed(there)
-        rival = next((r for r in group.rows if r.network == row.against), None)
-        rival_by_seed = {} if rival is None else _by_seed(by_candidate.get(candidate(rival), []))
-        paired = paired_difference(last, rival_by_seed)
-        name, design = candidate(row)
-        fps = table.fps(design, name, group.task)
-        mean = statistics.fmean(last.values()) if last else None
-        best = [100 * max(report[METRIC] for report in t.history) for t in there if t.state is State.COMPLETE]
-        failures = [trial.failure.kind for trial in there if trial.failure is not None]
-        results.append(
-            {
-                "row": row.name,
-                "backbone": name,
-                "design": str(design),
-                "dataset": row.dataset,
-                "recipe": group.recipe_name,
-                "epochs": group.recipe.epochs,
-                "num_params": next((trial.job.cost.num_params for trial in there), None),
-                "n": len(last),
-                "nan": failures.count("nan"),
-                "failed": len(failures) - failures.count("nan"),
-                "test_accuracy": mean,
-                "test_accuracy_std": statistics.stdev(last.values()) if len(last) > 1 else None,
-                "best_epoch_test_accuracy": statistics.fmean(best) if best else None,
-                "by_seed": last,
-                "against": rival.name if rival is not None else None,
-                "paired_difference": asdict(paired) if paired is not None and paired.pairs > 1 else None,
-                "fps": fps,
-                "relative_fps": fps / table.fps(Design(), name, group.task),
-                "printed": _printed(row, of_paper),
-            }
-        )
-    return results
-
-
-def _by_seed(trials: Sequence[Trial]) -> dict[int, float]:
-    """Test accuracy after the last epoch, in percent, by seed."""
-    return {trial.job.seed: 100 * trial.last[METRIC] for trial in trials if trial.state is State.COMPLETE}
-
-
-def _printed(row: Row, of_paper: Sequence[Row]) -> dict[str, float | str | None]:
-    printed = row.printed
-    plain = next(
-        (r for r in of_paper if (r.backbone, r.dataset, r.design) == (row.backbone, row.dataset, Design())), None
+def _plan(group: Group, name: str, device: str, options: Options) -> Plan:
+    return Plan(
+        name=name,
+        candidates=list(dict.fromkeys(candidate(row) for row in group.rows)),
+        seeds=options.seeds,
+        task=group.task,
+        evaluate=Evaluator(
+            source=group.source,
+            recipe=group.recipe,
+            device=device,
+            threads=options.resources.cpus_per_trial,
+            judge="test each epoch",
+            learn_from_val=group.learn_from_val,
+            weights_into=Storage(options.storage).folder(name),
+        ),
+        nan_is_a_result=True,
     )
-    relative = printed.fps / plain.printed.fps if plain and plain.printed.fps and printed.fps else None
-    broke_off = printed.accuracy is not None and math.isnan(printed.accuracy)
-    return {
-        "params_millions": printed.params,
-        "test_accuracy": "nan" if broke_off else printed.accuracy,
-        "test_accuracy_std": printed.std,
-        "fps": printed.fps,
-        "relative_fps": relative,
-    }
+
+
+def _seconds_each(group: Group, device: str) -> float:
+    """About how long a training of the group's first backbone takes."""
+    network = build(Design(), backbone(group.rows[0].backbone), group.task.num_classes, group.task.shape[0])
+    return trial_seconds(network, group.task, group.recipe, {"train": group.images, "val": 0}, device)
 
 
 def _analyse(
@@ -407,59 +231,3 @@ def _list_experiments(as_json: bool) -> None:
     stdout.print(
         "search reproduce NAME                 trains it; --rows, --epochs, --dataset and --backbone shrink it"
     )
-
-
-def _print(what: Experiment, results: Sequence[Mapping[str, Any]], replaced: bool) -> None:
-    table = Table(box=None, title=f"{what.source}: {what.title}", title_justify="left", title_style="bold")
-    table.add_column("row", no_wrap=True)
-    cells = [_cells(result) for result in results]
-    heads = [head for head in cells[0] if any(row[head] for row in cells)] if cells else []
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    for result, row in zip(results, cells, strict=True):
-        table.add_row(result["row"], *(row[head] for head in heads))
-    stdout.print(table)
-    stdout.print("Test accuracy in percent, mean ± standard deviation over n seeds. * optimistic: the best test epoch.")
-    if "95 %" in heads:
-        stdout.print("against: the paired difference over the seeds, with its 95 % interval.")
-    if replaced:
-        stdout.print("On other data or another backbone the paper prints nothing to compare with.")
-    elif what.note:
-        stdout.print(what.note)
-
-
-def _cells(result: Mapping[str, Any]) -> dict[str, str]:
-    """What the terminal shows of a row, by column."""
-    printed, paired = result["printed"], result["paired_difference"]
-    return {
-        "paper": _accuracy(printed["test_accuracy"], printed["test_accuracy_std"]),
-        "ours, last epoch": _ours(result),
-        "difference": _difference(result),
-        "best epoch*": _accuracy(result["best_epoch_test_accuracy"], None),
-        "n": str(result["n"]),
-        "against": "" if paired is None else result["against"],
-        "95 %": "" if paired is None else f"{paired['mean']:+.2f} [{paired['low']:+.2f}, {paired['high']:+.2f}]",
-        "params": "" if result["num_params"] is None else f"{result['num_params']:,}",
-        "fps": f"{result['fps']:,.0f}",
-        "x plain": f"{result['relative_fps']:.2f} x",
-        "paper's": "" if printed["relative_fps"] is None else f"{printed['relative_fps']:.2f} x",
-    }
-
-
-def _accuracy(value: float | str | None, std: float | None) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:.2f}" + ("" if std is None else f" ± {std:.2f}")
-
-
-def _ours(result: Mapping[str, Any]) -> str:
-    parts = [_accuracy(result["test_accuracy"], result["test_accuracy_std"])] if result["n"] else []
-    parts += [f"{result['nan']} nan"] if result["nan"] else []
-    return ", ".join([*parts, *([f"{result['failed']} failed"] if result["failed"] else [])])
-
-
-def _difference(result: Mapping[str, Any]) -> str:
-    theirs = result["printed"]["test_accuracy"]
-    if not isinstance(theirs, float) or result["test_accuracy"] is None:
-        return ""
-    return f"{result['test_accuracy'] - theirs:+.2f}"

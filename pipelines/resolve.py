@@ -12,9 +12,6 @@ from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.throughput import device_name
 
-DEFAULT_RECIPES = {"digits": "digits"}
-OTHER_RECIPE = "one-cycle"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -55,9 +52,7 @@ def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple
     Raises:
         UserError: something that does not exist, does not fit together, or differs from `frozen`.
     """
-    dataset = options.dataset or (frozen.dataset if frozen else "digits")
-    if dataset.startswith(FOLDER_PREFIX):  # workers may run in another folder
-        dataset = f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
+    dataset = full_dataset_name(options.dataset or (frozen.dataset if frozen else "digits"))
     train_size = options.train_size if options.train_size is not None else frozen.train_size if frozen else None
     names = options.backbone.split(",") if options.backbone else list(frozen.backbones) if frozen else ["resnet20"]
     layouts = {backbone(name).name: backbone(name).layout for name in names}
@@ -94,11 +89,23 @@ def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple
     return settings, source
 
 
+def full_dataset_name(dataset: str) -> str:
+    """What a data set is called in any folder, since workers may run in another one."""
+    if not dataset.startswith(FOLDER_PREFIX):
+        return dataset
+    return f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
+
+
+def default_recipe(dataset: str) -> str:
+    """The recipe for a data set unless the user names another one."""
+    return "digits" if dataset == "digits" else "one-cycle"
+
+
 def _recipe(options: Options, frozen: Settings | None, dataset: str) -> tuple[Recipe, str]:
     if options.recipe is None and frozen:
         recipe, name = frozen.recipe, frozen.recipe_name
     else:
-        name = options.recipe or DEFAULT_RECIPES.get(dataset, OTHER_RECIPE)
+        name = options.recipe or default_recipe(dataset)
         recipe = find_recipe(name)
     recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
     return (recipe if options.augmentation else recipe.without_augmentation()), name
