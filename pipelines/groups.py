@@ -59,7 +59,7 @@ class Group:
 
     def study_name(self, experiment_name: str, device: str) -> str:
         """The same data, recipe and device go on where they stopped; other rows and seeds extend them."""
-        table = [str(self.source), self.recipe.to_dict(), device_name(device)]
+        table = [self.source.name, self.source.train_size, self.recipe.to_dict(), device_name(device)]
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
         dataset = "".join(c if c.isalnum() else "-" for c in self.source.name)
         return f"{STUDIES}/{experiment_name}/{dataset}-{self.recipe_name}-{digest}"

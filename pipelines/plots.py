@@ -19,10 +19,12 @@ COLOURS = {
     "eca": "#009E73",
     "dia": "#CC79A7",
     "cbam": "#E69F00",
+    "sem": "#56B4E9",
+    "spa": "#7F7F7F",
 }
-OTHER = "#56B4E9"
+OTHER = "#A6761D"
 MARKERS = {"none": ("star", "*"), "se": ("circle", "o"), "ras": ("diamond", "D"), "eca": ("square", "s")}
-MARKERS |= {"dia": ("triangle-up", "^"), "cbam": ("cross", "P")}
+MARKERS |= {"dia": ("triangle-up", "^"), "cbam": ("cross", "P"), "sem": ("triangle-down", "v"), "spa": ("x", "X")}
 AXES = {"params": ("num_params", "parameters"), "fps": ("fps", "frames per second")}
 PALE = 0.3
 

@@ -242,14 +242,17 @@ def default(attention: str, name: str, deepening: str | None = None) -> Value | 
 def unit_start_learns(attention: str, values: Mapping[str, Value]) -> bool:
     """Whether a gate that starts at exactly 1 gets gradients with these values of its other fields.
 
-    At the unit start the last module of a block puts out a constant. Where the connection turns
-    that constant into zero and one module without biases does all the work, no gradient reaches it.
+    At the unit start the last module of a block puts out a constant. Where one module does all the
+    work and the connection turns that constant into zero, no gradient reaches a module without
+    biases, nor the scales of ras.
     """
     connection = values.get("connection")
+    if values.get("deepening") == "explicit":
+        return True
     if attention == "ras":
         return connection != "relu"
     unbiased = attention in ("eca", "spa") or values.get("bias") == "no"
-    return not (unbiased and connection in _KEEP_ZERO and values.get("deepening") != "explicit")
+    return not (unbiased and connection in _KEEP_ZERO)
 
 
 def _sorted_digits(attention: str, stages: str) -> str:

@@ -64,7 +64,7 @@ class Cell(nn.Module):
         with torch.no_grad():
             ends[0].bias.chunk(4)[2].fill_(g)
         c = (1.0 - 0.5**calls) * math.tanh(g)  # c' = c / 2 + tanh(g) / 2
-        return 0.5 * float(OUTPUTS[self.output](torch.tensor(c, dtype=torch.float64)))
+        return 0.5 * float(OUTPUTS[self.output](torch.tensor(c, dtype=torch.float64, device="cpu")))
 
 
 def _last_linear(layers: nn.Module) -> nn.Linear:

@@ -62,7 +62,7 @@ def backbone(name: str) -> Backbone:
             try:
                 return family.make(Options.parse(flags), *numbers)
             except UserError as error:
-                raise UserError(str(error) if repr(member) in str(error) else f"{name}: {error}") from None
+                raise UserError(str(error) if repr(member) in str(error) else f"backbone {name!r}: {error}") from None
     known = ", ".join(family.form for family in BACKBONES)
     raise UserError(f"no backbone {name!r}; there are {known} (such as {BACKBONES[0].example})")
 

@@ -53,7 +53,7 @@ class Options:
         known = [field.name for field in fields(cls)]
         for flag in flags:
             if flag not in known:
-                raise UserError(f"no option +{flag}; there are {', '.join(f'+{name}' for name in known)}")
+                raise UserError(f"no option {f'+{flag}'!r}; there are {', '.join(f'+{name}' for name in known)}")
         return cls(**dict.fromkeys(flags, True))
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -12,53 +13,38 @@ from space.attention import ATTENTION, stage_gates
 from space.attention.affine import Affine
 from space.attention.cbam import CBAM, SpatialGate
 from space.attention.eca import ECA, kernel_size
+from space.attention.gate import Excitation
 from space.attention.lstm import DIALSTM, DIAGate, DIAUnit
 from space.attention.recurrence import RecurrentGate
 from space.attention.se import SE
-from space.design import FIELDS, VALUES, Design, default
+from space.attention.sem import SEM
+from space.attention.spa import SPA
+from space.design import FIELDS, VALUES, Design
 from space.gating import Gated
+from tests.space.conftest import batch_norm, bottleneck, count, linear, normal, randomised, sigmoid, weights
 
 # Shapes: B = 3 images, C = 8 channels, 5 x 4 pixels.
 POOLED = (3, 8)
 FEATURES = (3, 8, 5, 4)
+IN_BOTH_MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
-def randomised(module: nn.Module) -> nn.Module:
-    """The module in double precision with every parameter and statistic drawn at random."""
-    torch.manual_seed(0)
-    module = module.double()
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.7)
-    for name, buffer in module.named_buffers():
-        if "running" in name:
-            nn.init.uniform_(buffer, 0.5, 1.5)
-    return module
+@IN_BOTH_MODES
+@pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+def test_se_is_two_layers_with_a_relu_between(bias: bool, training: bool) -> None:
+    se = randomised(SE(8, reduction=2, bias=bias)).train(training)
+    w = weights(se)
 
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    return 1 / (1 + (-x).exp())
-
-
-def bottleneck(w: dict[str, Tensor], x: Tensor) -> Tensor:
-    hidden = (x @ w["squeeze.weight"].T + w["squeeze.bias"]).clamp(min=0)
-    return hidden @ w["excite.weight"].T + w["excite.bias"]
-
-
-def test_se_is_two_layers_with_a_relu_between() -> None:
-    se = randomised(SE(8, reduction=2))
-    w = se.state_dict()
-
-    assert w["squeeze.weight"].shape == (4, 8)
+    assert w["reduce.weight"].shape == (4, 8)
+    assert w["excite.weight"].shape == (8, 4)
+    assert [name for name in w if name.endswith("bias")] == (["reduce.bias", "excite.bias"] if bias else [])
     torch.testing.assert_close(se(normal(*POOLED)), bottleneck(w, normal(*POOLED)))
 
 
-def test_affine_scales_and_shifts_each_channel() -> None:
-    affine = randomised(Affine(8))
-    w = affine.state_dict()
+@IN_BOTH_MODES
+def test_affine_scales_and_shifts_each_channel(training: bool) -> None:
+    affine = randomised(Affine(8)).train(training)
+    w = weights(affine)
     torch.testing.assert_close(affine(normal(*POOLED)), w["gamma"] * normal(*POOLED) + w["beta"])
 
 
@@ -68,20 +54,99 @@ def test_eca_kernel_sizes(channels: int, taps: int) -> None:
     assert [tuple(weight.shape) for weight in ECA(channels).parameters()] == [(1, 1, taps)]
 
 
+def neighbours(taps: list[float], x: Tensor) -> Tensor:
+    """Each channel's weighted sum over its neighbours, with zeros beyond the ends."""
+    channels, half = x.shape[1], len(taps) // 2
+    out = torch.zeros_like(x)
+    for channel in range(channels):
+        for tap, weight in enumerate(taps):
+            if 0 <= channel + tap - half < channels:
+                out[:, channel] += weight * x[:, channel + tap - half]
+    return out
+
+
 @pytest.mark.parametrize("channels", [8, 64, 128, 256])
 def test_eca_weighs_neighbouring_channels_with_zeros_beyond_the_ends(channels: int) -> None:
     eca = randomised(ECA(channels))
-    taps = eca.state_dict()["conv.weight"].flatten().tolist()
-    pooled = normal(3, channels)
-    half = len(taps) // 2
-    expected = torch.zeros_like(pooled)
-    for channel in range(channels):
-        for tap, weight in enumerate(taps):
-            neighbour = channel + tap - half
-            if 0 <= neighbour < channels:
-                expected[:, channel] += weight * pooled[:, neighbour]
+    taps = weights(eca)["conv.weight"].flatten().tolist()
+    torch.testing.assert_close(eca(normal(3, channels)), neighbours(taps, normal(3, channels)))
 
-    torch.testing.assert_close(eca(pooled), expected)
+
+@IN_BOTH_MODES
+def test_sem_is_a_product_of_three_gates_that_a_switch_weighs(training: bool) -> None:
+    sem = randomised(SEM(8, reduction=2)).train(training)
+    w = weights(sem)
+    y = normal(*FEATURES).mean((2, 3))
+
+    switch = sigmoid(linear(w, "switch", y))
+    assert switch.shape == (3, 3)
+    by_se = sigmoid(switch[:, 0:1] * bottleneck(w, y, "se."))
+    by_eca = sigmoid(switch[:, 1:2] * neighbours(w["eca.conv.weight"].flatten().tolist(), y))
+    by_affine = sigmoid(switch[:, 2:3] * (w["affine.gamma"] * y + w["affine.beta"]))
+
+    torch.testing.assert_close(sem(normal(*FEATURES))[:, :, 0, 0], by_se * by_eca * by_affine)
+
+
+def test_the_affine_part_of_sem_starts_as_that_of_ras() -> None:
+    w = weights(SEM(8))
+    assert w["affine.gamma"].tolist() == [0.0] * 8
+    assert w["affine.beta"].tolist() == [-1.0] * 8
+
+
+def pyramid(x: Tensor) -> Tensor:
+    """Means of the whole map, of its quarters and of its sixteenths, channel by channel each."""
+    height, width = x.shape[2:]
+
+    def bins(size: int, count: int) -> list[slice]:  # they overlap where the size does not divide
+        return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+    parts = []
+    for side in (1, 2, 4):
+        cells = [x[:, :, rows, columns].mean((2, 3)) for rows in bins(height, side) for columns in bins(width, side)]
+        parts.append(torch.stack(cells, dim=2).flatten(1))
+    return torch.cat(parts, dim=1)
+
+
+@IN_BOTH_MODES
+@pytest.mark.parametrize("size", [(4, 4), (8, 8), (8, 12), (5, 7), (6, 3), (2, 2), (1, 1)], ids=str)
+def test_spa_is_two_layers_on_the_pools_of_three_sizes(size: tuple[int, int], training: bool) -> None:
+    spa = randomised(SPA(8, reduction=2)).train(training)
+    w = weights(spa)
+    x = normal(3, 8, *size)
+    assert isinstance(spa, SPA)
+
+    assert {name: tuple(value.shape) for name, value in w.items()} == {
+        "reduce.weight": (4, 168),
+        "excite.weight": (8, 4),
+    }
+    torch.testing.assert_close(spa.squeeze(x), pyramid(x))
+    torch.testing.assert_close(spa(spa.squeeze(x)), bottleneck(w, pyramid(x)))
+
+
+def test_the_quarters_of_a_4x4_map_are_its_2x2_corners() -> None:
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    expected = [7.5, 2.5, 4.5, 10.5, 12.5, *map(float, range(16))]
+    assert SPA(1).squeeze(x).tolist() == [expected]
+
+
+@pytest.mark.parametrize("make", [lambda: SE(8), lambda: Affine(8), lambda: ECA(8), lambda: SPA(8)])
+def test_what_goes_back_in_is_the_vector_seen_as_a_1x1_map(make: Callable[[], Excitation]) -> None:
+    excitation = make()
+    y = normal(*POOLED)
+    torch.testing.assert_close(excitation.lift(y), excitation.squeeze(y[:, :, None, None]), rtol=0, atol=0)
+
+
+@IN_BOTH_MODES
+@pytest.mark.parametrize("depth", [2, 3])
+def test_spa_in_depth_sees_its_own_output_as_a_1x1_map(depth: int, training: bool) -> None:
+    design = Design("spa", depth=depth, connection="tanh", reduction=2)
+    gate = randomised(stage_gates(design, 8, blocks=1)[0]).train(training)
+    w = weights(gate, "excitations.0.")
+    y = bottleneck(w, pyramid(normal(*FEATURES)))
+    for _ in range(depth - 1):
+        y = bottleneck(w, pyramid(y.tanh()[:, :, None, None]))
+
+    torch.testing.assert_close(gate(normal(*FEATURES))[:, :, 0, 0], sigmoid(y))
 
 
 def spatial_gate(w: dict[str, Tensor], x: Tensor, training: bool) -> Tensor:
@@ -89,29 +154,22 @@ def spatial_gate(w: dict[str, Tensor], x: Tensor, training: bool) -> Tensor:
     maps = torch.stack([x.max(1).values, x.mean(1)], dim=1)
     padded = torch.zeros(batch, 2, height + 6, width + 6, dtype=x.dtype)
     padded[:, :, 3:-3, 3:-3] = maps
-    logits = torch.zeros(batch, height, width, dtype=x.dtype)
-    for row in range(7):
-        for column in range(7):
-            window = padded[:, :, row : row + height, column : column + width]
-            logits += (w["conv.weight"][0, :, row, column, None, None] * window).sum(1)
-    mean, var = (logits.mean(), logits.var(unbiased=False)) if training else (w["bn.running_mean"], w["bn.running_var"])
-    normalised = (logits - mean) / (var + 1e-5).sqrt() * w["bn.weight"] + w["bn.bias"]
-    return sigmoid(normalised)[:, None]
+    logits = torch.zeros(batch, 1, height, width, dtype=x.dtype)
+    for row, column in product(range(7), range(7)):
+        window = padded[:, :, row : row + height, column : column + width]
+        logits += (w["spatial.conv.weight"][0, :, row, column, None, None] * window).sum(1, keepdim=True)
+    return sigmoid(batch_norm(w, "spatial.bn", logits, training))
 
 
-def starting_with(w: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in w.items() if name.startswith(prefix)}
-
-
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@IN_BOTH_MODES
 def test_cbam_is_a_channel_gate_times_a_spatial_gate_of_what_the_first_lets_through(training: bool) -> None:
     cbam = randomised(CBAM(SE(8, reduction=2), SpatialGate())).train(training)
-    w = {name: value.clone() for name, value in cbam.state_dict().items()}
+    w = weights(cbam)
     x = normal(*FEATURES)
 
-    mlp = starting_with(w, "mlp.")
-    channel = sigmoid(bottleneck(mlp, x.mean((2, 3))) + bottleneck(mlp, x.flatten(2).max(2).values))[:, :, None, None]
-    expected = channel * spatial_gate(starting_with(w, "spatial."), x * channel, training)
+    means, maxima = x.mean((2, 3)), x.flatten(2).max(2).values
+    channel = sigmoid(bottleneck(w, means, "mlp.") + bottleneck(w, maxima, "mlp."))[:, :, None, None]
+    expected = channel * spatial_gate(w, x * channel, training)
 
     torch.testing.assert_close(cbam(x), expected)
 
@@ -126,40 +184,99 @@ def test_the_bn_of_cbam_forgets_slowly() -> None:
     torch.testing.assert_close(gate.bn.running_mean, 0.01 * logits.mean(dim=(0, 2, 3)))
 
 
-def dia_states(w: dict[str, Tensor], pooled: list[Tensor]) -> list[Tensor]:
-    """h of each block of a stage (DIANet Eq. 1)."""
-
-    def layers(name: str, x: Tensor) -> Tensor:
-        hidden = (x @ w[f"{name}.0.weight"].T + w[f"{name}.0.bias"]).clamp(min=0)
-        return hidden @ w[f"{name}.2.weight"].T + w[f"{name}.2.bias"]
-
-    h = c = torch.zeros_like(pooled[0])
-    states = []
-    for y in pooled:
-        i, f, g, o = (layers("input", y) + layers("state", h)).split(y.shape[1], dim=1)
-        c = sigmoid(f) * c + sigmoid(i) * g.tanh()
-        h = sigmoid(o) * sigmoid(c)
-        states.append(h)
-    return states
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": sigmoid,
+    "tanh": lambda c: (c.exp() - (-c).exp()) / (c.exp() + (-c).exp()),
+    "relu": lambda c: c.clamp(min=0),
+}
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def dia_states(
+    w: dict[str, Tensor], pooled: list[Tensor], output: str = "sigmoid", cells: int = 1, kept: Tensor | None = None
+) -> list[Tensor]:
+    """h of each block of a stage (DIANet Eq. 1, Figure 4).
+
+    Args:
+        w: the tensors of the LSTM.
+        pooled: y of each block.
+        output: activation of the cell states.
+        cells: how many are stacked.
+        kept: what the dropout between cells multiplies with, (blocks, cells - 1, B, C).
+    """
+
+    def layers(cell: int, name: str, x: Tensor) -> Tensor:
+        if cell:
+            return linear(w, f"cells.{cell}.{name}", x)
+        return linear(w, f"cells.0.{name}.2", linear(w, f"cells.0.{name}.0", x).clamp(min=0))
+
+    h, c = ([torch.zeros_like(pooled[0])] * cells for _ in range(2))
+    gates = []
+    for block, y in enumerate(pooled):
+        below = y
+        for cell in range(cells):
+            i, f, g, o = (layers(cell, "input", below) + layers(cell, "state", h[cell])).split(y.shape[1], dim=1)
+            c[cell] = sigmoid(f) * c[cell] + sigmoid(i) * g.tanh()
+            h[cell] = below = sigmoid(o) * OUTPUTS[output](c[cell])
+            if kept is not None and cell < cells - 1:
+                below = below * kept[block, cell]
+        gates.append(below)
+    return gates
+
+
+def dia(blocks: int, output: str = "sigmoid", cells: int = 1) -> tuple[list[nn.Module], DIALSTM]:
+    """The gates of a stage and their LSTM, at random."""
+    unit = DIAUnit(DIALSTM(8, 2, output, cells))
+    gates = [DIAGate(unit, block, blocks) for block in range(blocks)]
+    return list(randomised(nn.ModuleList(gates)).children()), unit.lstm
+
+
+@IN_BOTH_MODES
 @pytest.mark.parametrize("blocks", [1, 2, 4])
 def test_dia_hands_the_state_of_one_lstm_from_block_to_block(blocks: int, training: bool) -> None:
-    unit = DIAUnit(DIALSTM(8, reduction=2))
-    gates = [DIAGate(unit, first=block == 0, last=block == blocks - 1) for block in range(blocks)]
-    w = randomised(nn.ModuleList(gates).train(training))[0].unit.lstm.state_dict()  # type: ignore[index]
+    gates, lstm = dia(blocks)
+    lstm.train(training)
     features = list(normal(blocks, *FEATURES))
 
-    states = dia_states(w, [x.mean((2, 3)) for x in features])
+    states = dia_states(weights(lstm), [x.mean((2, 3)) for x in features])
     for gate, x, h in zip(gates, features, states, strict=True):
         torch.testing.assert_close(gate(x), h[:, :, None, None])
 
 
+@pytest.mark.parametrize("cells", [1, 2, 3])
+@pytest.mark.parametrize("output", VALUES["output"])
+def test_dia_has_a_choice_of_outputs_and_cells_that_see_the_h_below(output: str, cells: int) -> None:
+    gates, lstm = dia(3, output, cells)
+    lstm.eval()
+    features = list(normal(3, *FEATURES))
+
+    states = dia_states(weights(lstm), [x.mean((2, 3)) for x in features], output, cells)
+    for gate, x, h in zip(gates, features, states, strict=True):
+        torch.testing.assert_close(gate(x), h[:, :, None, None])
+
+
+def test_dia_in_training_drops_a_tenth_of_what_the_next_cell_sees_and_nothing_else() -> None:
+    gates, lstm = dia(3, cells=3)
+    masks: list[Tensor] = []
+
+    def drop(_: nn.Module, seen: tuple[Tensor], out: Tensor) -> None:
+        assert bool((seen[0] != 0).all())
+        masks.append((out / seen[0]).detach())
+
+    lstm.dropout.register_forward_hook(drop)
+    features = list(normal(3, *FEATURES))
+    found = [gate(x)[:, :, 0, 0] for gate, x in zip(gates, features, strict=True)]
+    kept = torch.stack(masks).view(3, 2, *POOLED)
+
+    assert set(kept.flatten().mul(0.9).round(decimals=9).tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(found, dia_states(weights(lstm), [x.mean((2, 3)) for x in features], "sigmoid", 3, kept))
+    assert DIALSTM(8, cells=3).dropout.p == 0.1
+
+
+@pytest.mark.parametrize("design", ["dia", "dia:cells=3,output=tanh"])
 @pytest.mark.parametrize("sizes", [(3, 3), (3, 5), (5, 2)])
-def test_dia_starts_anew_in_each_forward_and_keeps_nothing_after_it(sizes: tuple[int, int]) -> None:
+def test_dia_starts_anew_in_each_forward_and_keeps_nothing_after_it(sizes: tuple[int, int], design: str) -> None:
     torch.manual_seed(0)
-    gates = stage_gates(Design("dia"), 8, blocks=3)
+    gates = [gate.eval() for gate in stage_gates(Design.parse(design), 8, blocks=3)]
     unit = gates[0].unit
     assert isinstance(unit, DIAUnit)
 
@@ -179,44 +296,67 @@ def test_dia_starts_anew_in_each_forward_and_keeps_nothing_after_it(sizes: tuple
 @pytest.mark.parametrize("reduction", [1, 4, 16])
 def test_parameter_counts_follow_the_formulas(channels: int, reduction: int) -> None:
     c, q = channels, max(1, channels // reduction)
-    counts: list[tuple[nn.Module, int]] = [
+    expected: list[tuple[nn.Module, int]] = [
         (SE(c, reduction), 2 * c * q + q + c),
+        (SE(c, reduction, bias=False), 2 * c * q),
         (Affine(c), 2 * c),
         (ECA(c), 3),
         (SpatialGate(), 100),
         (CBAM(SE(c, reduction), SpatialGate()), 2 * c * q + q + c + 100),
+        (SEM(c, reduction), 3 * c + 3 + (2 * c * q + q + c) + 3 + 2 * c),
+        (SPA(c, reduction), 22 * c * q),
         (DIALSTM(c, reduction), 2 * (5 * c * q + q + 4 * c)),
+        (DIALSTM(c, reduction, cells=3), 2 * (5 * c * q + q + 4 * c) + 2 * 2 * (4 * c * c + 4 * c)),
     ]
-    for module, count in counts:
-        assert sum(parameter.numel() for parameter in module.parameters()) == count
+    for module, parameters in expected:
+        assert count(module) == parameters
 
 
+RECURRENT = [name for name in FIELDS if "depth" in FIELDS[name]]
+DEPTHS = [
+    "depth=1",
+    *(f"depth=2,connection={connection}" for connection in VALUES["connection"]),
+    "depth=3,bn=own",
+    "depth=3,bn=shared",
+    "depth=2,deepening=explicit",
+    "depth=3,deepening=explicit",
+    "depth=3,deepening=explicit,connection=bn",
+]
+KINDS: dict[str, list[str]] = {
+    **dict.fromkeys(RECURRENT, DEPTHS),
+    "se": [*DEPTHS, "bias=no", "bias=no,depth=2", "bias=no,depth=2,deepening=explicit"],
+    "cbam": [""],
+    "sem": [""],
+    "dia": [f"output={output},cells={cells}" for output in VALUES["output"] for cells in VALUES["cells"]],
+}
 EVERY_KIND = [
-    *(Design(name, reduction=2 if "reduction" in FIELDS[name] else None) for name in ATTENTION),
-    *(
-        Design(name, depth=2, connection=str(connection), reduction=2 if name == "se" else None)
-        for name in ("se", "ras", "eca")
-        for connection in VALUES["connection"]
-        if default(name, "depth") != 2 or connection != "bn"
-    ),
-    Design("ras", depth=3, bn="shared"),
+    Design.parse(f"{name}:{','.join(filter(None, ['reduction=2' * ('reduction' in FIELDS[name]), kind]))}")
+    for name, kinds in KINDS.items()
+    for kind in kinds
 ]
 EACH_KIND = pytest.mark.parametrize("design", EVERY_KIND, ids=str)
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_every_attention_is_among_these_designs() -> None:
+    assert {*KINDS} == {*ATTENTION}
+
+
+@IN_BOTH_MODES
 @EACH_KIND
 def test_gradients_are_those_of_finite_differences(design: Design, training: bool) -> None:
     chain = randomised(nn.Sequential(*(Gated(nn.Identity(), gate) for gate in stage_gates(design, 8, blocks=2))))
     parameters = dict(chain.train(training).named_parameters())
+    for module in chain.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
 
     def call(x: Tensor, *values: Tensor) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in chain.named_buffers()}
         out: Tensor = functional_call(chain, {**dict(zip(parameters, values, strict=True)), **buffers}, x)
         return out
 
-    inputs = (normal(2, 8, 2, 1).requires_grad_(), *(p.detach().requires_grad_() for p in parameters.values()))
-    assert torch.autograd.gradcheck(call, inputs)
+    inputs = (normal(3, 8, 2, 1).requires_grad_(), *(p.detach().requires_grad_() for p in parameters.values()))
+    assert torch.autograd.gradcheck(call, inputs, fast_mode=True)
 
 
 @EACH_KIND
@@ -230,20 +370,21 @@ def test_a_gate_has_one_value_a_channel_or_one_a_pixel(design: Design) -> None:
 @EACH_KIND
 def test_a_gate_lies_between_0_and_1(design: Design) -> None:
     torch.manual_seed(0)
+    least, most = {"tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}.get(design.output or "", (0.0, 1.0))
     for gate in stage_gates(design, 8, blocks=2):
         out = gate(10 * torch.randn(FEATURES))
-        assert float(out.detach().min()) >= 0
-        assert float(out.detach().max()) <= 1
+        assert float(out.detach().min()) >= least
+        assert float(out.detach().max()) <= most
 
 
-@pytest.mark.parametrize("make", [lambda: SE(8, 2), lambda: Affine(8), lambda: ECA(8)], ids=["se", "ras", "eca"])
-def test_a_channel_gate_is_the_sigmoid_of_its_excitation_on_the_channel_means(
-    make: Callable[[], SE | Affine | ECA],
-) -> None:
-    gate = RecurrentGate(make())
+@pytest.mark.parametrize("make", [lambda: SE(8, 2), lambda: Affine(8), lambda: ECA(8), lambda: SPA(8, 2)])
+def test_a_channel_gate_is_the_sigmoid_of_its_excitation_on_what_it_squeezes(make: Callable[[], Excitation]) -> None:
+    gate = RecurrentGate([make()])
     randomised(gate)
     x = normal(*FEATURES)
-    torch.testing.assert_close(gate(x)[:, :, 0, 0], sigmoid(gate.excitation(x.flatten(2).mean(2))))
+    excitation = gate.excitations[0]
+    squeezed = pyramid(x) if isinstance(excitation, SPA) else x.flatten(2).mean(2)
+    torch.testing.assert_close(gate(x)[:, :, 0, 0], sigmoid(excitation(squeezed)))
 
 
 def test_ras_starts_with_a_gate_of_sigmoid_of_minus_one() -> None:

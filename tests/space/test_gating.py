@@ -1,19 +1,23 @@
 """Gates in networks, ours and foreign ones: where they stand, and that nothing else changes."""
 
-from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from space.attention import stage_gates
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.errors import UserError
 from space.gating import Gated, Site, place_gates, residual
+from tests.space.conftest import batch_norm, normal, randomised, weights
 
-DESIGNS = ["se", "ras", "eca", "cbam", "dia", "se:depth=3,bn=shared,sharing=stage", "dia:stages=2", "cbam:stages=13"]
+DESIGNS = ["se", "ras", "eca", "cbam", "dia", "sem", "spa", "se:depth=3,bn=shared,sharing=stage", "dia:stages=2"]
+DESIGNS += ["cbam:stages=13", "dia:output=tanh,cells=2", "spa:depth=2,deepening=explicit", "sem:sharing=stage"]
 EACH_DESIGN = pytest.mark.parametrize("design", DESIGNS)
 
 
@@ -26,19 +30,23 @@ class Half(nn.Module):
         return gate
 
 
-def backbone_weights(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, value in network.state_dict().items():
-        if ".gate." not in name:
-            yield name.replace(".end.", "."), value
+def backbone_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that the plain backbone has, too, by the names that they have there."""
+    return {
+        name.replace(".end.0.", ".").replace(".end.", "."): value
+        for name, value in weights(network).items()
+        if ".gate." not in name and ".end.1." not in name
+    }
 
 
+@pytest.mark.parametrize("name", ["resnet20", "preresnet20", "resnet20+no_bn"])
 @EACH_DESIGN
-def test_the_same_seed_gives_the_same_backbone_whatever_the_design(design: str) -> None:
+def test_the_same_seed_gives_the_same_backbone_whatever_the_design(design: str, name: str) -> None:
     networks = []
     for text in ("none", design):
         torch.manual_seed(3)
-        networks.append(build(Design.parse(text), backbone("resnet20")))
-    plain, gated = (dict(backbone_weights(network)) for network in networks)
+        networks.append(build(Design.parse(text), backbone(name)))
+    plain, gated = (backbone_weights(network) for network in networks)
 
     assert plain.keys() == gated.keys()
     assert all(torch.equal(plain[name], gated[name]) for name in plain)
@@ -59,14 +67,29 @@ def test_a_stage_that_the_backbone_does_not_have_is_an_error() -> None:
         build(Design("se", stages="4"), backbone("resnet11"))
 
 
-def test_sharing_gives_the_blocks_of_a_stage_one_excitation_but_connections_of_their_own() -> None:
-    network = build(Design("se", depth=2, sharing="stage"), backbone("resnet29"))
-    for stage in range(3):
-        gates = [network.get_submodule(f"stages.{stage}.{block}.bn3.gate") for block in range(3)]
-        assert len({id(gate.excitation) for gate in gates}) == 1
-        assert len({id(gate.get_submodule("connections.0")) for gate in gates}) == 3
-    ends = [network.get_submodule(f"stages.{stage}.0.bn3.gate") for stage in range(3)]
-    assert len({id(gate.excitation) for gate in ends}) == 3
+@pytest.mark.parametrize(("deepening", "modules"), [("implicit", 1), ("explicit", 3)])
+@pytest.mark.parametrize(("sharing", "owners"), [("block", 3), ("stage", 1)])
+def test_sharing_gives_the_blocks_of_a_stage_the_same_modules_but_connections_of_their_own(
+    deepening: str, modules: int, sharing: str, owners: int
+) -> None:
+    torch.manual_seed(0)
+    network = build(Design("se", depth=3, deepening=deepening, connection="bn", sharing=sharing), backbone("resnet29"))
+    gates = [[network.get_submodule(f"stages.{stage}.{block}.bn3.gate") for block in range(3)] for stage in range(3)]
+
+    def different(part: str, among: list[nn.Module]) -> int:
+        return len({id(module) for gate in among for module in gate.get_submodule(part).children()})
+
+    for of_stage in gates:
+        assert different("excitations", of_stage) == owners * modules
+        assert different("connections", of_stage) == 3 * 2
+    assert different("excitations", [gate for of_stage in gates for gate in of_stage]) == 3 * owners * modules
+
+
+@pytest.mark.parametrize("attention", ["cbam", "sem"])
+@pytest.mark.parametrize(("sharing", "owners"), [("block", 9), ("stage", 3)])
+def test_gates_without_depth_are_shared_as_a_whole(attention: str, sharing: str, owners: int) -> None:
+    network = build(Design(attention, sharing=sharing), backbone("resnet29"))
+    assert len({id(module.gate) for module in network.modules() if isinstance(module, Gated)}) == owners
 
 
 def test_a_gate_multiplies_the_output_of_what_it_stands_round() -> None:
@@ -90,7 +113,9 @@ def test_the_sum_in_one_pass_equals_shortcut_plus_gated_branch(design: str, trai
         if isinstance(module, Gated):
             shortcut, x = torch.randn(2, 4, site.channels, 3, 3, dtype=torch.float64)
             branches.append((module, shortcut, x))
+    torch.manual_seed(0)  # for the dropout of dia
     in_one_pass = [residual(shortcut, module, x) for module, shortcut, x in branches]
+    torch.manual_seed(0)
     in_two = [shortcut + module(x) for module, shortcut, x in branches]
 
     torch.testing.assert_close(in_one_pass, in_two)
@@ -101,14 +126,49 @@ def test_the_sum_without_a_gate_is_shortcut_plus_branch() -> None:
     torch.testing.assert_close(residual(shortcut, end, x), shortcut + end(x))
 
 
+@EACH_DESIGN
+def test_without_a_shortcut_there_is_the_gated_branch_alone(design: str) -> None:
+    torch.manual_seed(0)
+    gate = stage_gates(Design.parse(design), 8, blocks=1)[0].eval()
+    end, x = nn.Conv2d(8, 8, 1), torch.randn(3, 8, 4, 4)
+
+    torch.testing.assert_close(residual(None, end, x), end(x))
+    torch.testing.assert_close(residual(None, Gated(end, gate), x), end(x) * gate(end(x)))
+
+
+@pytest.mark.parametrize("design", ["dia", "se", "ras", "spa"])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_dia_normalises_a_branch_that_is_not(design: str, normalised: bool) -> None:
+    parsed = Design.parse(design)
+    network = nn.Sequential(nn.Conv2d(2, 8, 1), nn.Conv2d(8, 4, 1)).double()
+    sites = [Site("0", 0, 8, normalised), Site("1", 1, 4, normalised)]
+    ends = [network[0], network[1]]
+    place_gates(network, sites, parsed)
+    randomised(network)
+    x = normal(3, 2, 4, 4)
+    for gated, end in zip(network, ends, strict=True):
+        assert isinstance(gated, Gated)
+        branch = end(x)
+        if design == "dia" and not normalised:
+            branch = batch_norm(weights(gated), "end.1", branch, training=True)
+        x, gate = gated(x), gated.gate(branch)
+        torch.testing.assert_close(x, branch * gate)
+
+
 RESNET18_SITES = [
     Site(f"layer{stage + 1}.{block}.bn2", stage, 64 * 2**stage) for stage in range(4) for block in range(2)
 ]
 
 
-def foreign(design: str) -> nn.Module:
+@cache
+def resnet18() -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = torchvision.models.resnet18(num_classes=5)
+    return network
+
+
+def foreign(design: str) -> nn.Module:
+    network = deepcopy(resnet18())
     place_gates(network, RESNET18_SITES, Design.parse(design))
     return network.eval()
 
@@ -124,7 +184,7 @@ def test_a_foreign_network_carries_gates(design: str) -> None:
             for part in (module.end, module.gate):
                 part.register_forward_hook(lambda _, __, out, inner=inner: inner.append(out))
             module.register_forward_hook(  # the block adds to this output in place
-                lambda _, __, out, inner=inner: seen.append((out.clone(), inner[0] * inner[1]))
+                lambda _, __, out, inner=inner: seen.append((out.clone(), inner[-2] * inner[-1]))
             )
     with torch.inference_mode():
         network(torch.randn(2, 3, 32, 32))
@@ -134,8 +194,13 @@ def test_a_foreign_network_carries_gates(design: str) -> None:
         torch.testing.assert_close(out, branch_times_gate)
 
 
-@pytest.mark.parametrize("design", ["se:start=unit", "ras:start=unit", "dia:start=unit", "cbam:start=unit,stages=4"])
+@pytest.mark.parametrize("design", ["se", "ras", "dia:cells=2,output=tanh", "sem", "spa", "cbam:stages=4"])
 def test_a_foreign_network_with_gates_of_one_is_the_network_itself(design: str) -> None:
     images = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(foreign(design)(images), foreign("none")(images), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            foreign(f"{design}{',' if ':' in design else ':'}start=unit")(images),
+            foreign("none")(images),
+            rtol=0,
+            atol=1e-6,
+        )
