@@ -36,7 +36,7 @@ class Affine(Excitation):
         return torch.addcmul(self.beta, self.gamma, pooled)
 
     def pass_on(self) -> None:
-        """Make the logits equal to what comes in."""
+        """Make the logits equal to what comes in: behind several gammas of 0 there is next to no gradient."""
         nn.init.ones_(self.gamma)
         nn.init.zeros_(self.beta)
 

@@ -16,6 +16,9 @@ class Excitation(nn.Module, ABC):
         """Logits (B, C) -> pooled (B, P): what `squeeze` would make of them as a 1x1 map."""
         return logits
 
+    def pass_on(self) -> None:
+        """Let gradients through to what comes before, if the published start would not."""
+
     @abstractmethod
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from space.attention.affine import Affine
 from space.attention.connection import CONNECTIONS
 from space.attention.gate import Excitation, Gate
 from space.design import Design
@@ -48,13 +47,12 @@ class RecurrentGate(Gate):
         """Let the last application put out a constant at first, and divide by the sigmoid of that constant.
 
         A BN between puts out 1 instead of 0: no gradient would reach an excitation that sees only
-        zeros (the saddle of RAS at depth 2). Affine maps before the last one pass on what they get:
-        behind several scales of 0, the first would see next to no gradient.
+        zeros (the saddle of RAS at depth 2).
         """
         self.scale = 1.0 + math.exp(-self._excitation(-1).hold())
         for excitation in self.excitations[:-1]:
-            if isinstance(excitation, Affine):
-                excitation.pass_on()
+            assert isinstance(excitation, Excitation)
+            excitation.pass_on()
         for connection in self.connections:
             if isinstance(connection, nn.BatchNorm1d):
                 nn.init.ones_(connection.bias)

@@ -325,12 +325,12 @@ DEPTHS = [
 KINDS: dict[str, list[str]] = {
     **dict.fromkeys(RECURRENT, DEPTHS),
     "se": [*DEPTHS, "bias=no", "bias=no,depth=2", "bias=no,depth=2,deepening=explicit"],
-    "cbam": [""],
-    "sem": [""],
+    "cbam": ["start=published"],
+    "sem": ["start=published"],
     "dia": [f"output={output},cells={cells}" for output in VALUES["output"] for cells in VALUES["cells"]],
 }
 EVERY_KIND = [
-    Design.parse(f"{name}:{','.join(filter(None, ['reduction=2' * ('reduction' in FIELDS[name]), kind]))}")
+    Design.parse(f"{name}:{kind}{',reduction=2' if 'reduction' in FIELDS[name] else ''}")
     for name, kinds in KINDS.items()
     for kind in kinds
 ]

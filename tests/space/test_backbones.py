@@ -306,7 +306,6 @@ FORMULAS: dict[str, tuple[Formula, str]] = {
     "wrn16-2": (wide_basic, "conv2"),
     "resnext20-2x4": (bottleneck, "bn3"),
     "imagenet/resnet18": (basic, "bn2"),
-    "imagenet/resnet26": (bottleneck, "bn3"),
     "imagenet/resnext26-2x4": (bottleneck, "bn3"),
 }
 KEEPS_ITS_SIZE = ("wrn16-1", "imagenet/resnet18")  # in the first block, too
