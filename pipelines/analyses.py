@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.experiments import Analysis
 from pipelines.figures import draw_gradients, draw_integration
 from space import Design
 from space.backbones import backbone
@@ -27,7 +28,7 @@ Networks = Mapping[str, tuple[str, Design]]
 def integration(
     networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
 ) -> dict[str, Any]:
-    """Feature integration of each network with DIA (Figure 5): writes a picture and the numbers of each seed.
+    """Feature integration of each network with DIA (Figure 5): writes a picture for each seed.
 
     Args:
         networks: trained ones.
@@ -47,21 +48,20 @@ def integration(
         for seed in seeds:
             network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0]).to(device)
             states = dia_states(network, backbone(on), images)
-            heat = {stage: feature_integration(of_stage, jobs=-1).numpy() for stage, of_stage in states.items()}
+            heat = {s: feature_integration(h, threads=-1).numpy() for s, h in states.items() if len(h) > 1}
             title = f"{name}, seed {seed}: what each layer's gate tells about later ones"
             draw_integration(heat, title, folder / f"integration-{_file_name(name)}-seed{seed}.png")
             found[name][seed] = {
                 f"stage {stage + 1}": [[round(float(v), 4) for v in row if not np.isnan(v)] for row in values]
                 for stage, values in heat.items()
             }
-    (folder / "integration.json").write_text(json.dumps(found, indent=1))
     return found
 
 
 def gradients(
     networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
 ) -> dict[str, Any]:
-    """Gradients behind each stage (Figure 6), before and after training: writes pictures and numbers.
+    """Gradients behind each stage (Figure 6), before and after training: writes pictures, of the first seed.
 
     Args and writing as in `integration`.
 
@@ -89,17 +89,42 @@ def gradients(
                 for stage in range(len(by_seed[0]))
             }
         draw_gradients(shown, f"|gradient| behind each stage, {moment}", folder / f"gradients-{_file_name(moment)}.png")
-    (folder / "gradients.json").write_text(json.dumps(found, indent=1))
     return found
 
 
-ANALYSES = {"integration": integration, "gradients": gradients}
+def analyse(
+    kind: Analysis, networks: Networks, seeds: Sequence[int], weights: Path, data: Data, into: Path
+) -> dict[str, Any]:
+    """Do this analysis, or read it if the same one is there already.
+
+    Args:
+        kind: which.
+        networks: trained ones.
+        seeds: that all were trained under.
+        weights: folder of the weights.
+        data: that they were trained on.
+        into: folder for pictures and numbers.
+    """
+    of = {"networks": {name: f"{on} {design}" for name, (on, design) in networks.items()}, "seeds": list(seeds)}
+    path = into / f"{kind}.json"
+    if path.exists() and (there := json.loads(path.read_text()))["of"] == of:
+        found: dict[str, Any] = there["found"]
+        return found
+    into.mkdir(exist_ok=True)
+    for picture in into.glob("*.png"):
+        picture.unlink()  # of other networks or seeds
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # the driver's, whatever trained
+    do = integration if kind == "integration" else gradients
+    found = json.loads(json.dumps(do(networks, seeds, weights, data, device, into)))
+    path.write_text(json.dumps({"of": of, "found": found}, indent=1))
+    return found
 
 
 def _batch(data: Data, images: Images, device: str) -> tuple[Tensor, Tensor]:
-    """The first images, normalised, on the device."""
+    """Some images, normalised, on the device: drawn at random, since files come class by class."""
     on = torch.device(device)
-    pixels, labels = next(images.to(on, 0).batches(torch.arange(min(BATCH, len(images.labels))), BATCH))
+    drawn = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(0))[:BATCH]
+    pixels, labels = next(images.to(on, 0).batches(drawn, BATCH))
     return data.normaliser(on)(pixels), labels
 
 

@@ -25,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+TYPER_INTERRUPTED = 130
+"""Exit code that Typer turns a KeyboardInterrupt into."""
+
 Study = Annotated[str | None, typer.Argument(help="Name of the study; the last one written if left out.")]
 StorageOption = Annotated[str, typer.Option("--storage", help="Folder of the studies, or a database URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; all else on stderr.")]
@@ -239,6 +242,7 @@ def reproduce(
 
     The same command goes on where it stopped.
     """
+    from pipelines.groups import Changes
     from pipelines.reproduce import Options
     from pipelines.reproduce import reproduce as run
 
@@ -248,11 +252,7 @@ def reproduce(
         params_only=params_only,
         rows=tuple(rows or ()),
         seeds=seeds,
-        epochs=epochs,
-        dataset=dataset,
-        backbone=backbone,
-        recipe=recipe,
-        train_size=train_size,
+        changes=Changes(dataset=dataset, backbone=backbone, recipe=recipe, epochs=epochs, train_size=train_size),
         data_root=data_root,
         download=download,
         device=device,
@@ -319,6 +319,8 @@ def main() -> None:
     except UserError as error:
         stderr.print(f"search: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except SystemExit as ended:
+        if ended.code != TYPER_INTERRUPTED:
+            raise
         stderr.print("stopped; the same command starts again")
         sys.exit(3)

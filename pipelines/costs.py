@@ -14,6 +14,9 @@ from trainers.cost import Task
 from trainers.recipe import Recipe
 from trainers.throughput import FpsTable, estimate_training_seconds
 
+FPS_TABLE = "fps_table"
+"""The attribute of a study with all FPS that were measured for it."""
+
 
 def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None) -> dict[Candidate, Cost]:
     """The cost of each candidate; its FPS is infinite if there is no table."""

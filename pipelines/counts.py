@@ -1,6 +1,6 @@
 """`search reproduce --params-only`: the parameter counts that the papers print, beside those of our networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,12 +15,24 @@ from space.design import Design
 from trainers.cost import count_params
 
 
-def show_counts(chosen: Sequence[Experiment], as_json: bool) -> None:
-    """Print every parameter count of these experiments with match or mismatch."""
-    found = [entry for experiment in chosen for entry in counts(experiment)]
+def show_counts(chosen: Sequence[Experiment], wanted: Mapping[str, Sequence[Row]], as_json: bool) -> None:
+    """Print the parameter counts of these experiments with match or mismatch.
+
+    Args:
+        chosen: the experiments.
+        wanted: the rows of each whose counts to print, by name of the experiment.
+        as_json: for programs.
+    """
+    found = []
+    for one in chosen:
+        names = {row.counted_name for row in wanted[one.name]}
+        found += [entry for entry in counts(one) if entry["row"] in names]
     if as_json:
         keys = ("experiment", "row", "printed_millions", "num_params", "match")
         print_json([{key: entry[key] for key in keys} for entry in found])
+        return
+    if not found:
+        stdout.print("The paper prints no parameter counts for these rows.")
         return
     table = Table(box=None)
     for column in ("experiment", "row"):
@@ -47,18 +59,18 @@ def show_counts(chosen: Sequence[Experiment], as_json: bool) -> None:
     stdout.print(f"{matches} of {len(found)} printed counts match to the printed precision.")
 
 
-def counts(experiment: Experiment) -> list[dict[str, Any]]:
+def counts(what: Experiment) -> list[dict[str, Any]]:
     """Each printed count with the exact one, and those of the networks where the paper counts another one."""
     found = []
-    for row in experiment.counts:
+    for row in what.counts:
         printed = row.printed.params
         assert printed is not None
         exact = _count(row, row.counted)
-        sharing = [other for other in experiment.rows if other.counted_name == row.counted_name]
+        sharing = [other for other in what.rows if other.counted_name == row.counted_name]
         built = {str(other.design): _count(other, other.design) for other in sharing}
         found.append(
             {
-                "experiment": experiment.name,
+                "experiment": what.name,
                 "row": row.counted_name,
                 "printed_millions": printed,
                 "num_params": exact,

@@ -1,7 +1,8 @@
 """The experiments of the two papers, as data: `papers/NAME.toml` holds the rows of one table or figure."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -24,12 +25,14 @@ class Printed:
         params: parameters, in millions.
         accuracy: test accuracy in percent; nan where training broke off.
         std: its standard deviation over seeds.
+        gain: of accuracy over the row that this one is compared with.
         fps: images a second on the authors' GPU.
     """
 
     params: float | None = None
     accuracy: float | None = None
     std: float | None = None
+    gain: float | None = None
     fps: float | None = None
 
 
@@ -89,8 +92,20 @@ class Experiment:
     @property
     def counts(self) -> list[Row]:
         """A row for each parameter count that the paper prints."""
-        counted = {row.counted_name: row for row in reversed(self.rows) if row.printed.params is not None}
-        return [row for row in self.rows if counted.get(row.counted_name) is row]
+        counted: dict[str, Row] = {}
+        for row in self.rows:
+            if row.printed.params is not None:
+                counted.setdefault(row.counted_name, row)
+        return list(counted.values())
+
+    def of(self, texts: Sequence[str]) -> list[Row]:
+        """Rows of this name, or else with these words in their name: CIFAR10 is not CIFAR100; all without a text."""
+        found: dict[str, Row] = {}
+        for text in texts:
+            words = re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE)
+            same = [row for row in self.rows if text.strip().lower() in (row.name.lower(), row.network.lower())]
+            found |= {row.name: row for row in same or self.rows if same or words.search(row.name)}
+        return [row for row in self.rows if not texts or row.name in found]
 
 
 @cache
@@ -113,8 +128,8 @@ def experiment(name: str) -> Experiment:
 
 
 def _order(experiment: Experiment) -> tuple[bool, int, str]:
-    places = ("section", "table", "figure", "start")
-    kind = next(number for number, place in enumerate(places) if place in experiment.name)
+    places = ("section", "table", "figure")
+    kind = next((number for number, place in enumerate(places) if place in experiment.name), len(places))
     return experiment.name.startswith("dia"), kind, experiment.name
 
 

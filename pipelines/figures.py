@@ -1,6 +1,7 @@
 """The pictures of the analyses, by matplotlib."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def draw_gradients(gradients: Mapping[str, Sequence[Array]], title: str, path: P
     stages = len(next(iter(gradients.values())))
     figure, axes = _panels(stages, 4.2, 3.6, title)
     for stage, panel in enumerate(axes):
-        for (name, by_stage), colour in zip(gradients.items(), COLOURS, strict=False):
+        for (name, by_stage), colour in zip(gradients.items(), cycle(COLOURS), strict=False):
             sizes = by_stage[stage]
             positive = np.log10(sizes[sizes > 0])
             if len(positive):

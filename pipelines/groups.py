@@ -1,18 +1,15 @@
-"""The rows of an experiment as they are trained: narrowed, moved to other data, and grouped into studies."""
+"""The rows of an experiment as they are trained: moved to other data or another backbone, and grouped into studies."""
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.console import say, stderr
-from pipelines.experiments import Experiment, Printed, Row
+from pipelines.experiments import CLASSES, Printed, Row
 from pipelines.resolve import default_recipe, full_dataset_name
 from pipelines.settings import check_fit
-from space import UserError
 from space.backbones import backbone
 from space.choices import Candidate
 from trainers.cost import Task
@@ -27,29 +24,60 @@ STUDIES = "reproduce"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What the user wants otherwise than the paper; None where nothing.
+
+    Attributes:
+        dataset: name.
+        backbone: name; the options of the paper's stay.
+        recipe: name.
+        epochs: instead of the recipe's.
+        train_size: images to learn from, instead of the full training set.
+    """
+
+    dataset: str | None = None
+    backbone: str | None = None
+    recipe: str | None = None
+    epochs: int | None = None
+    train_size: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return self != Changes()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """Rows that share data and recipe, and so a study.
 
     Attributes:
-        rows: of the experiment.
+        rows: to train.
+        every: all of the experiment that belong into the study.
         source: of the data.
         data: read, to look at.
         recipe: how each network is trained.
         recipe_name: what the recipe is called.
-        learn_from_val: whether the full training set is learnt from.
+        changes: to the paper's training.
     """
 
     rows: tuple[Row, ...]
+    every: tuple[Row, ...]
     source: Source
     data: Data
     recipe: Recipe
     recipe_name: str
-    learn_from_val: bool
+    changes: Changes
 
     @property
     def task(self) -> Task:
         """What its networks are for."""
         return Task(len(self.data.classes), self.data.shape)
+
+    @property
+    def learn_from_val(self) -> bool:
+        """Whether the full training set is learnt from."""
+        return self.changes.train_size is None
 
     @property
     def images(self) -> int:
@@ -58,11 +86,11 @@ class Group:
         return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
 
     def study_name(self, experiment_name: str, device: str) -> str:
-        """The same data, recipe and device go on where they stopped; other rows and seeds extend them."""
+        """The same data, recipe, backbone and device go on where they stopped; other rows and seeds extend them."""
         table = [self.source.name, self.source.train_size, self.recipe.to_dict(), device_name(device)]
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
-        dataset = "".join(c if c.isalnum() else "-" for c in self.source.name)
-        return f"{STUDIES}/{experiment_name}/{dataset}-{self.recipe_name}-{digest}"
+        parts = [self.source.name, self.recipe_name, self.changes.backbone or "", digest]
+        return f"{STUDIES}/{experiment_name}/" + "-".join(_name_part(part) for part in parts if part)
 
 
 def candidate(row: Row) -> Candidate:
@@ -70,82 +98,82 @@ def candidate(row: Row) -> Candidate:
     return row.backbone, row.design.canonical(backbone(row.backbone).layout)
 
 
-def narrowed(what: Experiment, texts: Sequence[str]) -> Experiment:
-    """Only the rows whose name has one of these texts in it, as whole words: CIFAR10 is not CIFAR100."""
-    if not texts:
-        return what
-    patterns = [re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE) for text in texts]
-    kept = tuple(row for row in what.rows if any(pattern.search(row.name) for pattern in patterns))
-    if not kept:
-        names = ", ".join(row.name for row in what.rows)
-        raise UserError(f"--rows {', '.join(texts)}: no row of {what.name} has these words; there are {names}")
-    return replace(what, rows=kept)
-
-
-def moved(rows: Sequence[Row], dataset: str | None, on: str | None) -> list[Row]:
-    """The rows on the data set and backbone that the user wants instead, each network once."""
-    if dataset is None and on is None:
-        return list(rows)
-    changed = [
-        replace(
-            row,
-            name=row.name if dataset is None else row.network,
-            dataset=row.dataset if dataset is None else full_dataset_name(dataset),
-            backbone=row.backbone if on is None else backbone(on).name,
-            recipe=row.recipe if dataset is None else default_recipe(dataset),
-            printed=Printed(),
-        )
-        for row in rows
-    ]
-    first: dict[Any, Row] = {}
-    for row in changed:
-        same = first.setdefault((row.dataset, row.augmentation, candidate(row)), row)
-        if same.network != row.network:
-            say(f"{row.network} is the same network as {same.network} on {row.backbone}: trained once")
-    return list(first.values())
-
-
 def grouped(
-    rows: Sequence[Row],
-    *,
-    recipe: str | None,
-    epochs: int | None,
-    train_size: int | None,
-    data_root: Path,
-    download: bool,
+    rows: Sequence[Row], wanted: Sequence[Row], changes: Changes, data_root: Path, download: bool
 ) -> list[Group]:
-    """The rows by data and recipe, all of it read and checked.
+    """The wanted rows by data and recipe, all of it read and checked.
 
     Args:
-        rows: of one experiment.
-        recipe: instead of the rows' own.
-        epochs: instead of the recipe's.
-        train_size: images to learn from; None for the full training set.
+        rows: all of the experiment.
+        wanted: some of them.
+        changes: to the paper's training.
         data_root: folder of the data sets.
         download: fetch what is missing.
 
     Raises:
         UserError: data that is not there, or that does not fit the recipe or the networks.
     """
+    names = {row.name for row in wanted}
     by_key: dict[tuple[str, str, bool], list[Row]] = {}
-    for row in rows:
-        by_key.setdefault((row.dataset, recipe or row.recipe, row.augmentation), []).append(row)
+    for row in _distinct([_moved(row, changes) for row in _on(rows, changes.dataset)], names):
+        by_key.setdefault((row.dataset, row.recipe, row.augmentation), []).append(row)
     groups = []
-    for (dataset, recipe_name, augmentation), there in by_key.items():
-        how = find_recipe(recipe_name)
-        how = how if epochs is None else how.with_epochs(epochs)
-        source = Source(name=dataset, root=data_root, train_size=train_size)
+    for (dataset, recipe_name, augmentation), every in by_key.items():
+        there = tuple(row for row in every if row.name in names)
+        if not there:
+            continue
+        recipe = find_recipe(recipe_name)
+        recipe = recipe if changes.epochs is None else recipe.with_epochs(changes.epochs)
+        source = Source(name=dataset, root=data_root, train_size=changes.train_size)
         with stderr.status(f"reading {dataset}"):
             data = load(source, download=download)
-        check_fit(data, how, tuple({row.backbone for row in there}))
+        check_fit(data, recipe, tuple({row.backbone for row in there}))
         groups.append(
             Group(
-                rows=tuple(there),
+                rows=there,
+                every=tuple(every),
                 source=source,
                 data=data,
-                recipe=how if augmentation else how.without_augmentation(),
+                recipe=recipe if augmentation else recipe.without_augmentation(),
                 recipe_name=recipe_name if augmentation else f"{recipe_name}-unaugmented",
-                learn_from_val=train_size is None,
+                changes=changes,
             )
         )
     return groups
+
+
+def _on(rows: Sequence[Row], dataset: str | None) -> Sequence[Row]:
+    """The rows that the paper trains on this data set; all of them if it does not train there."""
+    return [row for row in rows if row.dataset == dataset] or rows
+
+
+def _moved(row: Row, changes: Changes) -> Row:
+    """The row on the data set and backbone that the user wants; where that is another, the paper prints nothing."""
+    dataset = row.dataset if changes.dataset is None else full_dataset_name(changes.dataset)
+    options = "".join(row.backbone.partition("+")[1:])
+    on = row.backbone if changes.backbone is None else backbone(changes.backbone).name
+    on = on if "+" in on else backbone(on + options).name
+    recipe = changes.recipe or (row.recipe if dataset in CLASSES else default_recipe(dataset))
+    printed = row.printed if (dataset, on) == (row.dataset, row.backbone) else Printed()
+    return replace(row, dataset=dataset, backbone=on, recipe=recipe, printed=printed)
+
+
+def _distinct(rows: Sequence[Row], names: set[str]) -> list[Row]:
+    """Each network once, and compared with one that is there; says which wanted rows fall together."""
+    kept: dict[tuple[str, str, bool, Candidate], Row] = {}
+    instead: dict[tuple[str, str], str] = {}
+    for row in sorted(rows, key=lambda row: row.name not in names):
+        key = (row.dataset, row.recipe, row.augmentation, candidate(row))
+        same = kept.setdefault(key, row)
+        instead[row.dataset, row.network] = same.network
+        if same.network != row.network and row.name in names:
+            say(f"{row.network} is the same network as {same.network} on {row.backbone}, {row.dataset}: trained once")
+    in_order = [row for row in rows if any(row is one for one in kept.values())]
+    return [
+        replace(row, against=instead.get((row.dataset, row.against), row.against)) if row.against else row
+        for row in in_order
+    ]
+
+
+def _name_part(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines import plots, session
 from pipelines.console import print_json, say, stderr
-from pipelines.costs import costs_of, limits_of, trial_seconds
+from pipelines.costs import FPS_TABLE, costs_of, limits_of, trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import print_fronts
 from pipelines.fronts import FRONTS, front, fronts_json, rows
@@ -80,13 +80,13 @@ def launch(options: Options) -> int:
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
         "data_root": str(source.root),
-        "fps_table": table.to_json(),
+        FPS_TABLE: table.to_json(),
         "bounds": Bounds.of(settings.num_classes, feasible).to_json(),
     }
     with storage.writing(name, Sampled.DIRECTIONS, attributes) as study:
         record = storage.read(name)
         settings = Settings.from_json(record.attributes["settings"])  # as founded, maybe by another launch just now
-        costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes["fps_table"]))
+        costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes[FPS_TABLE]))
         bounds = Bounds.from_json(record.attributes["bounds"])
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed)
         ledger = Ledger(study, proposer, options.budget)
@@ -125,8 +125,8 @@ def _describe(settings: Settings) -> str:
 
 def _fps_table(record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings) -> FpsTable:
     """The study's own table, else a new one."""
-    if "fps_table" in record.attributes:
-        return FpsTable.from_json(record.attributes["fps_table"])
+    if FPS_TABLE in record.attributes:
+        return FpsTable.from_json(record.attributes[FPS_TABLE])
     started = time.monotonic()
     with stderr.status(f"measuring FPS on {settings.device_name}"):
         table = engine.alone(functools.partial(measure_table, candidates, settings.task, settings.device))

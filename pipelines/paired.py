@@ -16,7 +16,7 @@ class Difference:
 
     Attributes:
         mean: of ours minus theirs.
-        low: lower end of the interval; -inf with one pair.
+        low: lower end of the interval.
         high: upper end.
         pairs: seeds that both were trained under.
     """
@@ -28,13 +28,11 @@ class Difference:
 
 
 def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
-    """Ours minus theirs by seed; None without a seed in common."""
+    """Ours minus theirs by seed; None with fewer than two seeds in common, which say nothing about the spread."""
     differences = [value - theirs[seed] for seed, value in ours.items() if seed in theirs]
     count = len(differences)
-    if count == 0:
+    if count < 2:
         return None
     mean = statistics.fmean(differences)
-    if count == 1:
-        return Difference(mean, -math.inf, math.inf, 1)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
     return Difference(mean, mean - half, mean + half, count)

@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
+import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pipelines import session
 from pipelines.console import stderr
-from pipelines.costs import costs_of
+from pipelines.costs import FPS_TABLE, costs_of
 from pipelines.quantities import show_percent
 from pipelines.session import Session
 from pipelines.tracking import View
@@ -20,12 +23,12 @@ from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
 from trainers.cost import Task
-from trainers.evaluator import Evaluator
+from trainers.data import Data
+from trainers.evaluator import Evaluator, design_folder
+from trainers.recipe import Recipe
 from trainers.throughput import FpsTable, measure_table
 
 METRIC = "test_accuracy"
-FPS_TABLE = "fps_table"
-"""The attribute with all FPS that were measured for a study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +56,18 @@ class Plan:
         return trial.job.candidate in self.candidates and trial.job.seed < self.seeds
 
     def left(self, storage: Storage) -> int:
-        """Trainings that an earlier session has not finished."""
+        """Trainings that are still to do."""
         there = storage.read(self.name).trials if storage.exists(self.name) else []
-        return len(self.candidates) * self.seeds - sum(self.holds(t) and t.finished is not None for t in there)
+        done = sum(t.finished is not None and not self.may_try_again(t) for t in self.latest(there))
+        return len(self.candidates) * self.seeds - done
+
+    def latest(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The last trial of each training; an earlier one failed."""
+        return list({(t.job.candidate, t.job.seed): t for t in trials if self.holds(t)}.values())
+
+    def may_try_again(self, trial: Trial) -> bool:
+        """Whether it failed for a reason that may be gone; training again would give nan again."""
+        return trial.failure is not None and trial.failure.kind != "nan"
 
 
 @dataclass(frozen=True)
@@ -63,13 +75,15 @@ class Trained:
     """How a plan went.
 
     Attributes:
-        trials: of the plan.
+        trials: of the plan, the last one of each training.
+        all_trials: of the study.
         session: how the session ended.
         table: the FPS of every design of the plan.
         ledger: of the study, still open.
     """
 
     trials: Sequence[Trial]
+    all_trials: Sequence[Trial]
     session: Session
     table: FpsTable
     ledger: Ledger
@@ -103,16 +117,20 @@ def trained(
     with stderr.status("measuring FPS"):
         measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
         table = engine.alone(measure)
-    costs = costs_of(plan.candidates, plan.task, table)
-    jobs = [
-        Job(backbone=name, design=design, seed=seed, cost=costs[name, design])
-        for seed in range(plan.seeds)
-        for name, design in plan.candidates
-    ]
     with storage.writing(plan.name, Planned.DIRECTIONS, {"uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
-        others = sum(trial.trained for trial in record.trials if not plan.holds(trial))
-        ledger = Ledger(study, Planned(jobs, METRIC), len(jobs) + others)
+        if FPS_TABLE in record.attributes:  # maybe of another process, just now: a design keeps its FPS
+            table = table.completed_by(FpsTable.from_json(record.attributes[FPS_TABLE]))
+        costs = costs_of(plan.candidates, plan.task, table)
+        jobs = [
+            Job(backbone=name, design=design, seed=seed, cost=costs[name, design])
+            for seed in range(plan.seeds)
+            for name, design in plan.candidates
+        ]
+        # Trials of other plans that a session left running are finished first, in places of their own.
+        others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))
+        forgiven = [trial.job for trial in record.trials if plan.may_try_again(trial)]
+        ledger = Ledger(study, Planned(jobs, METRIC, forgiven), len(jobs) + others)
         ledger.annotate(FPS_TABLE, table.to_json())
         ended = session.run(
             ledger,
@@ -125,7 +143,33 @@ def trained(
             time_limit=time_limit,
             nan_is_a_result=plan.nan_is_a_result,
         )
-        yield Trained([trial for trial in ledger.trials if plan.holds(trial)], ended, table, ledger)
+        yield Trained(plan.latest(ledger.trials), ledger.trials, ended, table, ledger)
+
+
+def write_design(result: Mapping[str, Any], weights: Path, data: Data, recipe: Recipe) -> None:
+    """Write beside a design's weights everything that it takes to use them.
+
+    Args:
+        result: what came out, with its `backbone` and `design`.
+        weights: folder that the evaluator wrote into.
+        data: that it was trained on.
+        recipe: that it was trained by.
+    """
+    design = Design.parse(result["design"])
+    folder = weights / design_folder(result["backbone"], design)
+    if not folder.is_dir():
+        return  # it never trained to the end
+    described = {
+        **result,
+        "fields": design.to_dict(),
+        "dataset": data.name,
+        "classes": data.classes,
+        "shape": data.shape,
+        "mean": data.mean,
+        "std": data.std,
+        "recipe": recipe.to_dict(),
+    }
+    (folder / "design.json").write_text(json.dumps(described, indent=2))
 
 
 def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:

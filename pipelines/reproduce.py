@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,15 +12,15 @@ from typing import Any
 from rich.table import Table
 
 from pipelines import session
-from pipelines.analyses import ANALYSES
+from pipelines.analyses import analyse
 from pipelines.comparison import print_comparison, summarise
 from pipelines.console import print_json, say, stderr, stdout
 from pipelines.costs import trial_seconds
 from pipelines.counts import show_counts
 from pipelines.engines import Resources, find_device, make_engine
-from pipelines.experiments import Experiment, experiment, experiments
-from pipelines.groups import STUDIES, Group, candidate, grouped, moved, narrowed
-from pipelines.planned import Plan, Trained, trained
+from pipelines.experiments import Experiment, Row, experiment, experiments
+from pipelines.groups import STUDIES, Changes, Group, candidate, grouped
+from pipelines.planned import Plan, Trained, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration
 from pipelines.tracking import View, log_files
@@ -41,11 +42,7 @@ class Options:
     params_only: bool = False
     rows: tuple[str, ...] = ()
     seeds: int = 3
-    epochs: int | None = None
-    dataset: str | None = None
-    backbone: str | None = None
-    recipe: str | None = None
-    train_size: int | None = None
+    changes: Changes = field(default_factory=Changes)
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"
@@ -66,41 +63,47 @@ def reproduce(options: Options) -> int:
         raise UserError(f"--all and {options.name} exclude each other; use one of them")
     if options.every and not options.params_only:
         raise UserError("--all would train for months; add --params-only, or name one experiment")
+    if options.params_only and options.changes.any:
+        raise UserError("--params-only counts the papers' own networks; leave the options of training out")
     if options.name is None and not options.every:
-        if options.params_only:
-            raise UserError("--params-only needs the name of an experiment, or --all")
+        if options.params_only or options.rows or options.changes.any:
+            raise UserError("the name of an experiment is missing; `search reproduce` lists them")
         _list_experiments(options.json)
         return session.COMPLETE
     chosen = list(experiments().values()) if options.name is None else [experiment(options.name)]
-    chosen = [narrowed(one, options.rows) for one in chosen]
+    wanted = {one.name: one.of(options.rows) for one in chosen}
+    if not any(wanted.values()):
+        names = ", ".join(repr(row.name) for one in chosen for row in one.rows)
+        where = options.name or "any experiment"
+        raise UserError(f"--rows {', '.join(options.rows)}: no row of {where} has these words; there are {names}")
     if options.params_only:
-        show_counts(chosen, options.json)
+        show_counts(chosen, wanted, options.json)
         return session.COMPLETE
-    return _train(chosen[0], options)
+    return _train(chosen[0], wanted[chosen[0].name], options)
 
 
-def _train(what: Experiment, options: Options) -> int:
+def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: at least one is needed")
     time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
+    deadline = None if time_limit is None else time.monotonic() + time_limit
     storage = Storage(options.storage)
     device = find_device(options.device, options.resources.address)
-    groups = grouped(
-        moved(what.rows, options.dataset, options.backbone),
-        recipe=options.recipe,
-        epochs=options.epochs,
-        train_size=options.train_size,
-        data_root=(options.data_root or Path("data")).absolute(),
-        download=options.download,
-    )
+    data_root = (options.data_root or Path("data")).absolute()
+    groups = grouped(what.rows, wanted, options.changes, data_root, options.download)
+    if what.analysis == "integration":
+        _check_depth(groups)
     say(f"{what.name} · {what.source} · {what.title}")
     results: list[dict[str, Any]] = []
     analyses: dict[str, Any] = {}
-    exit_code = session.COMPLETE
+    exit_code, studies = session.COMPLETE, []
     for group in groups:
         name = group.study_name(what.name, device)
-        plan = _plan(group, name, device, options)
-        engine = make_engine(options.resources, device, plan.left(storage), _seconds_each(group, device))
+        studies.append(name)
+        folder = storage.folder(name)
+        plan = _plan(group, name, folder, device, options)
+        left = plan.left(storage)
+        engine = make_engine(options.resources, device, left, _seconds_each(group, device) if left else 0.0)
         say(
             f"{group.data.name} · {group.images:,} train / {group.data.sizes()['test']:,} test"
             f" · recipe {group.recipe_name}, {group.recipe.epochs} epochs"
@@ -113,27 +116,38 @@ def _train(what: Experiment, options: Options) -> int:
             storage,
             partial(_view, what, group, name),
             tracking_uri=options.tracking_uri,
-            time_limit=time_limit,
+            time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
         ) as run:
-            results += summarise(group, run.trials, run.table, what.rows)
+            found = summarise(group, group.rows, run.trials, run.table, what.rows)
+            results += found
+            (folder / "results.json").write_text(json.dumps(found, indent=2))
             exit_code = run.session.exit_code
             if exit_code != session.COMPLETE:
-                say(f"{run.session.reason}; the same command goes on")
+                goes_on = "; the same command goes on" if exit_code == session.STOPPED else ""
+                say(f"{run.session.reason}{goes_on}")
                 break
+            for result in found:
+                write_design(result, folder, group.data, group.recipe)
             if what.analysis is not None:
-                analyses[name] = _analyse(what, group, run, storage.folder(name), device, options)
-    studies = [group.study_name(what.name, device) for group in groups]
+                analyses[name] = _analyse(what, group, run, folder, options)
     if options.json:
         print_json({"experiment": what.name, "studies": studies, "results": results, "analyses": analyses})
     else:
-        print_comparison(what, results, replaced=bool(options.dataset or options.backbone))
-        say(f"trainings and weights are in {storage.root / STUDIES / what.name}")
+        print_comparison(what, results, options.changes.any)
+        say(f"weights and results are in {storage.root / STUDIES / what.name}")
     if exit_code == session.COMPLETE and any(result["failed"] for result in results):
         return session.FAILED
     return exit_code
 
 
-def _plan(group: Group, name: str, device: str, options: Options) -> Plan:
+def _check_depth(groups: Sequence[Group]) -> None:
+    """Make sure that there are earlier blocks for a later one to draw on."""
+    for name in {row.backbone for group in groups for row in group.rows}:
+        if max(stage.blocks for stage in backbone(name).layout) < 2:
+            raise UserError(f"{name} has one block a stage, so that no gate has one before it; use a deeper --backbone")
+
+
+def _plan(group: Group, name: str, folder: Path, device: str, options: Options) -> Plan:
     return Plan(
         name=name,
         candidates=list(dict.fromkeys(candidate(row) for row in group.rows)),
@@ -146,7 +160,7 @@ def _plan(group: Group, name: str, device: str, options: Options) -> Plan:
             threads=options.resources.cpus_per_trial,
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
-            weights_into=Storage(options.storage).folder(name),
+            weights_into=folder,
         ),
         nan_is_a_result=True,
     )
@@ -158,9 +172,7 @@ def _seconds_each(group: Group, device: str) -> float:
     return trial_seconds(network, group.task, group.recipe, {"train": group.images, "val": 0}, device)
 
 
-def _analyse(
-    what: Experiment, group: Group, run: Trained, folder: Path, device: str, options: Options
-) -> dict[str, Any]:
+def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options: Options) -> dict[str, Any]:
     """Look into the trained networks; pictures and numbers go into the study's folder and to MLflow."""
     assert what.analysis is not None
     complete = {(trial.job.candidate, trial.job.seed) for trial in run.trials if trial.state is State.COMPLETE}
@@ -169,10 +181,9 @@ def _analyse(
         say(f"no seed under which all networks trained to the end: no {what.analysis} to show")
         return {}
     into = folder / what.analysis
-    into.mkdir(exist_ok=True)
-    with stderr.status(f"{what.analysis} of {len(seeds)} x {len(group.rows)} networks"):
-        networks = {row.name: candidate(row) for row in group.rows}
-        found = ANALYSES[what.analysis](networks, seeds, folder, group.data, device, into)
+    networks = {row.name: candidate(row) for row in group.rows}
+    with stderr.status(f"{what.analysis} of {len(seeds)} x {len(networks)} networks"):
+        found = analyse(what.analysis, networks, seeds, folder, group.data, into)
     say(f"{what.analysis}: pictures and numbers in {into}")
     if run.session.mlflow_run is not None:
         log_files(into, run.session.mlflow_run, options.tracking_uri)
@@ -182,15 +193,21 @@ def _analyse(
 def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) -> View:
     """What MLflow shows of a group."""
 
+    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
+        known = [row for row in group.every if row in group.rows or any(candidate(row) == c for c, _ in latest)]
+        return summarise(group, known, list(latest.values()), table, what.rows)
+
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
-            f"test_accuracy/{re.sub(r'[^A-Za-z0-9_. -]', '-', result['row'])}": result["test_accuracy"]
-            for result in summarise(group, trials, table, what.rows)
-            if result["test_accuracy"] is not None
+            f"{metric}/{re.sub(r'[^A-Za-z0-9_. -]', '-', result['row'])}": result[metric]
+            for result in results(trials)
+            for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
+            if result[metric] is not None
         }
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / "results.json").write_text(json.dumps(summarise(group, trials, table, what.rows), indent=2))
+        (folder / "results.json").write_text(json.dumps(results(trials), indent=2))
 
     return View(
         name=name.removeprefix(f"{STUDIES}/"),
@@ -200,6 +217,7 @@ def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) 
             "source": what.source,
             "dataset": group.data.name,
             "train_images": group.images,
+            "backbones": ", ".join(dict.fromkeys(row.backbone for row in group.every)),
             **{f"recipe.{key}": value for key, value in group.recipe.to_dict().items()},
         },
         tags={"kind": "reproduce", "study": name, **provenance()},

@@ -12,11 +12,11 @@ import numpy as np
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout
-from pipelines.costs import trial_seconds
+from pipelines.costs import FPS_TABLE, trial_seconds
 from pipelines.engines import Resources, find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
-from pipelines.planned import METRIC, Plan, trained
+from pipelines.planned import METRIC, Plan, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration, show_gain
 from pipelines.settings import Settings, check_fit
@@ -27,9 +27,8 @@ from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.choices import Candidate
-from trainers.data import Data
 from trainers.datasets import Source, load
-from trainers.evaluator import Evaluator, design_folder, trained_network
+from trainers.evaluator import Evaluator, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.throughput import FpsTable
@@ -111,7 +110,7 @@ def retrain(options: Options) -> int:
         engine,
         storage,
         lambda uid, table: _view(name, uid, searched.name, settings, recipe),
-        known=FpsTable.from_json(searched.attributes["fps_table"]),
+        known=FpsTable.from_json(searched.attributes[FPS_TABLE]),
         tracking_uri=options.tracking_uri,
         time_limit=time_limit,
     ) as run:
@@ -119,7 +118,8 @@ def retrain(options: Options) -> int:
         results = summarise(run.trials, chosen)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
         if ended.exit_code == session.COMPLETE:
-            _write_designs(results, folder, settings, data, recipe)
+            for result in results:
+                write_design(result, folder, data, recipe)
             _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
     if options.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
@@ -239,25 +239,6 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         trial_tags=lambda trials: {},
         write_artifacts=write_artifacts,
     )
-
-
-def _write_designs(
-    results: Sequence[Mapping[str, Any]], folder: Path, settings: Settings, data: Data, recipe: Recipe
-) -> None:
-    """Write beside each design's weights everything that it takes to use them."""
-    for result in results:
-        described = {
-            **result,
-            "fields": Design.parse(result["design"]).to_dict(),
-            "dataset": settings.dataset,
-            "classes": data.classes,
-            "shape": data.shape,
-            "mean": data.mean,
-            "std": data.std,
-            "recipe": recipe.to_dict(),
-        }
-        path = folder / design_folder(result["backbone"], Design.parse(result["design"])) / "design.json"
-        path.write_text(json.dumps(described, indent=2))
 
 
 def _log_models(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pipelines.console import warn
@@ -65,12 +66,16 @@ def run(
         time_limit: seconds.
         nan_is_a_result: go on however many trainings break off in nan.
     """
+    began = datetime.now()
 
-    def hopeless() -> bool:
-        ended = [trial for trial in ledger.trials if trial.trained or trial.failure is not None]
-        if nan_is_a_result:
-            ended = [trial for trial in ended if trial.failure is None or trial.failure.kind != "nan"]
-        return _hopeless(ended)
+    def ended() -> list[Trial]:
+        """Trials that trained or failed in this session, without those whose failure is a result."""
+        told = [trial for trial in ledger.trials if trial.finished is not None and trial.finished >= began]
+        return [
+            trial
+            for trial in told
+            if trial.trained or (trial.failure and not (nan_is_a_result and trial.failure.kind == "nan"))
+        ]
 
     tracker = Tracker(
         view, tracking_uri, ledger.trials, lambda number, run: ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
@@ -81,13 +86,13 @@ def run(
         ledger.observe(observer)
     with tracker, Stopping(time_limit) as stopping:
         with display:
-            engine.run(ledger, evaluate, folder / "checkpoints", lambda: stopping() or hopeless())
+            engine.run(ledger, evaluate, folder / "checkpoints", lambda: stopping() or _hopeless(ended()))
         watch.stop()
-        for trial in ledger.trials:
-            if trial.failure is not None and not (nan_is_a_result and trial.failure.kind == "nan"):
+        for trial in ended():
+            if trial.failure is not None:
                 warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.failure.kind}, {trial.failure.reason}")
-        if hopeless():
-            return Session(FAILED, _why_hopeless(ledger.trials), watch, tracker.run_id)
+        if _hopeless(ended()):
+            return Session(FAILED, _why_hopeless(ended()), watch, tracker.run_id)
         if ledger.unfinished:
             tracker.interrupted()
             return Session(STOPPED, f"stopped by {stopping.reason or 'its engine'}", watch, tracker.run_id)

@@ -1,6 +1,7 @@
 """Where jobs come from: a sampler that searches a space, or a list that is worked off."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -130,17 +131,19 @@ class Sampled:
 
 
 class Planned:
-    """Proposes the jobs of a list, each once: retraining.
+    """Proposes the jobs of a list, each once: retraining and reproducing.
 
     Args:
         jobs: in the order to start them.
         metric: the report's entry that is the objective.
+        forgiven: jobs that were given out and failed, and may be given out again; each as often as it failed.
     """
 
     DIRECTIONS: tuple[Direction, ...] = ("maximize",)
 
-    def __init__(self, jobs: Sequence[Job], metric: str) -> None:
+    def __init__(self, jobs: Sequence[Job], metric: str, forgiven: Sequence[Job] = ()) -> None:
         self._left = {_key(job): job for job in jobs}
+        self._forgiven = Counter(_key(job) for job in forgiven)
         self._metric = metric
 
     def sampler(self, number: int) -> BaseSampler:
@@ -153,7 +156,10 @@ class Planned:
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out, in this session or before."""
-        self._left.pop(_key(job), None)
+        if self._forgiven[_key(job)]:
+            self._forgiven[_key(job)] -= 1
+        else:
+            self._left.pop(_key(job), None)
 
     @property
     def exhausted(self) -> bool:

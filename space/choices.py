@@ -6,11 +6,11 @@ package knows none of them.
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,9 +62,10 @@ class SearchSpace:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
         try:
-            space = cls(backbones, _values(table, min(len(layout) for layout in backbones.values())))
+            space = cls(backbones, _values(table, _stage_sets(backbones.values())))
             for layout in backbones.values():
                 space._check_stages(layout)
+            space._check_start()
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
         return space
@@ -121,6 +122,20 @@ class SearchSpace:
                 if stages != ALL_STAGES:
                     Design(attention, stages=str(stages)).canonical(layout)
 
+    def _check_start(self) -> None:
+        """Where only start=unit is wanted, no other choice may rule it out."""
+        for attention, table in self.values.items():
+            if table.get("start") != ("unit",):
+                continue
+            names = [name for name in ("deepening", "connection", "bias") if name in table]
+            for picked in product(*(table[name] for name in names)):
+                fields = dict(zip(names, picked, strict=True))
+                if set(table.get("depth", ())) - {1} and not unit_start_learns(attention, fields):
+                    raise UserError(
+                        f"{attention}: start=unit with connection={fields.get('connection')} would never learn; "
+                        'leave that connection out, or add "published" to start'
+                    )
+
 
 class _Walk:
     """One sequence of decisions, and the path to the next one in depth-first order."""
@@ -160,7 +175,7 @@ def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
     return False
 
 
-def _values(table: Mapping[str, object], stages: int) -> dict[str, dict[str, tuple[Value, ...]]]:
+def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> dict[str, dict[str, tuple[Value, ...]]]:
     attentions = table.get("attention")
     if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
         raise UserError(f"attention must be a list of some of {', '.join(FIELDS)}")
@@ -185,16 +200,16 @@ def _values(table: Mapping[str, object], stages: int) -> dict[str, dict[str, tup
         values[attention] = {}
         for name in FIELDS[attention]:
             if name in own:
-                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name], stages)
+                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name], stage_sets)
             elif name in table:
-                shared = _options(name, None, name, table[name], stages)
+                shared = _options(name, None, name, table[name], stage_sets)
                 values[attention][name] = tuple(v for v in shared if name == "stages" or v in allowed(attention, name))
     for attention, options in values.items():
         values[attention] = {name: given for name, given in options.items() if given}
     return values
 
 
-def _options(key: str, attention: str | None, name: str, given: object, stages: int) -> tuple[Value, ...]:
+def _options(key: str, attention: str | None, name: str, given: object, stage_sets: Sequence[str]) -> tuple[Value, ...]:
     options = allowed(attention, name) if attention and name != "stages" else VALUES.get(name, ())
     if not isinstance(given, list) or not given:
         raise UserError(f"key {key!r} must be a list with at least one value")
@@ -206,9 +221,12 @@ def _options(key: str, attention: str | None, name: str, given: object, stages: 
                 raise UserError(f"key {key!r}: {value!r} is not 'all', 'any' or a set of stage digits such as '23'")
         elif value not in options or type(value) not in (int, str):
             raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
-    if name == "stages" and ANY_STAGES in given:
-        return (
-            ALL_STAGES,
-            *("".join(some) for size in range(1, stages) for some in combinations("123456789"[:stages], size)),
-        )
-    return tuple(given)
+    return (ALL_STAGES, *stage_sets) if name == "stages" and ANY_STAGES in given else tuple(given)
+
+
+def _stage_sets(layouts: Iterable[Layout]) -> list[str]:
+    """Every set of stages that all backbones have, but for one that is all stages of each."""
+    counts = {len(layout) for layout in layouts}
+    digits = "123456789"[: min(counts)]
+    sizes = range(1, len(digits) + (len(counts) > 1))
+    return ["".join(some) for size in sizes for some in combinations(digits, size)]

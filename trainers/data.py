@@ -182,7 +182,7 @@ class Data:
         std: likewise.
         train: what weights learn from.
         val: what selection looks at.
-        test: read once by each retrained network.
+        test: read once by each retrained network, and after each epoch where a paper's tables are reproduced.
         mirrors: whether a mirrored image is still one of its class; not so for digits.
     """
 

@@ -129,10 +129,10 @@ def _imagenet_names(root: Path, wnids: tuple[str, ...]) -> tuple[str, ...]:
     if not meta.is_file():
         return wnids
     try:
-        names = torch.load(meta, weights_only=True)[0]
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{meta} is not what torchvision writes; remove it ({str(error).splitlines()[0]})") from None
-    return tuple(names[wnid][0] if wnid in names else wnid for wnid in wnids)
+        names, _ = torch.load(meta, weights_only=True)
+        return tuple(str(names[wnid][0]) if wnid in names else wnid for wnid in wnids)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError, LookupError) as error:
+        raise UserError(f"{meta} is not what torchvision writes; remove it ({type(error).__name__})") from None
 
 
 DATASETS: dict[str, Callable[[Source, bool], Data]] = {

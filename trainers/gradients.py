@@ -33,5 +33,9 @@ def stage_gradients(network: nn.Module, backbone: Backbone, images: Tensor, labe
     cross_entropy(network.train()(images), labels).backward()
     for hook in hooks:
         hook.remove()
-    gradients = [outputs[stage].grad for stage in sorted(outputs)]
-    return [gradient.abs().flatten().cpu() for gradient in gradients if gradient is not None]
+    found = []
+    for stage in sorted(outputs):
+        gradient = outputs[stage].grad
+        assert gradient is not None, "a stage does not lead to the loss"
+        found.append(gradient.abs().flatten().cpu())
+    return found

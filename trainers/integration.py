@@ -45,14 +45,14 @@ def dia_states(network: nn.Module, backbone: Backbone, images: Tensor) -> dict[i
     return {stage: torch.stack(states).cpu() for stage, states in seen.items()}
 
 
-def feature_integration(states: Tensor, seed: int = 0, trees: int = TREES, jobs: int = 1) -> Tensor:
+def feature_integration(states: Tensor, seed: int = 0, trees: int = TREES, threads: int = 1) -> Tensor:
     """The importance of each layer's h for each later layer's, 1 for the most important one.
 
     Args:
         states: h of the layers of a stage, (L, B, C).
         seed: of the forests.
         trees: of each forest.
-        jobs: processes that grow trees.
+        threads: that grow trees; -1 for one a core.
 
     Returns:
         (L - 1, L - 1): entry [t - 2, n - 1] says what h_n tells about h_t, t from 2 to L; nan where n >= t.
@@ -61,7 +61,7 @@ def feature_integration(states: Tensor, seed: int = 0, trees: int = TREES, jobs:
     heat = torch.full((layers - 1, layers - 1), float("nan"))
     for target in range(1, layers):
         sources = states[:target].permute(1, 0, 2).reshape(batch, target * channels)
-        forest = RandomForestRegressor(trees, random_state=seed, n_jobs=jobs)
+        forest = RandomForestRegressor(trees, random_state=seed, n_jobs=threads)
         forest.fit(sources.double().numpy(), states[target].double().numpy())
         by_layer = torch.from_numpy(forest.feature_importances_).view(target, channels).sum(1)
         most = by_layer.max()

@@ -92,6 +92,10 @@ class FpsTable:
             seconds += stage.blocks * self.gates[gate_key(computation(design), stage.place)]
         return self.conditions.batch / seconds
 
+    def completed_by(self, known: "FpsTable") -> "FpsTable":
+        """This table, with the entries of another one where that has some."""
+        return FpsTable(known.conditions, {**self.plain, **known.plain}, {**self.gates, **known.gates})
+
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""
         return asdict(self)
@@ -146,16 +150,20 @@ def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) ->
 def estimate_training_seconds(
     network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str
 ) -> float:
-    """About how long this network trains: the time of one step and of one batch to judge, times their numbers."""
+    """About how long this network trains: the time of one step and of one batch to judge, times their numbers.
+
+    Timed on a part of a batch where images are large.
+    """
     network = network.to(device)
-    batch = torch.rand((recipe.batch_size, *task.shape), device=device)
-    labels = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
     conditions = conditions_for(task.shape, device)
+    size = max(2, min(recipe.batch_size, conditions.batch // 2))
+    batch = torch.rand((size, *task.shape), device=device)
+    labels = torch.zeros(size, dtype=torch.int64, device=device)
     step = _seconds(lambda: cross_entropy(network.train()(batch), labels).backward(), 0.0, conditions)
     with torch.inference_mode():
         judge = _seconds(lambda: network.eval()(batch), 0.0, conditions)
     steps = steps_per_epoch(recipe, images["train"])
-    return recipe.epochs * (steps * step + images["val"] / recipe.batch_size * judge)
+    return recipe.epochs * (steps * step * recipe.batch_size + images["val"] * judge) / size
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ Judge = Literal["val", "test", "test each epoch"]
 
 
 class Training:
-    """Trains a network by a recipe and judges it on the validation images.
+    """Trains a network by a recipe and judges it on the validation or the test images.
 
     All that is random in an epoch is drawn from the seed and the epoch's number. So a training
     interrupted and resumed after any epoch gives, on CPU, bit for bit the numbers of one that ran

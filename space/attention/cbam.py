@@ -3,6 +3,8 @@
 Woo et al.: CBAM: Convolutional Block Attention Module, ECCV 2018, https://arxiv.org/abs/1807.06521
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ class SpatialGate(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        nn.init.normal_(self.conv.weight, 0.0, math.sqrt(2.0 / 49))  # like every 2-d convolution here
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -53,7 +56,7 @@ class CBAM(Gate):
         return channel * self._scaled(spatial)
 
     def start_at_one(self) -> None:
-        """Let the gate start at exactly 1, with gradients that reach every parameter."""
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         assert self.mlp.hold() == 0.0  # and nothing has trained: the BN's running mean and variance are 0 and 1
         nn.init.zeros_(self.spatial.bn.weight)
         self.scale = 4.0  # 1 / (sigmoid(0) * sigmoid(0))

@@ -32,7 +32,7 @@ class Gate(nn.Module, ABC):
 
     @abstractmethod
     def start_at_one(self) -> None:
-        """Let the gate start at exactly 1, with gradients that reach every parameter."""
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
 
     def _scaled(self, gate: Tensor) -> Tensor:
         return gate if self.scale == 1.0 else gate * self.scale

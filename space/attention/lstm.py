@@ -165,5 +165,5 @@ class DIAGate(Gate):
         return self._scaled(h)[:, :, None, None]
 
     def start_at_one(self) -> None:
-        """Let the gate start at exactly 1, with gradients that reach every parameter."""
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         self.scale = 1.0 / self.unit.lstm.hold(calls=self.block + 1)

@@ -43,7 +43,7 @@ class SEM(Gate):
         return self._scaled(gate)[:, :, None, None]
 
     def start_at_one(self) -> None:
-        """Let the gate start at exactly 1, with gradients that reach every parameter."""
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         for parameter in self.switch.parameters():
             nn.init.zeros_(parameter)  # w = 0.5
         logits = [excitation.hold() for excitation in (self.se, self.eca, self.affine)]

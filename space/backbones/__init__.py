@@ -62,9 +62,18 @@ def backbone(name: str) -> Backbone:
             try:
                 return family.make(Options.parse(flags), *numbers)
             except UserError as error:
+                if _exists(f"imagenet/{member}"):
+                    error = UserError(f"{error}; there is imagenet/{member}")
                 raise UserError(str(error) if repr(member) in str(error) else f"backbone {name!r}: {error}") from None
     known = ", ".join(family.form for family in BACKBONES)
     raise UserError(f"no backbone {name!r}; there are {known} (such as {BACKBONES[0].example})")
+
+
+def _exists(name: str) -> bool:
+    try:
+        return backbone(name).name == name
+    except UserError:
+        return False
 
 
 __all__ = ["BACKBONES", "Backbone", "Family", "Options", "backbone"]

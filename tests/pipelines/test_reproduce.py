@@ -9,9 +9,11 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from pipelines.experiments import experiment, experiments
+from pipelines.groups import Changes, _moved, _on
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
 from trainers.data import Data, TensorImages
 from trainers.datasets import DATASETS, Source
+from trainers.recipe import RECIPES
 from trainers.training import Training
 
 SMALL = ("--dataset", "digits", "--epochs", "1", "--train-size", "60", "--engine", "local", "--json")
@@ -37,7 +39,7 @@ def test_without_a_name_every_experiment_is_listed(search: Search) -> None:
 def test_rows_are_trained_under_the_same_seeds_and_compared(search: Search) -> None:
     results = by_row(reproduce(search, "dia-table1", "resnet20", "--seeds", "2"))
 
-    assert list(results) == [row.network for row in experiment("dia-table1").rows]
+    assert list(results) == [row.name for row in experiment("dia-table1").rows]
     for result in results.values():
         assert list(result["by_seed"]) == ["0", "1"]
         accuracies = list(result["by_seed"].values())
@@ -102,25 +104,83 @@ def test_on_the_papers_data_the_papers_values_stand_beside_ours(
 
     monkeypatch.setitem(DATASETS, "cifar10", tiny)
     rows = ("--rows", "ResNet83-org CIFAR10", "--rows", "resnet83-ras cifar10")
-    arguments = ("reproduce", "ras-table1", *rows, "--epochs", "1", "--seeds", "1", "--engine", "local")
-    ended = search(*arguments, "--json")
+    arguments = ("reproduce", "ras-table1", *rows, "--seeds", "1", "--engine", "local")
+    ended = search(*arguments, "--epochs", "1", "--json")
     assert ended.code == 0, ended.err
     plain, ras = ended.json["results"]
 
     assert ras["printed"] == {
         "params_millions": 0.89,
+        "exploded": False,
         "test_accuracy": 94.47,
         "test_accuracy_std": 0.02,
+        "gain": None,
         "fps": 6545,
         "relative_fps": pytest.approx(6545 / 8076),
     }
     assert (ras["recipe"], ras["num_params"], plain["num_params"]) == ("ras", 885658, 869530)
-    shown = search(*arguments).out
-    assert "94.47 ± 0.02" in shown
-    assert f"{ras['test_accuracy'] - 94.47:+.2f}" in shown
-    assert "0.81 x" in shown
+    shown = search(*arguments, "--epochs", "1")
+    assert "94.47 ± 0.02" in shown.out
+    assert "0.81 x" in shown.out
+    assert f"{ras['test_accuracy'] - 94.47:+.2f}" not in shown.out  # one epoch is not the paper's training
+    monkeypatch.setitem(RECIPES, "ras", RECIPES["ras"].with_epochs(1))
+    assert f"{ras['test_accuracy'] - 94.47:+.2f}" in search(*arguments).out
     (parent,) = mlflow_runs("reproduce")
     assert parent.data.params["train_images"] == "170"  # the full training set
+
+
+def test_a_backbone_of_the_users_keeps_the_options_of_the_papers_and_has_a_study_of_its_own(search: Search) -> None:
+    eleven = reproduce(search, "dia-table8", "resnet11", "--rows", "ResNet83 orig", "--seeds", "1").json
+    twenty = reproduce(search, "dia-table8", "resnet20", "--rows", "ResNet83 orig", "--seeds", "1").json
+
+    assert [found["results"][0]["backbone"] for found in (eleven, twenty)] == ["resnet11+no_bn", "resnet20+no_bn"]
+    assert eleven["studies"] != twenty["studies"]
+
+
+def test_what_an_interrupted_command_left_running_costs_another_one_nothing(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("reproduce", "dia-table1", "--backbone", "resnet11", "--seeds", "1", *SMALL)
+    polls = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.stopping.Stopping.__call__", lambda self: next(polls, True))
+        patch.setattr(Training, "done", property(lambda self: False))
+        assert search(*arguments, "--rows", "SE").code == 3
+    (org,) = search(*arguments, "--rows", "Org").json["results"]
+    assert (org["row"], org["n"]) == ("Org", 1)
+
+
+def test_what_failed_for_a_reason_that_is_gone_is_trained_by_the_next_command(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Training) -> dict[str, float]:
+        raise OSError("disk quota exceeded")
+
+    arguments = ("reproduce", "dia-table1", "--backbone", "resnet20", "--seeds", "2", *SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", fail)
+        failed = search(*arguments)
+    assert failed.code == 1
+    assert "the same command goes on" not in failed.err
+    again = search(*arguments)
+    assert again.code == 0
+    assert [(result["n"], result["failed"]) for result in again.json["results"]] == [(2, 0)] * 3
+
+
+def test_rows_of_a_data_set_of_the_paper_are_those_of_the_paper() -> None:
+    what = experiment("ras-table1")
+    on = _on(what.rows, "stl10")
+    assert {row.dataset for row in on} == {"stl10"}
+    assert all(_moved(row, Changes(dataset="stl10", backbone=row.backbone)) == row for row in on)
+
+
+def test_a_name_is_one_row_and_words_are_all_rows_that_have_them() -> None:
+    what = experiment("dia-table1")
+    assert [row.name for row in what.of(["se"])] == ["SE"]
+    assert [row.name for row in what.of(["SE", "org"])] == ["Org", "SE"]
+    assert len(experiment("ras-table1").of(["CIFAR10"])) == 14
+    assert what.of([]) == list(what.rows)
+    assert what.of(["vgg"]) == []
 
 
 def test_nan_is_a_result_and_no_failure(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:

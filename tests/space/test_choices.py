@@ -220,6 +220,10 @@ def test_any_stages_are_all_sets_of_them(tmp_path: Path, layout: Layout) -> None
         ('attention = ["se"]\ndepth = [2, 2]', ["'depth'", "twice"]),
         ('attention = ["se"]\n[se]\nreduction = [3]', ["se.reduction", "3", "1, 2, 4, 8, 10, 16, 20, 32"]),
         ('attention = ["dia"]\n[dia]\nsharing = ["block"]', ["dia.sharing", "'block'", "stage"]),
+        (
+            'attention = ["eca"]\ndepth = [2]\nconnection = ["bn", "tanh"]\nstart = ["unit"]',
+            ["eca", "unit", "tanh", "published"],
+        ),
         ('attention = ["se"]\nstages = ["4"]', ["stages", "4", "123"]),
         ('attention = ["se"]\nstages = ["22"]', ["stages", "'22'"]),
         ('attention = ["se"]\nstages = [""]', ["stages", "''", "all"]),
