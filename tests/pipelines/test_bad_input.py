@@ -156,3 +156,15 @@ def test_retraining_wants_one_way_of_choosing(search: Search, launch: Search, he
         (["--recipe", "foo"], "no recipe 'foo'"),
     ):
         assert_one_line(search, here, ["retrain", *arguments], word)
+
+
+def test_ctrl_c_before_a_search_begins_is_one_line_and_exit_code_3(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.backbones.num_params", interrupt)
+    ended = search("backbones")
+    assert ended.code == 3
+    assert ended.err.strip().splitlines()[-1] == "stopped; the same command starts again"
