@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipelines.experiments import Analysis
 from pipelines.figures import draw_gradients, draw_integration
+from pipelines.quantities import file_name
 from space import Design
 from space.backbones import backbone
 from trainers.data import Data, Images
@@ -50,7 +51,7 @@ def integration(
             states = dia_states(network, backbone(on), images)
             heat = {s: feature_integration(h, threads=-1).numpy() for s, h in states.items() if len(h) > 1}
             title = f"{name}, seed {seed}: what each layer's gate tells about later ones"
-            draw_integration(heat, title, folder / f"integration-{_file_name(name)}-seed{seed}.png")
+            draw_integration(heat, title, folder / f"integration-{file_name(name)}-seed{seed}.png")
             found[name][seed] = {
                 f"stage {stage + 1}": [[round(float(v), 4) for v in row if not np.isnan(v)] for row in values]
                 for stage, values in heat.items()
@@ -88,7 +89,7 @@ def gradients(
                 }
                 for stage in range(len(by_seed[0]))
             }
-        draw_gradients(shown, f"|gradient| behind each stage, {moment}", folder / f"gradients-{_file_name(moment)}.png")
+        draw_gradients(shown, f"|gradient| behind each stage, {moment}", folder / f"gradients-{file_name(moment)}.png")
     return found
 
 
@@ -126,7 +127,3 @@ def _batch(data: Data, images: Images, device: str) -> tuple[Tensor, Tensor]:
     drawn = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(0))[:BATCH]
     pixels, labels = next(images.to(on, 0).batches(drawn, BATCH))
     return data.normaliser(on)(pixels), labels
-
-
-def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text)

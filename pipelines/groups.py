@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pipelines.console import say, stderr
 from pipelines.experiments import CLASSES, Printed, Row
+from pipelines.quantities import file_name
 from pipelines.resolve import default_recipe, full_dataset_name
 from pipelines.settings import check_fit
+from space import UserError
 from space.backbones import backbone
 from space.choices import Candidate
 from trainers.cost import Task
@@ -90,7 +92,7 @@ class Group:
         table = [self.source.name, self.source.train_size, self.recipe.to_dict(), device_name(device)]
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
         parts = [self.source.name, self.recipe_name, self.changes.backbone or "", digest]
-        return f"{STUDIES}/{experiment_name}/" + "-".join(_name_part(part) for part in parts if part)
+        return f"{STUDIES}/{experiment_name}/" + "-".join(file_name(part) for part in parts if part)
 
 
 def candidate(row: Row) -> Candidate:
@@ -139,6 +141,8 @@ def grouped(
                 changes=changes,
             )
         )
+    if not groups:
+        raise UserError(f"the experiment has other rows on {changes.dataset} than those; leave --rows or --dataset out")
     return groups
 
 
@@ -173,7 +177,3 @@ def _distinct(rows: Sequence[Row], names: set[str]) -> list[Row]:
         replace(row, against=instead.get((row.dataset, row.against), row.against)) if row.against else row
         for row in in_order
     ]
-
-
-def _name_part(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text)

@@ -76,14 +76,12 @@ class Trained:
 
     Attributes:
         trials: of the plan, the last one of each training.
-        all_trials: of the study.
         session: how the session ended.
         table: the FPS of every design of the plan.
         ledger: of the study, still open.
     """
 
     trials: Sequence[Trial]
-    all_trials: Sequence[Trial]
     session: Session
     table: FpsTable
     ledger: Ledger
@@ -143,7 +141,7 @@ def trained(
             time_limit=time_limit,
             nan_is_a_result=plan.nan_is_a_result,
         )
-        yield Trained(plan.latest(ledger.trials), ledger.trials, ended, table, ledger)
+        yield Trained(plan.latest(ledger.trials), ended, table, ledger)
 
 
 def write_design(result: Mapping[str, Any], weights: Path, data: Data, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Numbers as people type and read them: 1.5M parameters, 2h30m, 94.1 %."""
+"""Numbers as people type and read them: 1.5M parameters, 2h30m, 94.1 %; and names that files can have."""
 
 import re
 
@@ -42,3 +42,8 @@ def show_percent(share: float) -> str:
 def show_gain(gain: float) -> str:
     """Percentage points with their sign."""
     return f"{100 * gain:+.1f}" if round(100 * gain, 1) else "0"
+
+
+def file_name(text: str) -> str:
+    """The text with dashes for all that is no letter or digit."""
+    return "".join(c if c.isalnum() else "-" for c in text)

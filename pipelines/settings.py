@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pipelines.quantities import file_name
 from space import Design, Layout, SearchSpace, UserError
 from space.backbones import backbone
 from space.build import build
@@ -84,8 +85,8 @@ class Settings:
         """A readable name with a digest of everything that matters to the results."""
         table = {name: value for name, value in self.to_json().items() if name not in ("space_name", "recipe_name")}
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
-        dataset = _name_part(self.dataset.rstrip("/").rpartition("/")[2])
-        backbones = _name_part("-".join(self.backbones))
+        dataset = file_name(self.dataset.rstrip("/").rpartition("/")[2])
+        backbones = file_name("-".join(self.backbones))
         return f"{dataset}-{backbones}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -159,10 +160,6 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         elif asked.recipe == frozen.recipe.without_augmentation():
             made = "augmentation"
         raise UserError(_differs(study, made))
-
-
-def _name_part(text: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def _differs(study: str, made: str) -> str:

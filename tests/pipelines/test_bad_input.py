@@ -79,6 +79,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         (["reproduce", "dia-table1", "--all", "--params-only"], ["--all", "dia-table1"]),
         (["reproduce", "dia-table1", "--rows", "vgg"], ["--rows vgg", "dia-table1", "Org"]),
         (["reproduce", "dia-table1", "--seeds", "0"], ["--seeds 0"]),
+        (["reproduce", "ras-table2", "--rows", "CIFAR10", "--dataset", "stl10"], ["other rows on stl10"]),
         (["reproduce", "dia-table1"], ["cifar-100-python", "--download"]),
         (["reproduce", "dia-table3", "--rows", "ImageNet"], ["imagenet/train", "--data-root"]),
         (["reproduce", "dia-table1", "--dataset", "digits", "--backbone", "vgg"], ["no backbone 'vgg'"]),
