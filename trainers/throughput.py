@@ -122,22 +122,43 @@ def measure_table(candidates: Sequence[Candidate], task: Task, device: str, know
     """
     known = known or FpsTable(conditions_for(task.shape, device), {}, {})
     backbones = [name for name in dict.fromkeys(name for name, _ in candidates) if name not in known.plain]
-    gates = {
-        key: (computation(design), stage.place)
-        for name, design in candidates
-        for stage in attended_stages(design, name, task)
-        if (key := gate_key(computation(design), stage.place)) not in known.gates
-    }
-    plain_seconds = dict.fromkeys(backbones, float("inf"))
-    gate_seconds = dict.fromkeys(gates, float("inf"))
+    by_place: dict[Place, dict[str, Design]] = {}
+    for name, design in candidates:
+        for stage in attended_stages(design, name, task):
+            key = gate_key(computation(design), stage.place)
+            if key not in known.gates:
+                by_place.setdefault(stage.place, {})[key] = computation(design)
+    plain_seconds = dict.fromkeys(backbones, math.inf)
+    gate_seconds = {key: math.inf for gates in by_place.values() for key in gates}
+    without = dict.fromkeys(by_place, math.inf)
     for _ in range(ROUNDS):
         for name in backbones:
             network = build(Design(), find_backbone(name), task.num_classes, task.shape[0])
             seconds = _forward_seconds(network, task.shape, known.conditions, device)
             plain_seconds[name] = min(plain_seconds[name], seconds)
-        for key, (gate, place) in gates.items():
-            gate_seconds[key] = min(gate_seconds[key], _gate_seconds(gate, place, known.conditions, device))
-    return FpsTable(known.conditions, {**known.plain, **plain_seconds}, {**known.gates, **gate_seconds})
+        for place, gates in by_place.items():
+            bench = _Bench(place, known.conditions, device)
+            without[place] = min(without[place], bench.seconds(nn.Identity()))
+            for key, gate in gates.items():
+                gate_seconds[key] = min(gate_seconds[key], bench.seconds(place.gate(gate)))
+    added = {key: max(0.0, gate_seconds[key] - without[place]) for place, gates in by_place.items() for key in gates}
+    return FpsTable(known.conditions, {**known.plain, **plain_seconds}, {**known.gates, **added})
+
+
+class _Bench:
+    """Times what stands at the end of a branch, together with the addition of the shortcut."""
+
+    def __init__(self, place: Place, conditions: Conditions, device: str) -> None:
+        self._features = _random((conditions.batch, *place.size), device)
+        self._shortcut = _random((conditions.batch, *place.size), device)
+        self._conditions = conditions
+        self._device = device
+
+    @torch.inference_mode()
+    def seconds(self, end: nn.Module) -> float:
+        """Of shortcut + end(features)."""
+        end = end.to(self._device).eval()
+        return _seconds(lambda: residual(self._shortcut, end, self._features), GATE_SECONDS, self._conditions)
 
 
 def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:
@@ -171,17 +192,6 @@ def _forward_seconds(network: nn.Module, shape: tuple[int, int, int], conditions
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     images = _random((conditions.batch, *shape), device)
     return _seconds(lambda: network(images), PLAIN_SECONDS, conditions)
-
-
-@torch.inference_mode()
-def _gate_seconds(gate: Design, place: Place, conditions: Conditions, device: str) -> float:
-    """What one block's gate adds to the addition that is there without it."""
-    features = _random((conditions.batch, *place.size), device)
-    shortcut = _random((conditions.batch, *place.size), device)
-    module = place.gate(gate).to(device).eval()
-    without = _seconds(lambda: shortcut + features, GATE_SECONDS, conditions)
-    with_gate = _seconds(lambda: residual(shortcut, module, features), GATE_SECONDS, conditions)
-    return max(0.0, with_gate - without)
 
 
 def _random(size: tuple[int, ...], device: str) -> Tensor:
