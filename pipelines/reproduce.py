@@ -120,7 +120,8 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
         ) as run:
             found = summarise(group, group.rows, run.trials, run.table, what.rows)
             results += found
-            (folder / "results.json").write_text(json.dumps(found, indent=2))
+            there = _results_so_far(what, group, run.ledger.trials, run.table)
+            (folder / "results.json").write_text(json.dumps(there, indent=2))
             exit_code = run.session.exit_code
             if exit_code != session.COMPLETE:
                 goes_on = "; the same command goes on" if exit_code == session.STOPPED else ""
@@ -190,24 +191,27 @@ def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options
     return found
 
 
+def _results_so_far(what: Experiment, group: Group, trials: Sequence[Trial], table: FpsTable) -> list[dict[str, Any]]:
+    """The results of every row of the experiment that this study has trainings of, wanted now or not."""
+    latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
+    begun = {trained for trained, _ in latest}
+    rows = [row for row in group.every if row in group.rows or candidate(row) in begun]
+    return summarise(group, rows, list(latest.values()), table, what.rows)
+
+
 def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) -> View:
     """What MLflow shows of a group."""
-
-    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
-        known = [row for row in group.every if row in group.rows or any(candidate(row) == c for c, _ in latest)]
-        return summarise(group, known, list(latest.values()), table, what.rows)
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
             f"{metric}/{re.sub(r'[^A-Za-z0-9_. -]', '-', result['row'])}": result[metric]
-            for result in results(trials)
+            for result in _results_so_far(what, group, trials, table)
             for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
             if result[metric] is not None
         }
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / "results.json").write_text(json.dumps(results(trials), indent=2))
+        (folder / "results.json").write_text(json.dumps(_results_so_far(what, group, trials, table), indent=2))
 
     return View(
         name=name.removeprefix(f"{STUDIES}/"),
