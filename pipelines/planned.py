@@ -58,8 +58,11 @@ class Plan:
     def left(self, storage: Storage) -> int:
         """Trainings that are still to do."""
         there = storage.read(self.name).trials if storage.exists(self.name) else []
-        done = sum(t.finished is not None and not self.may_try_again(t) for t in self.latest(there))
-        return len(self.candidates) * self.seeds - done
+        return len(self.candidates) * self.seeds - sum(self.is_done(trial) for trial in there)
+
+    def is_done(self, trial: Trial) -> bool:
+        """Whether a trial is one of these trainings, at its end."""
+        return self.holds(trial) and trial.finished is not None and not self.may_try_again(trial)
 
     def latest(self, trials: Sequence[Trial]) -> list[Trial]:
         """The last trial of each training; an earlier one failed."""
@@ -139,6 +142,8 @@ def trained(
             tracking_uri=tracking_uri,
             lines=_lines,
             time_limit=time_limit,
+            total=len(jobs),
+            counts=plan.is_done,
             nan_is_a_result=plan.nan_is_a_result,
         )
         yield Trained(plan.latest(ledger.trials), ended, table, ledger)

@@ -24,12 +24,14 @@ class Display:
         trials: those of earlier sessions.
         total: trials in all.
         lines: what to say below the bar, after each trial.
+        counts: whether a trial is one of the total, and done.
     """
 
-    def __init__(self, trials: Sequence[Trial], total: int, lines: Lines) -> None:
+    def __init__(self, trials: Sequence[Trial], total: int, lines: Lines, counts: Callable[[Trial], bool]) -> None:
+        self._counts = counts
         self._trials = {trial.number: trial for trial in trials}
         self._lines = lines
-        self._before = self._trained()
+        self._before = self._done()
         self._started = time.monotonic()
         self._bar = Progress(
             MofNCompleteColumn(), BarColumn(bar_width=36), TaskProgressColumn(), TextColumn("{task.description}")
@@ -59,14 +61,14 @@ class Display:
         if stderr.is_terminal:
             self._below = self._lines(list(self._trials.values()))
 
-    def _trained(self) -> int:
-        return sum(trial.trained for trial in list(self._trials.values()))
+    def _done(self) -> int:
+        return sum(self._counts(trial) for trial in list(self._trials.values()))
 
     def _count(self, state: State) -> int:
         return sum(trial.state is state for trial in list(self._trials.values()))
 
     def _render(self) -> Group:
-        done, elapsed = self._trained(), time.monotonic() - self._started
+        done, elapsed = self._done(), time.monotonic() - self._started
         total = int(self._bar.tasks[self._task].total or 0)
         says = f"{show_duration(elapsed)} done"
         if done > self._before:

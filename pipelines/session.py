@@ -1,6 +1,6 @@
 """Running a ledger to its end on an engine, watched by the terminal and by MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +51,8 @@ def run(
     tracking_uri: str | None,
     lines: Lines,
     time_limit: float | None,
+    total: int | None = None,
+    counts: Callable[[Trial], bool] = lambda trial: trial.trained,
     nan_is_a_result: bool = False,
 ) -> Session:
     """Run trials until the ledger has no more, the user or the time limit stops it, or all fail.
@@ -64,6 +66,8 @@ def run(
         tracking_uri: of MLflow; None for its default.
         lines: what the terminal says below the bar.
         time_limit: seconds.
+        total: trials that the bar counts; None for the ledger's budget.
+        counts: whether a trial is one of them, and done.
         nan_is_a_result: go on however many trainings break off in nan.
     """
     began = datetime.now()
@@ -80,7 +84,7 @@ def run(
     tracker = Tracker(
         view, tracking_uri, ledger.trials, lambda number, run: ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
     )
-    display = Display(ledger.trials, ledger.budget, lines)
+    display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
     for observer in (watch, display, tracker):
         ledger.observe(observer)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
@@ -70,9 +69,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_tracking: Path) 
 
 
 @pytest.fixture
-def search(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Search]:
+def search(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Search:
     """Run `search ...` in this process."""
-    threads = torch.get_num_threads()
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["search", *arguments])
@@ -85,8 +83,7 @@ def search(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 @pytest.fixture

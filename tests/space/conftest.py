@@ -1,22 +1,11 @@
 """What the tests of designs, modules and networks share: random numbers, and simple formulas."""
 
 import re
-from collections.abc import Iterator
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from space.design import Design
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are so small that threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def randomised(module: nn.Module, std: float = 0.7) -> nn.Module:

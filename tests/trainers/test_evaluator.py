@@ -1,7 +1,6 @@
 """The evaluator: the same numbers under the same seed, in any process."""
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,6 @@ from trainers.recipe import recipe
 from trainers.training import Training
 
 SEARCHING = Evaluator(source=Source(name="digits", train_size=50), recipe=recipe("digits").with_epochs(2), device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def reports(training: Training) -> list[dict[str, float]]:
