@@ -17,9 +17,10 @@ from pipelines.comparison import print_comparison, summarise
 from pipelines.console import print_json, say, stderr, stdout
 from pipelines.costs import trial_seconds
 from pipelines.counts import show_counts
-from pipelines.engines import Resources, find_device, make_engine
+from pipelines.engines import find_device, make_engine
 from pipelines.experiments import Experiment, Row, experiment, experiments
 from pipelines.groups import STUDIES, Changes, Group, candidate, grouped
+from pipelines.options import RunOptions
 from pipelines.planned import Plan, Trained, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration
@@ -34,7 +35,7 @@ from trainers.throughput import FpsTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(RunOptions):
     """What the user typed behind `search reproduce`; None where nothing was."""
 
     name: str | None = None
@@ -43,14 +44,8 @@ class Options:
     rows: tuple[str, ...] = ()
     seeds: int = 3
     changes: Changes = field(default_factory=Changes)
-    data_root: Path | None = None
     download: bool = False
     device: str = "auto"
-    resources: Resources = field(default_factory=Resources)
-    storage: str = "runs"
-    tracking_uri: str | None = None
-    time_limit: str | None = None
-    json: bool = False
 
 
 def reproduce(options: Options) -> int:

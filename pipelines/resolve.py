@@ -1,9 +1,10 @@
 """From what the user typed to the settings of a study: given, else frozen in the study, else default."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.engines import Resources, find_device
+from pipelines.engines import find_device
+from pipelines.options import RunOptions
 from pipelines.settings import Settings, check_fit, check_same
 from space import SearchSpace
 from space.backbones import backbone
@@ -14,31 +15,25 @@ from trainers.throughput import device_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(RunOptions):
     """What the user typed behind `search launch`; None where nothing was."""
 
     budget: int
     dataset: str | None = None
-    data_root: Path | None = None
     download: bool = False
     train_size: int | None = None
     backbone: str | None = None
     space: str | None = None
     sampler: str = "tpe"
-    resources: Resources = field(default_factory=Resources)
     device: str = "auto"
     epochs: int | None = None
     recipe: str | None = None
     augmentation: bool = True
     seed: int | None = None
     study: str | None = None
-    storage: str = "runs"
-    tracking_uri: str | None = None
     max_params: str | None = None
     min_fps: str | None = None
-    time_limit: str | None = None
     dry_run: bool = False
-    json: bool = False
 
 
 def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple[Settings, Source]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from pipelines import session
 from pipelines.console import print_json, say, stdout
 from pipelines.costs import FPS_TABLE, trial_seconds
-from pipelines.engines import Resources, find_device, make_engine
+from pipelines.engines import find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
+from pipelines.options import RunOptions
 from pipelines.planned import METRIC, Plan, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import parse_duration, show_gain
@@ -38,7 +39,7 @@ MODEL_ATTRIBUTE = "mlflow_model:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(RunOptions):
     """What the user typed behind `search retrain`; None where nothing was."""
 
     study: str | None = None
@@ -48,13 +49,7 @@ class Options:
     seeds: int = 3
     recipe: str | None = None
     epochs: int | None = None
-    data_root: Path | None = None
-    resources: Resources = field(default_factory=Resources)
-    storage: str = "runs"
-    tracking_uri: str | None = None
-    time_limit: str | None = None
     register: str | None = None
-    json: bool = False
 
 
 def retrain(options: Options) -> int:

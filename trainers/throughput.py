@@ -189,7 +189,7 @@ def estimate_training_seconds(
 
 @torch.inference_mode()
 def _forward_seconds(network: nn.Module, shape: tuple[int, int, int], conditions: Conditions, device: str) -> float:
-    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
     images = _random((conditions.batch, *shape), device)
     return _seconds(lambda: network(images), PLAIN_SECONDS, conditions)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import optuna
 import pytest
 
-from search.trials import JOB, Job, Report, State, pack_history, read_trial, unpack_history
+from search.trials import JOB, Job, Report, State, Trial, pack_history, read_trial, unpack_history
 from space.design import Design
 
 
@@ -57,7 +57,7 @@ def test_an_optuna_trial_with_a_job_and_no_outcome_is_running(
 
 
 def test_only_trials_trained_to_the_end_or_to_a_rung_count_for_the_budget(
-    make_trial: Callable[..., object],
+    make_trial: Callable[..., Trial],
 ) -> None:
-    counted: Sequence[State] = [state for state in State if getattr(make_trial(state=state), "trained")]  # noqa: B009
+    counted: Sequence[State] = [state for state in State if make_trial(state=state).trained]
     assert counted == [State.COMPLETE, State.STOPPED]

@@ -1,6 +1,6 @@
 """A user's own image folders: layouts, splits, sizes and errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -85,8 +85,8 @@ def test_a_training_size_narrows_a_given_training_split_only(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("make", [flat, parted])
 @pytest.mark.parametrize("train_size", [0, -1, 1000])
-def test_an_impossible_training_size_is_named(tmp_path: Path, make: type[object], train_size: int) -> None:
-    make(tmp_path)  # type: ignore[call-arg]
+def test_an_impossible_training_size_is_named(tmp_path: Path, make: Callable[[Path], Path], train_size: int) -> None:
+    make(tmp_path)
     with pytest.raises(UserError, match=rf"--train-size {train_size}\b"):
         read(tmp_path, train_size=train_size)
 
@@ -206,8 +206,10 @@ def test_an_unusable_folder_gets_one_line_with_what_and_where(tmp_path: Path, ma
 
 
 @pytest.mark.parametrize("make", [flat, parted])
-def test_a_truncated_image_is_named_before_training_where_files_are_checked(tmp_path: Path, make: type[object]) -> None:
-    make(tmp_path)  # type: ignore[call-arg]
+def test_a_truncated_image_is_named_before_training_where_files_are_checked(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
     path = sorted(tmp_path.rglob("*.png"))[-1]
     Image.effect_noise((40, 40), 50).save(path)
     path.write_bytes(path.read_bytes()[:-300])

@@ -32,14 +32,6 @@ EACH_SCHEDULE = pytest.mark.parametrize("recipe", SCHEDULES.values(), ids=SCHEDU
 PLAIN = Recipe(epochs=3, batch_size=8, crop_padding=0, flip=False, channels_last=False, momentum=0.0, weight_decay=0.0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def images(count: int, seed: int = 0, classes: int = 3) -> TensorImages:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(256, (count, 3, 6, 6), dtype=torch.uint8, generator=generator)
@@ -160,7 +152,7 @@ def in_files(folder: Path, kept: TensorImages) -> FileImages:
 def test_torchs_global_generator_is_neither_read_nor_moved(tmp_path: Path, kind: str) -> None:
     using = data()
     if kind == "files":
-        using = replace(using, **{name: in_files(tmp_path, images(9)) for name in ("train", "val")})  # type: ignore[arg-type]
+        using = replace(using, train=in_files(tmp_path, images(9)), val=in_files(tmp_path, images(9)))
     expected = finished(training(SCHEDULES["cosine"], using=using))
     torch.manual_seed(123)
     before = torch.get_rng_state()
@@ -355,7 +347,7 @@ class Counted:
         return self
 
     def joined(self, other: Images) -> Images:
-        raise NotImplementedError
+        raise AssertionError("only retraining joins images")
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
