@@ -70,6 +70,27 @@ class SearchSpace:
             raise UserError(f"{source}: {error}") from None
         return space
 
+    def starting_at_one(self) -> "SearchSpace":
+        """The designs whose gates start at exactly 1, as pretrained weights want them, and learn from there."""
+        values: dict[str, dict[str, tuple[Value, ...]]] = {}
+        for attention, table in self.values.items():
+            values[attention] = dict(table)
+            if "start" in FIELDS[attention]:
+                values[attention]["start"] = ("unit",)
+            if "connection" in table:
+                others = [{"deepening": d, "bias": b} for d in VALUES["deepening"] for b in table.get("bias", ("yes",))]
+                learning = tuple(
+                    connection
+                    for connection in table["connection"]
+                    if all(
+                        unit_start_learns(attention, {**other, "connection": connection})
+                        for other in others
+                        if other["deepening"] in table.get("deepening", ("implicit",))
+                    )
+                )
+                values[attention]["connection"] = learning or ("bn",)
+        return SearchSpace(self.backbones, values)
+
     def sample(self, choose: Choose) -> Candidate:
         """Make every decision with `choose`; gives a backbone and its canonical design."""
         names = tuple(self.backbones)

@@ -183,6 +183,14 @@ class Design:
         """This design with the defaults of these fields."""
         return Design.from_dict({name: value for name, value in self.to_dict().items() if name not in names})
 
+    def starting_at_one(self) -> "Design":
+        """This design with gates that start at exactly 1, as pretrained weights want them.
+
+        Raises:
+            UserError: it would never learn from there.
+        """
+        return Design.from_dict({**self.to_dict(), "start": "unit"}) if "start" in FIELDS[self.attention] else self
+
     def attends(self, stage: int) -> bool:
         """Whether this stage, counted from 0, carries attention."""
         return self.attention != "none" and (self.stages is None or str(stage + 1) in self.stages)

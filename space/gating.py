@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from space.attention import stage_gates
+from space.attention import Gate, stage_gates
 from space.design import Design
 
 
@@ -33,20 +33,18 @@ class Site(NamedTuple):
 class Gated(nn.Module):
     """A branch's last module with a gate on its output: y = end(x), then y * gate(y)."""
 
-    def __init__(self, end: nn.Module, gate: nn.Module) -> None:
+    def __init__(self, end: nn.Module, gate: Gate) -> None:
         super().__init__()
         self.end = end
         self.gate = gate
 
     def forward(self, x: Tensor) -> Tensor:
-        branch: Tensor = self.end(x)
-        gate: Tensor = self.gate(branch)
+        branch, gate = self.gate.factors(self.end(x))
         return branch * gate
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """Shortcut + gated branch, multiplied and added in one pass."""
-        branch: Tensor = self.end(x)
-        return torch.addcmul(shortcut, branch, self.gate(branch))
+        return torch.addcmul(shortcut, *self.gate.factors(self.end(x)))
 
 
 def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:
@@ -67,8 +65,30 @@ def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> No
             setattr(owner, name, gated(getattr(owner, name), gate, design, site.channels, site.normalised))
 
 
-def gated(end: nn.Module, gate: nn.Module, design: Design, channels: int, normalised: bool) -> Gated:
-    """A gate round a branch's last module; dia normalises first what is not (BN+GAP in DIANet Table 10)."""
-    if design.attention == "dia" and not normalised:
-        end = nn.Sequential(end, nn.BatchNorm2d(channels))
-    return Gated(end, gate)
+class SeesNormalised(Gate):
+    """A gate that sees its features behind a BN, and multiplies them as they are."""
+
+    def __init__(self, gate: Gate, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels)
+        self.gate = gate
+
+    def forward(self, features: Tensor) -> Tensor:
+        seen: Tensor = self.gate(self.bn(features))
+        return seen
+
+    def start_at_one(self) -> None:
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
+        self.gate.start_at_one()
+
+
+def gated(end: nn.Module, gate: Gate, design: Design, channels: int, normalised: bool) -> Gated:
+    """A gate round a branch's last module; dia normalises first what is not (BN+GAP in DIANet Table 10).
+
+    Where the gates start at 1, only dia's gate sees the normalised branch: the network's function must not change.
+    """
+    if design.attention != "dia" or normalised:
+        return Gated(end, gate)
+    if design.start == "unit":
+        return Gated(end, SeesNormalised(gate, channels))
+    return Gated(nn.Sequential(end, nn.BatchNorm2d(channels)), gate)

@@ -2,7 +2,7 @@
 
 A network's gates cost the same whatever stands in the other stages, so each kind of gate is counted
 once a stage and the counts are added to those of the plain backbone. Everything is counted on the
-meta device: nothing is computed.
+meta device where the network runs there: nothing is computed.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
-from space.build import build
 from space.design import Design
 from space.gating import gated
 
@@ -112,8 +111,7 @@ class _Plain:
 @cache
 def _plain(name: str, task: Task) -> _Plain:
     backbone = find_backbone(name)
-    with torch.device("meta"):
-        network = build(Design(), backbone, task.num_classes, task.shape[0])
+    network = backbone.skeleton(task.shape[0], task.num_classes)
     return _Plain(count_params(network), count_macs(network, task.shape), _gated_stages(network, backbone, task))
 
 
@@ -130,7 +128,7 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
         for site in backbone.sites
     ]
     with torch.inference_mode():
-        network.eval()(torch.zeros(1, *task.shape, device="meta"))
+        network.eval()(torch.zeros(1, *task.shape, device=next(network.parameters()).device))
     for hook in hooks:
         hook.remove()
     normalised = {site.stage: site.normalised for site in backbone.sites}

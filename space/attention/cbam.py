@@ -50,10 +50,17 @@ class CBAM(Gate):
         self.spatial = spatial
 
     def forward(self, features: Tensor) -> Tensor:
+        channel = self._channel(features)
+        return channel * self._scaled(self.spatial(features * channel))
+
+    def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The features after the channel gate, which the spatial gate sees, too; and that gate (B, 1, H, W)."""
+        seen = features * self._channel(features)
+        return seen, self._scaled(self.spatial(seen))
+
+    def _channel(self, features: Tensor) -> Tensor:
         logits: Tensor = self.mlp(features.mean((2, 3))) + self.mlp(features.amax((2, 3)))
-        channel = logits.sigmoid()[:, :, None, None]
-        spatial: Tensor = self.spatial(features * channel)
-        return channel * self._scaled(spatial)
+        return logits.sigmoid()[:, :, None, None]
 
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""

@@ -30,6 +30,10 @@ class Gate(nn.Module, ABC):
     scale = 1.0
     """Factor on the gate; other than 1 only for the unit start."""
 
+    def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors whose product is the gated features, in as few passes as the gate allows."""
+        return features, self(features)
+
     @abstractmethod
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""

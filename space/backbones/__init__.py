@@ -3,15 +3,27 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from torch import nn
 
 from space.backbones.backbone import Backbone, Options
+from space.backbones.foreign import (
+    TIMM,
+    TORCHVISION,
+    called,
+    found_backbone,
+    own_network,
+    timm_network,
+    torchvision_network,
+)
 from space.backbones.imagenet import imagenet_resnet, imagenet_resnext
 from space.backbones.preresnet import preresnet
 from space.backbones.resnet import resnet
 from space.backbones.resnext import resnext
 from space.backbones.wrn import wrn
 from space.errors import UserError
+from space.objects import full_name
 
 
 class Family(NamedTuple):
@@ -48,13 +60,51 @@ BACKBONES: tuple[Family, ...] = (
 """The families; +conv_bias, +no_bn and +no_skip behind a name are its `Options`."""
 
 
+FACTORIES: dict[str, Callable[..., nn.Module]] = {}
+"""Makers of networks that plug-ins registered, by name; they take `num_classes` and `in_channels`, or neither."""
+
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+
+
+def register(name: str) -> Callable[[Factory], Factory]:
+    """Decorator: the function or class makes the backbone of this name."""
+
+    def add(factory: Factory) -> Factory:
+        FACTORIES[name] = factory
+        return factory
+
+    return add
+
+
 @cache
 def backbone(name: str) -> Backbone:
-    """The backbone of this name, such as resnet164, wrn52-4 or imagenet/resnet50+conv_bias.
+    """The backbone of this name, such as resnet164, imagenet/resnet50+conv_bias, torchvision/resnet50 or net.py:make.
+
+    Behind @ stands a regular expression for the modules whose outputs are gated: torchvision/resnet18@layer.*bn2
 
     Raises:
-        UserError: an unknown family or option, or numbers that the family does not have.
+        UserError: there is none, or no place for gates in it.
     """
+    network, _, pattern = name.partition("@")
+    if network in FACTORIES:
+        make = called(network, FACTORIES[network])
+    elif network.startswith(TORCHVISION):
+        make = torchvision_network(network)
+    elif network.startswith(TIMM):
+        make = timm_network(network)
+    elif ":" in network:
+        network = full_name(network)
+        make = own_network(network)
+    else:
+        ours = _member(network)
+        if not pattern:
+            return ours
+        make = ours.make
+    return found_backbone(network, make, pattern or None)
+
+
+def _member(name: str) -> Backbone:
+    """The member of a family."""
     member, *flags = name.split("+")
     for family in BACKBONES:
         numbers = family.match(member)
@@ -65,8 +115,11 @@ def backbone(name: str) -> Backbone:
                 if _exists(f"imagenet/{member}"):
                     error = UserError(f"{error}; there is imagenet/{member}")
                 raise UserError(str(error) if repr(member) in str(error) else f"backbone {name!r}: {error}") from None
-    known = ", ".join(family.form for family in BACKBONES)
-    raise UserError(f"no backbone {name!r}; there are {known} (such as {BACKBONES[0].example})")
+    known = ", ".join([*(family.form for family in BACKBONES), *FACTORIES])
+    raise UserError(
+        f"no backbone {name!r}; there are {known} (such as {BACKBONES[0].example}), "
+        f"{TORCHVISION}NAME, {TIMM}NAME, FILE.py:FACTORY and package.module:FACTORY"
+    )
 
 
 def _exists(name: str) -> bool:
@@ -76,4 +129,4 @@ def _exists(name: str) -> bool:
         return False
 
 
-__all__ = ["BACKBONES", "Backbone", "Family", "Options", "backbone"]
+__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Options", "backbone", "register"]

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
+import torch
 from torch import nn
 
 from space.design import Layout
 from space.errors import UserError
 from space.gating import Site
+
+Make: TypeAlias = Callable[[int, int], nn.Module]
+"""(in_channels, num_classes) -> a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +25,30 @@ class Backbone:
         layout: blocks and channels of each stage.
         make: (in_channels, num_classes) -> the network.
         sites: the places for gates in such a network, in the order of the forward pass.
+        classifier: path of the last layer, whose outputs are the classes.
+        on_meta: whether it runs on the meta device, without values.
     """
 
     name: str
     stride: int
     layout: Layout
-    make: Callable[[int, int], nn.Module]
+    make: Make
     sites: tuple[Site, ...]
+    classifier: str = "fc"
+    on_meta: bool = True
+
+    def skeleton(self, in_channels: int, num_classes: int) -> nn.Module:
+        """The network to count with: on the meta device, where it runs there."""
+        return on_meta(self.make, in_channels, num_classes) if self.on_meta else self.make(in_channels, num_classes)
+
+
+def on_meta(make: Make, in_channels: int, num_classes: int) -> nn.Module:
+    """The network on the meta device: it has shapes and no values."""
+    try:
+        with torch.device("meta"):
+            return make(in_channels, num_classes)
+    except (NotImplementedError, RuntimeError):  # it computes with values while it is made
+        return make(in_channels, num_classes).to("meta")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The gate at initialisation: exactly 1 on request, and then it learns."""
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -104,21 +105,34 @@ def test_at_the_unit_start_the_network_is_the_plain_one(design: Design, training
 
 @pytest.mark.parametrize("name", ["resnet20", "preresnet20", "wrn16-1", "resnext20-2x4", "resnet20+no_bn"])
 @pytest.mark.parametrize("design", ["se", "ras", "eca", "cbam", "dia:cells=3,output=tanh", "sem", "spa"])
-def test_at_the_unit_start_each_gate_of_a_backbone_is_1(design: str, name: str) -> None:
+def test_at_the_unit_start_each_gate_of_a_backbone_is_1(
+    design: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     networks = []
     for text in ("none", f"{design}{',' if ':' in design else ':'}start=unit"):
         torch.manual_seed(0)
         networks.append(build(Design.parse(text), backbone(name)).double().eval())
-    gates: list[Tensor] = []
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def spied(gate: Gate) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        factors = gate.factors
+
+        def spy(features: Tensor) -> tuple[Tensor, Tensor]:
+            one, other = factors(features)
+            seen.append((features, one * other))
+            return one, other
+
+        return spy
+
     for module in networks[1].modules():
         if isinstance(module, Gated):
-            module.gate.register_forward_hook(lambda _, __, out: gates.append(out))
+            monkeypatch.setattr(module.gate, "factors", spied(module.gate))
     plain, gated = (network(normal(2, 3, 16, 16)) for network in networks)
 
-    assert len(gates) == len(backbone(name).sites)
-    assert all(float((gate.detach() - 1).abs().max()) < 1e-6 for gate in gates)
-    if backbone(name).sites[0].normalised or "dia" not in design:  # where dia normalises it is another network
-        torch.testing.assert_close(gated, plain, rtol=0, atol=1e-6)
+    assert len(seen) == len(backbone(name).sites)
+    for features, product_of_factors in seen:
+        torch.testing.assert_close(product_of_factors, features, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gated, plain, rtol=0, atol=1e-6)
 
 
 @EACH_DESIGN

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from space.attention import stage_gates
+from space.attention import Gate, stage_gates
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
@@ -21,8 +21,11 @@ DESIGNS += ["cbam:stages=13", "dia:output=tanh,cells=2", "spa:depth=2,deepening=
 EACH_DESIGN = pytest.mark.parametrize("design", DESIGNS)
 
 
-class Half(nn.Module):
+class Half(Gate):
     """A gate that halves the first channel and keeps the others."""
+
+    def start_at_one(self) -> None:
+        raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:
         gate = torch.ones(len(features), features.shape[1], 1, 1)
@@ -173,6 +176,11 @@ def foreign(design: str) -> nn.Module:
     return network.eval()
 
 
+def product_of(module: Gated, inner: list[Tensor]) -> Tensor:
+    """Branch times gate; cbam's gate is not called: it multiplies by its two factors one after the other."""
+    return inner[-2] * inner[-1] if len(inner) > 1 else inner[0] * module.gate(inner[0])
+
+
 @EACH_DESIGN
 def test_a_foreign_network_carries_gates(design: str) -> None:
     network = foreign(design)
@@ -184,7 +192,7 @@ def test_a_foreign_network_carries_gates(design: str) -> None:
             for part in (module.end, module.gate):
                 part.register_forward_hook(lambda _, __, out, inner=inner: inner.append(out))
             module.register_forward_hook(  # the block adds to this output in place
-                lambda _, __, out, inner=inner: seen.append((out.clone(), inner[-2] * inner[-1]))
+                lambda module, __, out, inner=inner: seen.append((out.clone(), product_of(module, inner)))
             )
     with torch.inference_mode():
         network(torch.randn(2, 3, 32, 32))

@@ -1,0 +1,192 @@
+"""Backbones that are not ours: torchvision's, timm's, and a user's own.
+
+Their places for gates are found by watching a forward pass (`places`), or named by a pattern.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from space.backbones.backbone import Backbone, Make, on_meta
+from space.backbones.places import Watched, find_sites, layout_of, watch
+from space.errors import UserError
+from space.objects import find_object
+
+TORCHVISION, TIMM = "torchvision/", "timm/"
+SIDES = (224, 32, 64, 28, 96, 128, 256, 299, 384)
+"""Image sizes to try, in pixels a side: networks without a global pool take one only."""
+SHOWN = 3
+
+
+def torchvision_network(name: str) -> Make:
+    """Maker of torchvision's network of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    from torchvision import models
+
+    member = name.removeprefix(TORCHVISION)
+    known = models.list_models(module=models)
+    if member not in known:
+        raise UserError(f"no backbone {name!r}; torchvision has {_nearest(member, known)}")
+
+    def make(in_channels: int, num_classes: int) -> nn.Module:
+        network: nn.Module = models.get_model(member, weights=None, num_classes=num_classes)
+        return network
+
+    return make
+
+
+def timm_network(name: str) -> Make:
+    """Maker of timm's network of this name.
+
+    Raises:
+        UserError: there is none, or no timm.
+    """
+    timm = import_timm(name)
+    member = name.removeprefix(TIMM)
+    if not timm.is_model(member):
+        raise UserError(f"no backbone {name!r}; timm has {_nearest(member, timm.list_models())}")
+
+    def make(in_channels: int, num_classes: int) -> nn.Module:
+        network: nn.Module = timm.create_model(member, pretrained=False, num_classes=num_classes, in_chans=in_channels)
+        return network
+
+    return make
+
+
+def import_timm(what: str) -> Any:
+    """The package timm.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise UserError(f"{what} needs timm: pip install 'attention-search[timm]'") from None
+    return timm
+
+
+def own_network(name: str) -> Make:
+    """Maker by a user's factory, named by `FILE.py:factory` or `package.module:factory`.
+
+    Raises:
+        UserError: there is none.
+    """
+    return called(name, find_object(name))
+
+
+def called(name: str, factory: Callable[..., nn.Module]) -> Make:
+    """Maker by a factory, which may take `num_classes` and `in_channels` (or `in_chans`), or neither.
+
+    Raises:
+        UserError: it cannot be called; when the maker is called, that it raises or returns no module.
+    """
+    if not callable(factory):
+        raise UserError(f"{name} is no function or class that makes a network")
+    takes = inspect.signature(factory).parameters
+
+    def make(in_channels: int, num_classes: int) -> nn.Module:
+        offered = {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels}
+        try:
+            network = factory(**{key: value for key, value in offered.items() if key in takes})
+        except NotImplementedError:  # on the meta device
+            raise
+        except Exception as error:
+            raise UserError(f"{name} raises {type(error).__name__}: {_first_line(error)}") from None
+        if not isinstance(network, nn.Module):
+            raise UserError(f"{name} returns {type(network).__name__}, no torch.nn.Module")
+        return network
+
+    return make
+
+
+def found_backbone(name: str, make: Make, pattern: str | None = None) -> Backbone:
+    """A backbone whose places are found.
+
+    Args:
+        name: what the user typed, without the pattern.
+        make: its maker.
+        pattern: of the modules whose outputs are gated; None for the last normalisation of each residual branch.
+
+    Raises:
+        UserError: no place is found, or the network takes no images.
+    """
+    try:
+        watched, side = _watched(name, on_meta(make, 3, 10))
+        runs_on_meta = True
+    except NotImplementedError:  # what is computed from values cannot run without any
+        watched, side = _watched(name, make(3, 10))
+        runs_on_meta = False
+    try:
+        sites = find_sites(watched, pattern)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    last = min(node.shape[-1] for site in sites for node in watched.outputs[site.path])
+    return Backbone(
+        name=name if pattern is None else f"{name}@{pattern}",
+        stride=max(1, side // last),
+        layout=layout_of(sites),
+        make=partial(_fitted, name, make, watched.classifier, _stem(watched)),
+        sites=sites,
+        classifier=watched.classifier,
+        on_meta=runs_on_meta,
+    )
+
+
+def _watched(name: str, network: nn.Module) -> tuple[Watched, int]:
+    """What a forward pass shows, at the first image size that the network takes, and that size."""
+    first: Exception | None = None
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    for side in SIDES:
+        try:
+            return watch(network, torch.zeros(2, 3, side, side, device=device)), side
+        except NotImplementedError:
+            raise
+        except Exception as error:  # whatever the user's code does with an image of the wrong size
+            first = first or error
+    if device.type == "meta":
+        raise NotImplementedError
+    assert first is not None
+    raise UserError(f"{name} takes no images of {SIDES[0]} or {SIDES[1]} pixels: {_first_line(first)}")
+
+
+def _stem(watched: Watched) -> str:
+    """Path of the first convolution; empty if there is none."""
+    return next((path for path in watched.outputs if isinstance(watched.modules[path], nn.Conv2d)), "")
+
+
+def _fitted(name: str, make: Make, classifier: str, stem: str, in_channels: int, num_classes: int) -> nn.Module:
+    """The network with a first and a last layer for these images and classes, where its maker does not see to it."""
+    network = make(in_channels, num_classes)
+    first = network.get_submodule(stem) if stem else None
+    if isinstance(first, nn.Conv2d) and first.in_channels != in_channels:
+        first.in_channels = in_channels
+        first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, in_channels, *first.kernel_size))
+        first.reset_parameters()
+    last = network.get_submodule(classifier) if classifier else None
+    if isinstance(last, nn.Linear) and last.out_features != num_classes:
+        last.out_features = num_classes
+        last.weight = nn.Parameter(last.weight.new_empty(num_classes, last.in_features))
+        if last.bias is not None:
+            last.bias = nn.Parameter(last.bias.new_empty(num_classes))
+        last.reset_parameters()
+    elif isinstance(last, nn.Conv2d) and last.out_channels != num_classes:
+        raise UserError(f"{name} has {last.out_channels} outputs and not {num_classes}; let it take num_classes")
+    return network
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, SHOWN, 0.5) or known[:SHOWN]
+    return f"{', '.join(near)} and {len(known) - len(near)} more"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

@@ -1,0 +1,90 @@
+"""Weights from a file, fitted into a plain backbone."""
+
+import pickle
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from space.errors import UserError
+
+State = Mapping[str, Tensor]
+"""Tensors by name, as `Module.state_dict` gives them."""
+
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+"""Names under which training scripts keep a state beside other things."""
+PARALLEL = "module."
+"""What torch's DataParallel puts before every name."""
+SHOWN = 5
+
+
+@lru_cache(maxsize=1)
+def read_weights(path: Path) -> State:
+    """The tensors of a file, on the CPU; nothing else in it is looked at.
+
+    Raises:
+        UserError: no such file, or none of tensors alone.
+    """
+    if not path.is_file():
+        raise UserError(f"--weights {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        raise UserError(
+            f"--weights {path}: not a file of tensors alone; write it by safetensors.torch.save_file, or by "
+            "torch.save(network.state_dict(), FILE)"
+        ) from None
+    for name in WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
+    if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"--weights {path}: no state of a network; write it by torch.save(network.state_dict(), FILE)")
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if all(name.startswith(PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
+    return tensors
+
+
+def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
+    """Give a plain network these weights; its last layer stays as it is where the classes differ in number.
+
+    Args:
+        network: freshly made, without gates.
+        weights: for it.
+        classifier: path of the last layer.
+
+    Raises:
+        UserError: names or shapes that do not fit; the first five are told.
+    """
+    own = network.state_dict()
+    last = {f"{classifier}.weight", f"{classifier}.bias"} & own.keys() if classifier else set()
+    if any(name in weights and weights[name].shape != own[name].shape for name in last):
+        weights = {name: tensor for name, tensor in weights.items() if name not in last} | {n: own[n] for n in last}
+    missing = [n for n in own if n not in weights and not n.endswith("num_batches_tracked")]
+    unknown = [n for n in weights if n not in own]
+    other = [
+        f"{n} {tuple(weights[n].shape)} for {tuple(own[n].shape)}"
+        for n in own
+        if n in weights and weights[n].shape != own[n].shape
+    ]
+    wrong = [
+        f"{what} {_some(names)}"
+        for what, names in (("missing", missing), ("not in the network", unknown), ("of another shape", other))
+        if names
+    ]
+    if wrong:
+        raise UserError(f"--weights: they do not fit the backbone: {'; '.join(wrong)}")
+    network.load_state_dict({**own, **weights})
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
