@@ -14,7 +14,7 @@ from pipelines.console import silence_libraries, stderr
 from space.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.engines import Resources
+    from pipelines.options import RunOptions, TaskOptions
 
 app = typer.Typer(
     name="search",
@@ -31,17 +31,38 @@ TYPER_INTERRUPTED = 130
 Study = Annotated[str | None, typer.Argument(help="Name of the study; the last one written if left out.")]
 StorageOption = Annotated[str, typer.Option("--storage", help="Folder of the studies, or a database URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout; all else on stderr.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the torchvision data sets; ./data if left out.")]
-Tracking = Annotated[str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
-TimeLimit = Annotated[str | None, typer.Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        help="Python file that registers attentions, backbones, data sets or samplers; may be given several times.",
+    ),
+]
 MaxParams = Annotated[str | None, typer.Option(help="Most parameters, such as 300k or 1.5M.")]
 MinFps = Annotated[str | None, typer.Option(help="Fewest images a second, such as 5000 or 5k.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-RecipeOption = Annotated[str | None, typer.Option(help="Named recipe, such as digits, one-cycle or ras.")]
+RecipeOption = Annotated[str | None, typer.Option(help="Named recipe, such as digits, fine-tune, one-cycle or ras.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")]
+GateAt = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression for the names of the modules whose outputs are gated, its groups telling the stages. "
+        "Default: the last normalisation of each residual branch."
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Folder of decoded images and fetched weights; ~/.cache/attention-search if left out."
+    ),
+]
+Run = Annotated[str, typer.Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
 
 
-def _resource_options(
+def _run_options(
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the torchvision data sets; ./data, or the study's, if left out.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local (this process), ray, or auto: ray where it saves time.")] = "auto",
     address: Annotated[str | None, typer.Option(help="Ray cluster to run on: auto or HOST:6379.")] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at once; as many as fit if left out.")] = None,
@@ -49,100 +70,201 @@ def _resource_options(
     gpus_per_trial: Annotated[
         float | None, typer.Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")
     ] = None,
-) -> None:
+    storage: StorageOption = "runs",
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")
+    ] = None,
+    plugin: Plugins = None,
+    cache: CacheOption = None,
+    cache_limit: Annotated[
+        str, typer.Option(help="Bytes of decoded images to keep, such as 8G; 0 decodes them each time.")
+    ] = "8G",
+    json: Json = False,
+) -> "RunOptions":
     """The options of every command that trains."""
+    from pipelines.engines import Resources
+    from pipelines.options import RunOptions
+
+    return RunOptions(
+        data_root=data_root,
+        resources=Resources(
+            engine=engine,
+            address=address,
+            workers=workers,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+        ),
+        storage=storage,
+        tracking_uri=tracking_uri,
+        time_limit=time_limit,
+        plugins=tuple(plugin or ()),
+        cache=cache,
+        cache_limit=cache_limit,
+        json=json,
+    )
 
 
-def _trains(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace a command's parameter `resources` by the options that say where trials run."""
-    options = inspect.signature(_resource_options).parameters
-    own = inspect.signature(command).parameters
-
-    @functools.wraps(command)
-    def with_resources(**given: Any) -> None:
-        from pipelines.engines import Resources
-
-        chosen = {name: given.pop(name) for name in options}
-        command(**given, resources=Resources(**chosen))
-
-    parameters = [parameter for name, parameter in own.items() if name != "resources"]
-    parameters += options.values()
-    with_resources.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    with_resources.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return with_resources
-
-
-@app.command()
-@_trains
-def launch(
-    resources: "Resources",
-    budget: Annotated[int, typer.Option(help="Designs to train in all; a larger one extends a study.")] = 200,
+def _task_options(
     dataset: Annotated[
         str | None, typer.Option(help="digits (default), cifar10, cifar100, stl10, imagenet or folder:PATH.")
     ] = None,
-    data_root: DataRoot = None,
     download: Download = False,
     train_size: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="See `search backbones`; several, by commas, are a choice. Default: resnet20.")
+    image_size: Annotated[int | None, typer.Option(help="Pixels a side; the weights' size if left out.")] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV file with columns file,group: images of a group stay in one split.")
     ] = None,
-    space: Annotated[str | None, typer.Option(help="small (default), papers, full or a TOML file.")] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
-    device: Device = "auto",
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial, instead of the recipe's.")] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="measured, weights (as those expect) or imagenet; weights where they say.")
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="resnet20 (default) and others of `search backbones`, torchvision/NAME, timm/NAME, FILE.py:FACTORY or "
+            "package.module:FACTORY; several, by commas, are a choice."
+        ),
+    ] = None,
+    gate_at: GateAt = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Pretrained weights: FILE.safetensors, FILE.pt, or torchvision's or timm's name for some."),
+    ] = None,
     recipe: RecipeOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a training, instead of the recipe's.")] = None,
     no_augmentation: Annotated[
         bool, typer.Option("--no-augmentation", help="Train on the images as they are.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
+    resized_crop: Annotated[
+        bool | None,
+        typer.Option("--resized-crop/--plain-resize", help="Train on random parts of the images, or on all of them."),
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the images left to right, or none.")
+    ] = None,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Weigh each class by the inverse of its share of the images.")
+    ] = False,
+    metric: Annotated[
+        str | None, typer.Option(help="What counts: accuracy (default), balanced_accuracy or macro_f1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a search and all its trainings; 0 if left out.")] = None,
+    device: Device = "auto",
+) -> "TaskOptions":
+    """The options that say what is trained on what, and how."""
+    from pipelines.options import TaskOptions
+
+    return TaskOptions(
+        dataset=dataset,
+        download=download,
+        train_size=train_size,
+        image_size=image_size,
+        groups=groups,
+        normalise=normalise,
+        backbone=backbone,
+        gate_at=gate_at,
+        weights=weights,
+        recipe=recipe,
+        epochs=epochs,
+        augmentation=not no_augmentation,
+        resized_crop=resized_crop,
+        flip=flip,
+        class_weights=class_weights,
+        metric=metric,
+        seed=seed,
+        device=device,
+    )
+
+
+def _takes(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace parameters of a command by groups of options: such a parameter is what its group's function returns."""
+
+    def replace(command: Callable[..., None]) -> Callable[..., None]:
+        options = {name: inspect.signature(make).parameters for name, make in groups.items()}
+
+        @functools.wraps(command)
+        def with_options(**given: Any) -> None:
+            made = {name: make(**{o: given.pop(o) for o in options[name]}) for name, make in groups.items()}
+            command(**given, **made)
+
+        own = inspect.signature(command).parameters
+        parameters = [parameter for name, parameter in own.items() if name not in groups]
+        parameters += [parameter for there in options.values() for parameter in there.values()]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return with_options
+
+    return replace
+
+
+def _load(plugins: list[Path] | None) -> None:
+    from space.plugins import load_plugins
+
+    load_plugins(plugins or ())
+
+
+@app.command()
+@_takes(task=_task_options, run=_run_options)
+def launch(
+    task: "TaskOptions",
+    run: "RunOptions",
+    budget: Annotated[int, typer.Option(help="Designs to train in all; a larger one extends a study.")] = 200,
+    space: Annotated[str | None, typer.Option(help="small (default), papers, full or a TOML file.")] = None,
+    sampler: Annotated[
+        str, typer.Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")
+    ] = "tpe",
     study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
-    storage: StorageOption = "runs",
-    tracking_uri: Tracking = None,
     max_params: MaxParams = None,
     min_fps: MinFps = None,
-    time_limit: TimeLimit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; write nothing.")] = False,
-    json: Json = False,
 ) -> None:
     """Search a space of designs and keep the Pareto fronts.
 
     The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
     """
-    from pipelines.launch import launch as run
-    from pipelines.resolve import Options
+    from pipelines.launch import Options
+    from pipelines.launch import launch as start
 
     options = Options(
+        run=run,
+        task=task,
         budget=budget,
-        dataset=dataset,
-        data_root=data_root,
-        download=download,
-        train_size=train_size,
-        backbone=backbone,
         space=space,
         sampler=sampler,
-        resources=resources,
-        device=device,
-        epochs=epochs,
-        recipe=recipe,
-        augmentation=not no_augmentation,
-        seed=seed,
         study=study,
-        storage=storage,
-        tracking_uri=tracking_uri,
         max_params=max_params,
         min_fps=min_fps,
-        time_limit=time_limit,
         dry_run=dry_run,
-        json=json,
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(start(options))
 
 
 @app.command()
-def status(study: Study = None, storage: StorageOption = "runs", json: Json = False) -> None:
+@_takes(task=_task_options, run=_run_options)
+def compare(
+    task: "TaskOptions",
+    run: "RunOptions",
+    designs: Annotated[list[str], typer.Argument(help="Such as se ras eca:stages=34; the plain network is added.")],
+    seeds: Annotated[int, typer.Option(help="Trainings of each design; more extend a comparison.")] = 5,
+) -> None:
+    """Train designs and the plain network under the same seeds; say which gain, and how sure that is.
+
+    The same command goes on where it stopped; other designs and more seeds extend it.
+    """
+    from pipelines.compare import Options
+    from pipelines.compare import compare as start
+
+    raise typer.Exit(start(Options(run=run, task=task, designs=tuple(designs), seeds=seeds)))
+
+
+@app.command()
+def status(study: Study = None, storage: StorageOption = "runs", plugin: Plugins = None, json: Json = False) -> None:
     """How far a study is."""
     from pipelines.status import show_status
 
+    _load(plugin)
     show_status(study, storage, json)
 
 
@@ -150,6 +272,7 @@ def status(study: Study = None, storage: StorageOption = "runs", json: Json = Fa
 def front(
     study: Study = None,
     storage: StorageOption = "runs",
+    plugin: Plugins = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Both fronts as CSV on stdout.")] = False,
     png: Annotated[Path | None, typer.Option(help="File to draw both fronts into.")] = None,
@@ -157,13 +280,14 @@ def front(
     """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
     from pipelines.front import show_front
 
+    _load(plugin)
     show_front(study, storage, json, csv, png)
 
 
 @app.command()
-@_trains
+@_takes(run=_run_options)
 def retrain(
-    resources: "Resources",
+    run: "RunOptions",
     study: Study = None,
     top: Annotated[
         int | None,
@@ -182,20 +306,16 @@ def retrain(
     register: Annotated[
         str | None, typer.Option(help="Register the first design's model (seed 0) in MLflow under this name.")
     ] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets; the search's if left out.")] = None,
-    storage: StorageOption = "runs",
-    tracking_uri: Tracking = None,
-    time_limit: TimeLimit = None,
-    json: Json = False,
 ) -> None:
     """Train the best designs on train + val, several seeds each; read the test images once.
 
     The plain backbone is always trained too. The same command goes on where it stopped.
     """
     from pipelines.retrain import Options
-    from pipelines.retrain import retrain as run
+    from pipelines.retrain import retrain as start
 
     options = Options(
+        run=run,
         study=study,
         top=top,
         knee=knee,
@@ -204,20 +324,54 @@ def retrain(
         recipe=recipe,
         epochs=epochs,
         register=register,
-        data_root=data_root,
-        resources=resources,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        time_limit=time_limit,
-        json=json,
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(start(options))
 
 
 @app.command()
-@_trains
+def export(
+    run: Run,
+    into: Annotated[Path | None, typer.Option(help="Folder to write; export/BACKBONE-DESIGN if left out.")] = None,
+    design: Annotated[
+        str | None, typer.Option(help="Which design of a retraining; the first asked for if left out.")
+    ] = None,
+    onnx: Annotated[
+        bool | None, typer.Option("--onnx/--no-onnx", help="ONNX, too; where its packages are, if left out.")
+    ] = None,
+    storage: StorageOption = "runs",
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Write a retrained network for use elsewhere: safetensors and design, torch.export and ONNX, checked."""
+    from pipelines.export import export as start
+
+    _load(plugin)
+    start(run, into, design, onnx, storage, json)
+
+
+@app.command()
+def predict(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to print for each image.")] = 3,
+    design: Annotated[
+        str | None, typer.Option(help="Which design of a retraining; the first asked for if left out.")
+    ] = None,
+    storage: StorageOption = "runs",
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """What an exported or retrained network takes images for."""
+    from pipelines.predict import predict as start
+
+    _load(plugin)
+    start(run, images, top, design, storage, json)
+
+
+@app.command()
+@_takes(run=_run_options)
 def reproduce(
-    resources: "Resources",
+    run: "RunOptions",
     name: Annotated[str | None, typer.Argument(help="Of an experiment; left out, they are listed.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every experiment; with --params-only.")] = False,
     params_only: Annotated[bool, typer.Option("--params-only", help="Count parameters; train nothing.")] = False,
@@ -230,13 +384,8 @@ def reproduce(
     backbone: Annotated[str | None, typer.Option(help="Backbone instead of the paper's.")] = None,
     recipe: RecipeOption = None,
     train_size: Annotated[int | None, typer.Option(help="Images to train on; all if left out.")] = None,
-    data_root: DataRoot = None,
     download: Download = False,
     device: Device = "auto",
-    storage: StorageOption = "runs",
-    tracking_uri: Tracking = None,
-    time_limit: TimeLimit = None,
-    json: Json = False,
 ) -> None:
     """The tables and figures of the RAS and the DIANet paper: ours beside the printed values.
 
@@ -244,50 +393,70 @@ def reproduce(
     """
     from pipelines.groups import Changes
     from pipelines.reproduce import Options
-    from pipelines.reproduce import reproduce as run
+    from pipelines.reproduce import reproduce as start
 
     options = Options(
+        run=run,
         name=name,
         every=every,
         params_only=params_only,
         rows=tuple(rows or ()),
         seeds=seeds,
         changes=Changes(dataset=dataset, backbone=backbone, recipe=recipe, epochs=epochs, train_size=train_size),
-        data_root=data_root,
         download=download,
         device=device,
-        resources=resources,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        time_limit=time_limit,
-        json=json,
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(start(options))
 
 
 @app.command()
-def backbones(json: Json = False) -> None:
+def backbones(plugin: Plugins = None, json: Json = False) -> None:
     """The networks that attention can go into."""
     from pipelines.backbones import show_backbones
 
+    _load(plugin)
     show_backbones(json)
 
 
 @app.command()
 def profile(
-    design: Annotated[str, typer.Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")],
-    backbone: Annotated[str, typer.Option(help="Such as resnet164.")] = "resnet20",
+    design: Annotated[str, typer.Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")] = "none",
+    backbone: Annotated[
+        str, typer.Option(help="Such as resnet164, torchvision/resnet50, timm/NAME or FILE.py:FACTORY.")
+    ] = "resnet20",
+    gate_at: GateAt = None,
+    show_gates: Annotated[
+        bool, typer.Option("--show-gates", help="Where gates would sit: module, stage, channels, resolution.")
+    ] = False,
     num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")] = 10,
     channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
-    image_size: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 32,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels a side; 32, or 224 for a network of stride 32, if left out.")
+    ] = None,
     device: Device = "auto",
     no_fps: Annotated[bool, typer.Option("--no-fps", help="Leave the timing out.")] = False,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """What a design costs: parameters, MACs for an image, FPS."""
-    from pipelines.profile import profile as run
+    from pipelines.profile import Options
+    from pipelines.profile import profile as start
 
-    run(design, backbone, num_classes, (channels, image_size, image_size), device, not no_fps, json)
+    _load(plugin)
+    start(
+        Options(
+            design=design,
+            backbone=backbone,
+            gate_at=gate_at,
+            show_gates=show_gates,
+            num_classes=num_classes,
+            channels=channels,
+            image_size=image_size,
+            device=device,
+            fps=not no_fps,
+            json=json,
+        )
+    )
 
 
 @app.command()
@@ -300,12 +469,14 @@ def space(
     device: Device = "auto",
     max_params: MaxParams = None,
     min_fps: MinFps = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """How many designs there are, how many meet the limits, and some of them."""
     from pipelines.engines import find_device
     from pipelines.space import show_space
 
+    _load(plugin)
     shape = (channels, image_size, image_size)
     show_space(space, backbone, num_classes, shape, find_device(device, None), max_params, min_fps, json)
 

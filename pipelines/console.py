@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+LOUD = ("mlflow", "alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib", "timm", "huggingface_hub")
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe: no design is folded."""
 
@@ -32,7 +33,16 @@ def print_json(result: Any) -> None:
 
 def silence_libraries() -> None:
     """Keep the logs and warnings of libraries off the user's screen."""
-    for name in ("mlflow", "alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib"):
+    for name in (
+        "mlflow",
+        "alembic",
+        "optuna",
+        "ray",
+        "torch.utils.cpp_extension",
+        "matplotlib",
+        "timm",
+        "huggingface_hub",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -2,15 +2,14 @@
 
 import csv
 import sys
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from rich.table import Table
 
 from pipelines import plots
 from pipelines.console import print_json, say, stdout
-from pipelines.fronts import FRONTS, Row, front, fronts_json, rows
-from pipelines.quantities import show_gain, show_percent
+from pipelines.fronts import FRONTS, Row, front, fronts_json, metric_of, rows
+from pipelines.quantities import show_gain, show_metric, show_percent
 from pipelines.tracking import run_ids
 from search.storage import Record, Storage
 from space import UserError
@@ -24,7 +23,7 @@ def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png
     """
     places = Storage(storage)
     record = places.read(places.find(study))
-    complete = rows(record.trials, run_ids(record.attributes))
+    complete = rows(record.trials, run_ids(record.attributes), metric_of(record.attributes))
     if png is not None:
         if not complete:
             raise UserError(f"study {record.name} has no complete trial to draw yet")
@@ -36,26 +35,27 @@ def show_front(study: str | None, storage: str, as_json: bool, as_csv: bool, png
     if as_json:
         print_json(fronts_json(complete))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, ["front", *(field.name for field in fields(Row))])
+        lines = [{"front": name, **row.to_json()} for name in FRONTS for row in front(complete, name)]
+        writer = csv.DictWriter(sys.stdout, list(lines[0]) if lines else ["front"])
         writer.writeheader()
-        for name in FRONTS:
-            writer.writerows({"front": name, **asdict(row)} for row in front(complete, name))
+        writer.writerows(lines)
     elif png is None:
         print_fronts(record)
 
 
 def print_fronts(record: Record) -> None:
     """Both fronts as tables, and how much of the differences may be noise."""
-    complete = rows(record.trials, run_ids(record.attributes))
+    complete = rows(record.trials, run_ids(record.attributes), metric_of(record.attributes))
     if not complete:
         say(f"study {record.name} has no complete trial yet")
         return
     several = len({row.backbone for row in complete}) > 1
-    for name, title in zip(FRONTS, ("accuracy against parameters", "accuracy against FPS"), strict=True):
-        table = result_table(title, "accuracy", "gain", "trial")
+    metric = show_metric(complete[0].metric)
+    for name, cost in zip(FRONTS, ("parameters", "FPS"), strict=True):
+        table = result_table(f"{metric} against {cost}", metric, "gain", "trial")
         for row in front(complete, name):
             table.add_row(
-                show_percent(row.val_accuracy),
+                show_percent(row.score),
                 "" if row.gain is None else show_gain(row.gain),
                 str(row.trial),
                 f"{row.num_params:,}",
@@ -78,6 +78,6 @@ def result_table(title: str, *columns: str) -> Table:
 
 def _noise(complete: list[Row], images: int) -> str:
     """The 95 % interval of a difference between two accuracies, as if their errors were independent."""
-    best = max(row.val_accuracy for row in complete)
+    best = max(row.score for row in complete)
     points = 100 * 1.96 * (2 * best * (1 - best) / images) ** 0.5
     return f"with {images:,} validation images, differences under {points:.1f} points may be chance."

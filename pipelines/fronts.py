@@ -21,8 +21,9 @@ class Row:
         trial: its number.
         backbone: its backbone.
         design: text form.
-        val_accuracy: 0 to 1.
-        gain: accuracy above that of the plain backbone; None before that is trained.
+        metric: the report's entry that was maximised, such as val_accuracy.
+        score: its value, 0 to 1.
+        gain: score above that of the plain backbone; None before that is trained.
         num_params: trainable parameters.
         fps: images per second.
         relative_fps: FPS over that of the plain backbone.
@@ -32,20 +33,33 @@ class Row:
     trial: int
     backbone: str
     design: str
-    val_accuracy: float
+    metric: str
+    score: float
     gain: float | None
     num_params: int
     fps: float
     relative_fps: float | None
     mlflow_run_id: str | None
 
+    def to_json(self) -> dict[str, Any]:
+        """For programs: the score under the name of its metric."""
+        table = asdict(self)
+        metric = table.pop("metric")
+        return {metric if name == "score" else name: value for name, value in table.items()}
 
-def rows(trials: Sequence[Trial], runs: Mapping[int, str]) -> list[Row]:
+
+def metric_of(attributes: Mapping[str, Any]) -> str:
+    """The report's entry that a study maximises."""
+    return str(attributes["settings"]["objectives"][0])
+
+
+def rows(trials: Sequence[Trial], runs: Mapping[int, str], metric: str) -> list[Row]:
     """All complete trials, by number; gains are over trial 0, the plain backbone.
 
     Args:
         trials: of a search.
         runs: the MLflow run of each trial.
+        metric: the report's entry that is maximised.
     """
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
     plain = next((trial for trial in complete if trial.number == 0 and trial.job.design == Design()), None)
@@ -54,8 +68,9 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str]) -> list[Row]:
             trial=trial.number,
             backbone=trial.job.backbone,
             design=str(trial.job.design),
-            val_accuracy=trial.last["val_accuracy"],
-            gain=trial.last["val_accuracy"] - plain.last["val_accuracy"] if plain else None,
+            metric=metric,
+            score=trial.last[metric],
+            gain=trial.last[metric] - plain.last[metric] if plain else None,
             num_params=trial.job.cost.num_params,
             fps=trial.job.cost.fps,
             relative_fps=trial.job.cost.fps / plain.job.cost.fps if plain else None,
@@ -66,20 +81,20 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str]) -> list[Row]:
 
 
 def front(complete: Sequence[Row], name: str) -> list[Row]:
-    """The rows that no other dominates in accuracy and in the cost `name`, most accurate first."""
+    """The rows that no other dominates in score and in the cost `name`, the best first."""
     if not complete:
         return []
     kept = [complete[index] for index in pareto.front(objectives(complete, name))]
-    return sorted(kept, key=lambda row: (-row.val_accuracy, row.num_params, -row.fps, row.trial))
+    return sorted(kept, key=lambda row: (-row.score, row.num_params, -row.fps, row.trial))
 
 
 def objectives(complete: Sequence[Row], name: str) -> pareto.Points:
-    """Accuracy and the cost `name` of each row, larger being better: (n, 2)."""
+    """Score and the cost `name` of each row, larger being better: (n, 2)."""
     if name == "params":
-        return np.array([(row.val_accuracy, -np.log(row.num_params)) for row in complete])
-    return np.array([(row.val_accuracy, np.log(row.fps)) for row in complete])
+        return np.array([(row.score, -np.log(row.num_params)) for row in complete])
+    return np.array([(row.score, np.log(row.fps)) for row in complete])
 
 
 def fronts_json(complete: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     """Both fronts, for programs."""
-    return {name: [asdict(row) for row in front(complete, name)] for name in FRONTS}
+    return {name: [row.to_json() for row in front(complete, name)] for name in FRONTS}

@@ -22,13 +22,13 @@ from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
+from space.plugins import call_with
 from trainers.cost import Task
 from trainers.data import Data
+from trainers.datasets import Source
 from trainers.evaluator import Evaluator, design_folder
 from trainers.recipe import Recipe
 from trainers.throughput import FpsTable, measure_table
-
-METRIC = "test_accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Plan:
         seeds: trainings of each.
         task: what the networks are for.
         evaluate: makes the trainings.
+        metric: the report's entry that counts.
         nan_is_a_result: whether networks may well break off, so that many of them are no reason to stop.
     """
 
@@ -49,6 +50,7 @@ class Plan:
     seeds: int
     task: Task
     evaluate: Evaluator
+    metric: str = "test_accuracy"
     nan_is_a_result: bool = False
 
     def holds(self, trial: Trial) -> bool:
@@ -117,7 +119,7 @@ def trained(
     everything = [*{name: (name, Design()) for name, _ in plan.candidates}.values(), *plan.candidates]
     with stderr.status("measuring FPS"):
         measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
-        table = engine.alone(measure)
+        table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
     with storage.writing(plan.name, Planned.DIRECTIONS, {"uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         if FPS_TABLE in record.attributes:  # maybe of another process, just now: a design keeps its FPS
@@ -131,7 +133,7 @@ def trained(
         # Trials of other plans that a session left running are finished first, in places of their own.
         others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))
         forgiven = [trial.job for trial in record.trials if plan.may_try_again(trial)]
-        ledger = Ledger(study, Planned(jobs, METRIC, forgiven), len(jobs) + others)
+        ledger = Ledger(study, Planned(jobs, plan.metric, forgiven), len(jobs) + others)
         ledger.annotate(FPS_TABLE, table.to_json())
         ended = session.run(
             ledger,
@@ -140,7 +142,7 @@ def trained(
             storage.folder(plan.name),
             view(record.attributes["uid"], table),
             tracking_uri=tracking_uri,
-            lines=_lines,
+            lines=functools.partial(_lines, plan.metric),
             time_limit=time_limit,
             total=len(jobs),
             counts=plan.is_done,
@@ -149,13 +151,14 @@ def trained(
         yield Trained(plan.latest(ledger.trials), ended, table, ledger)
 
 
-def write_design(result: Mapping[str, Any], weights: Path, data: Data, recipe: Recipe) -> None:
+def write_design(result: Mapping[str, Any], weights: Path, data: Data, source: Source, recipe: Recipe) -> None:
     """Write beside a design's weights everything that it takes to use them.
 
     Args:
         result: what came out, with its `backbone` and `design`.
         weights: folder that the evaluator wrote into.
         data: that it was trained on.
+        source: of the data.
         recipe: that it was trained by.
     """
     design = Design.parse(result["design"])
@@ -168,6 +171,7 @@ def write_design(result: Mapping[str, Any], weights: Path, data: Data, recipe: R
         "dataset": data.name,
         "classes": data.classes,
         "shape": data.shape,
+        "shorter_side": source.shorter_side,
         "mean": data.mean,
         "std": data.std,
         "recipe": recipe.to_dict(),
@@ -175,7 +179,7 @@ def write_design(result: Mapping[str, Any], weights: Path, data: Data, recipe: R
     (folder / "design.json").write_text(json.dumps(described, indent=2))
 
 
-def _lines(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+def _lines(metric: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:
     last = max(trials, key=lambda trial: trial.finished or trial.started)
-    result = show_percent(last.last[METRIC]) if last.state is State.COMPLETE else last.state.value
+    result = show_percent(last.last[metric]) if last.state is State.COMPLETE else last.state.value
     return [("last", f"{result}   {last.job.backbone} {last.job.design}   seed {last.job.seed}")]

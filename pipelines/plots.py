@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.fronts import Row, front
-from pipelines.quantities import show_gain
+from pipelines.quantities import show_gain, show_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def write_html(rows: Sequence[Row], name: str, title: str, path: Path) -> None:
     line = sorted(best, key=lambda row: getattr(row, field))
     figure.add_scatter(
         x=[getattr(row, field) for row in line],
-        y=[100 * row.val_accuracy for row in line],
+        y=[100 * row.score for row in line],
         mode="lines",
         line={"color": "#888888", "width": 1.5, "shape": "hv" if name == "params" else "vh"},
         name="front",
@@ -49,7 +49,7 @@ def write_html(rows: Sequence[Row], name: str, title: str, path: Path) -> None:
         on_front = [row in best for row in group]
         figure.add_scatter(
             x=[getattr(row, field) for row in group],
-            y=[100 * row.val_accuracy for row in group],
+            y=[100 * row.score for row in group],
             mode="markers",
             name=_legend(attention),
             text=[_hover(row) for row in group],
@@ -66,7 +66,7 @@ def write_html(rows: Sequence[Row], name: str, title: str, path: Path) -> None:
         title=title,
         template="plotly_white",
         xaxis={"title": label, "type": "log" if _spans_decade(rows, field) else "linear"},
-        yaxis={"title": "validation accuracy, %"},
+        yaxis={"title": _score_label(rows)},
         legend={"title": "attention"},
     )
     path.write_text(figure.to_html(include_plotlyjs=True, full_html=True))
@@ -91,7 +91,7 @@ def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
     line = sorted(best, key=lambda row: getattr(row, field))
     axes.step(
         [getattr(row, field) for row in line],
-        [100 * row.val_accuracy for row in line],
+        [100 * row.score for row in line],
         where="post" if name == "params" else "pre",
         color="#888888",
         linewidth=1.2,
@@ -103,7 +103,7 @@ def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
             shown = [row for row in group if (row in best) is there]
             axes.scatter(
                 [getattr(row, field) for row in shown],
-                [100 * row.val_accuracy for row in shown],
+                [100 * row.score for row in shown],
                 s=170 if attention == "none" else 70 if there else 36,
                 alpha=1.0 if there or attention == "none" else PALE,
                 color=COLOURS.get(attention, OTHER),
@@ -117,11 +117,15 @@ def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
         axes.set_xscale("log")
     else:
         axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
-    axes.set(xlabel=label, ylabel="validation accuracy, %")
+    axes.set(xlabel=label, ylabel=_score_label(rows))
     axes.grid(alpha=0.25)
     for handle in axes.legend(title="attention", frameon=False).legend_handles:
         if handle is not None:
             handle.set_alpha(1.0)
+
+
+def _score_label(rows: Sequence[Row]) -> str:
+    return f"validation {show_metric(rows[0].metric)}, %"
 
 
 def _legend(attention: str) -> str:
@@ -146,5 +150,5 @@ def _hover(row: Row) -> str:
     speed = "" if row.relative_fps is None else f" ({row.relative_fps:.2f} x plain)"
     return (
         f"<b>{row.design}</b><br>{row.backbone}, trial {row.trial}, n = 1<br>"
-        f"{100 * row.val_accuracy:.1f} %{gain}<br>{row.num_params:,} parameters<br>{row.fps:,.0f} fps{speed}"
+        f"{100 * row.score:.1f} %{gain}<br>{row.num_params:,} parameters<br>{row.fps:,.0f} fps{speed}"
     )

@@ -1,6 +1,7 @@
-"""`search profile`: what one design costs in one backbone."""
+"""`search profile`: what one design costs in one backbone, and where its gates sit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.table import Table
 
@@ -10,39 +11,65 @@ from pipelines.settings import check_stride
 from space import Design
 from space.backbones import backbone as find_backbone
 from space.build import build
-from trainers.cost import count_macs, count_params
+from trainers.cost import Task, attended_stages, count_macs, count_params
 from trainers.throughput import measure_fps
 
+SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
+"""Of images, by default; a network of large stride is made for large ones."""
 
-def profile(
-    text: str, backbone: str, num_classes: int, shape: tuple[int, int, int], device: str, with_fps: bool, as_json: bool
-) -> None:
-    """Print a design's canonical form, parameters, MACs for one image, and measured FPS.
 
-    Args:
-        text: the design.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user typed behind `search profile`.
+
+    Attributes:
+        design: its text.
         backbone: name.
+        gate_at: pattern of the modules whose outputs are gated.
+        show_gates: print where they are.
         num_classes: of the classifier.
-        shape: channels, height and width of an image.
+        channels: of an image.
+        image_size: pixels a side.
         device: auto, cpu or cuda.
-        with_fps: whether to measure FPS, which takes seconds.
-        as_json: for programs.
+        fps: whether to measure it, which takes seconds.
+        json: for programs.
     """
-    network_of = find_backbone(backbone)
-    check_stride(shape, [backbone])
-    design = Design.parse(text).canonical(network_of.layout)
-    network = build(design, network_of, num_classes, shape[0])
-    result = {
+
+    design: str
+    backbone: str
+    gate_at: str | None
+    show_gates: bool
+    num_classes: int
+    channels: int
+    image_size: int | None
+    device: str
+    fps: bool
+    json: bool
+
+
+def profile(options: Options) -> None:
+    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
+    network_of = find_backbone(options.backbone + ("" if options.gate_at is None else f"@{options.gate_at}"))
+    side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)
+    shape = (options.channels, side, side)
+    check_stride(shape, [network_of.name])
+    design = Design.parse(options.design).canonical(network_of.layout)
+    if options.show_gates:
+        _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
+        return
+    network = build(design, network_of, options.num_classes, options.channels)
+    result: dict[str, Any] = {
         "design": str(design),
-        "backbone": backbone,
+        "backbone": network_of.name,
+        "image_size": side,
         "num_params": count_params(network),
         "macs": count_macs(network, shape),
     }
-    if with_fps:
+    if options.fps:
         with stderr.status("measuring FPS"):
-            fps, conditions = measure_fps(network, shape, find_device(device, None))
+            fps, conditions = measure_fps(network, shape, find_device(options.device, None))
         result |= {"fps": round(fps, 1), "fps_conditions": asdict(conditions)}
-    if as_json:
+    if options.json:
         print_json(result)
         return
     table = Table(box=None, show_header=False)
@@ -52,3 +79,33 @@ def profile(
         else:
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
     stdout.print(table)
+
+
+def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:
+    """Where gates sit; all places where the design has none, else those of the stages that it attends."""
+    every = Design() == design
+    sizes = [stage.place.size for stage in attended_stages(Design("se") if every else design, name, task)]
+    attended = [n for n in range(len(find_backbone(name).layout)) if every or design.attends(n)]
+    size_of = dict(zip(attended, sizes, strict=True))
+    places: list[dict[str, Any]] = [
+        {
+            "module": site.path,
+            "stage": site.stage + 1,
+            "channels": site.channels,
+            "resolution": list(size_of[site.stage][1:]),
+        }
+        for site in find_backbone(name).sites
+        if site.stage in size_of
+    ]
+    if as_json:
+        print_json(places)
+        return
+    table = Table(box=None, title=f"{name}, images of {' x '.join(map(str, task.shape))}", title_justify="left")
+    table.add_column("a gate on the output of")
+    for column in ("stage", "channels", "resolution"):
+        table.add_column(column, justify="right")
+    for place in places:
+        height, width = place["resolution"]
+        table.add_row(place["module"], str(place["stage"]), str(place["channels"]), f"{height} x {width}")
+    stdout.print(table)
+    stdout.print("A stage is named by its digit, as in se:stages=34; --gate-at PATTERN puts gates elsewhere.")

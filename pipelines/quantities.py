@@ -44,6 +44,11 @@ def show_gain(gain: float) -> str:
     return f"{100 * gain:+.1f}" if round(100 * gain, 1) else "0"
 
 
+def show_metric(name: str) -> str:
+    """val_balanced_accuracy -> balanced accuracy."""
+    return name.removeprefix("val_").removeprefix("test_").replace("_", " ")
+
+
 def file_name(text: str) -> str:
     """The text with dashes for all that is no letter or digit."""
     return "".join(c if c.isalnum() else "-" for c in text)

@@ -23,7 +23,6 @@ from pipelines.groups import STUDIES, Changes, Group, candidate, grouped
 from pipelines.options import RunOptions
 from pipelines.planned import Plan, Trained, trained, write_design
 from pipelines.provenance import provenance
-from pipelines.quantities import parse_duration
 from pipelines.tracking import View, log_files
 from search.storage import Storage
 from search.trials import State, Trial
@@ -35,9 +34,10 @@ from trainers.throughput import FpsTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options:
     """What the user typed behind `search reproduce`; None where nothing was."""
 
+    run: RunOptions
     name: str | None = None
     every: bool = False
     params_only: bool = False
@@ -63,7 +63,7 @@ def reproduce(options: Options) -> int:
     if options.name is None and not options.every:
         if options.params_only or options.rows or options.changes.any:
             raise UserError("the name of an experiment is missing; `search reproduce` lists them")
-        _list_experiments(options.json)
+        _list_experiments(options.run.json)
         return session.COMPLETE
     chosen = list(experiments().values()) if options.name is None else [experiment(options.name)]
     wanted = {one.name: one.of(options.rows) for one in chosen}
@@ -72,7 +72,7 @@ def reproduce(options: Options) -> int:
         where = options.name or "any experiment"
         raise UserError(f"--rows {', '.join(options.rows)}: no row of {where} has these words; there are {names}")
     if options.params_only:
-        show_counts(chosen, wanted, options.json)
+        show_counts(chosen, wanted, options.run.json)
         return session.COMPLETE
     return _train(chosen[0], wanted[chosen[0].name], options)
 
@@ -80,11 +80,11 @@ def reproduce(options: Options) -> int:
 def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: at least one is needed")
-    time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
+    time_limit = options.run.seconds
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    storage = Storage(options.storage)
-    device = find_device(options.device, options.resources.address)
-    data_root = (options.data_root or Path("data")).absolute()
+    storage = Storage(options.run.storage)
+    device = find_device(options.device, options.run.resources.address)
+    data_root = (options.run.data_root or Path("data")).absolute()
     groups = grouped(what.rows, wanted, options.changes, data_root, options.download)
     if what.analysis == "integration":
         _check_depth(groups)
@@ -98,7 +98,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
         folder = storage.folder(name)
         plan = _plan(group, name, folder, device, options)
         left = plan.left(storage)
-        engine = make_engine(options.resources, device, left, _seconds_each(group, device) if left else 0.0)
+        engine = make_engine(options.run.resources, device, left, _seconds_each(group, device) if left else 0.0)
         say(
             f"{group.data.name} · {group.images:,} train / {group.data.sizes()['test']:,} test"
             f" · recipe {group.recipe_name}, {group.recipe.epochs} epochs"
@@ -110,7 +110,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
             engine,
             storage,
             partial(_view, what, group, name),
-            tracking_uri=options.tracking_uri,
+            tracking_uri=options.run.tracking_uri,
             time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
         ) as run:
             found = summarise(group, group.rows, run.trials, run.table, what.rows)
@@ -123,10 +123,10 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
                 say(f"{run.session.reason}{goes_on}")
                 break
             for result in found:
-                write_design(result, folder, group.data, group.recipe)
+                write_design(result, folder, group.data, group.source, group.recipe)
             if what.analysis is not None:
                 analyses[name] = _analyse(what, group, run, folder, options)
-    if options.json:
+    if options.run.json:
         print_json({"experiment": what.name, "studies": studies, "results": results, "analyses": analyses})
     else:
         print_comparison(what, results, options.changes.any)
@@ -153,7 +153,7 @@ def _plan(group: Group, name: str, folder: Path, device: str, options: Options) 
             source=group.source,
             recipe=group.recipe,
             device=device,
-            threads=options.resources.cpus_per_trial,
+            threads=options.run.resources.cpus_per_trial,
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
             weights_into=folder,
@@ -182,7 +182,7 @@ def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options
         found = analyse(what.analysis, networks, seeds, folder, group.data, into)
     say(f"{what.analysis}: pictures and numbers in {into}")
     if run.session.mlflow_run is not None:
-        log_files(into, run.session.mlflow_run, options.tracking_uri)
+        log_files(into, run.session.mlflow_run, options.run.tracking_uri)
     return found
 
 

@@ -1,86 +1,106 @@
 """From what the user typed to the settings of a study: given, else frozen in the study, else default."""
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pipelines.console import say
 from pipelines.engines import find_device
-from pipelines.options import RunOptions
+from pipelines.options import RunOptions, TaskOptions
+from pipelines.progress import decoding
 from pipelines.settings import Settings, check_fit, check_same
-from space import SearchSpace
+from space import SearchSpace, UserError
 from space.backbones import backbone
+from space.choices import PRESETS
+from space.objects import source_file
+from space.plugins import Plugin
+from space.pretrained import IMAGENET, Images, find_pretrained
+from trainers.data import Data
 from trainers.datasets import FOLDER_PREFIX, Source, load
+from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.throughput import device_name
 
-
-@dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
-    """What the user typed behind `search launch`; None where nothing was."""
-
-    budget: int
-    dataset: str | None = None
-    download: bool = False
-    train_size: int | None = None
-    backbone: str | None = None
-    space: str | None = None
-    sampler: str = "tpe"
-    device: str = "auto"
-    epochs: int | None = None
-    recipe: str | None = None
-    augmentation: bool = True
-    seed: int | None = None
-    study: str | None = None
-    max_params: str | None = None
-    min_fps: str | None = None
-    dry_run: bool = False
+NORMALISATIONS = ("measured", "weights", "imagenet")
+CROPPED = 8 / 7
+"""A square that parts are cut from is so much larger than they are: 256 for 224."""
 
 
-def resolve(options: Options, frozen: Settings | None, data_root: Path) -> tuple[Settings, Source]:
-    """The settings that a launch means, and where its data is.
+def resolve(
+    task: TaskOptions,
+    run: RunOptions,
+    plugins: Sequence[Plugin],
+    space: str | None,
+    study: str | None,
+    frozen: Settings | None,
+    data_root: Path,
+) -> tuple[Settings, Source]:
+    """The settings that a command means, and where its data is.
 
     Args:
-        options: what the user typed.
-        frozen: settings of the study that the user named, if it exists.
+        task: what the user typed.
+        run: where things are.
+        plugins: loaded.
+        space: preset or file, as typed.
+        study: name, as typed.
+        frozen: settings of that study, if it exists.
         data_root: folder of the torchvision data sets.
 
     Raises:
         UserError: something that does not exist, does not fit together, or differs from `frozen`.
     """
-    dataset = full_dataset_name(options.dataset or (frozen.dataset if frozen else "digits"))
-    train_size = options.train_size if options.train_size is not None else frozen.train_size if frozen else None
-    names = options.backbone.split(",") if options.backbone else list(frozen.backbones) if frozen else ["resnet20"]
-    layouts = {backbone(name).name: backbone(name).layout for name in names}
-    if options.space or not frozen:
-        space_name = options.space or "small"
-        space = SearchSpace.load(space_name, layouts).to_dict()
+    names = _backbones(task, frozen)
+    layouts = {name: backbone(name).layout for name in names}
+    weights, images = _weights(task, run, frozen, names)
+    recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
+    source = _source(task, run, frozen, data_root, recipe, images)
+    with decoding() as on_decoded:
+        data = load(source, download=task.download, check=frozen is None, on_decoded=on_decoded)
+    for note in data.notes:
+        say(note)
+    check_fit(data, recipe, names)
+    if weights:
+        say(f"weights {weights}: every gate starts at 1; {_normalisation(source)}")
+    if space or not frozen:
+        space_name = space or PRESETS[0]
+        loaded = SearchSpace.load(space_name, layouts)
+        values = (loaded.starting_at_one() if weights else loaded).to_dict()
     else:
-        space_name, space = frozen.space_name, frozen.space
-    recipe, recipe_name = _recipe(options, frozen, dataset)
-    device = find_device(options.device, options.resources.address)
-    if frozen and options.device == "auto":
-        device = find_device(frozen.device, options.resources.address)
-    source = Source(name=dataset, root=data_root.absolute(), train_size=train_size)
-    data = load(source, download=options.download, check=frozen is None)
-    check_fit(data, recipe, tuple(layouts))
+        space_name, values = frozen.space_name, frozen.space
+    device = find_device(task.device, run.resources.address)
+    if frozen and task.device == "auto":
+        device = find_device(frozen.device, run.resources.address)
+    metric = task.metric or (frozen.metric if frozen else METRICS[0])
+    if metric not in METRICS:
+        raise UserError(f"--metric {metric}: there are {', '.join(METRICS)}")
     settings = Settings(
-        dataset=dataset,
-        train_size=train_size,
+        dataset=source.name,
+        train_size=source.train_size,
+        image_size=source.image_size,
+        shorter_side=source.shorter_side,
+        groups=None if source.groups is None else str(source.groups),
+        mean=source.mean,
+        std=source.std,
         images=data.sizes(),
         num_classes=len(data.classes),
         shape=data.shape,
-        backbones=tuple(layouts),
-        space=space,
+        backbones=names,
+        weights=weights,
+        files=_digests(plugins, names, weights, source.groups),
+        space=values,
         recipe=recipe,
-        seed=options.seed if options.seed is not None else frozen.seed if frozen else 0,
+        seed=task.seed if task.seed is not None else frozen.seed if frozen else 0,
         device=device,
         device_name=frozen.device_name if frozen else device_name(device),
+        objectives=(f"val_{metric}", "num_params", "fps"),
         space_name=space_name,
         recipe_name=recipe_name,
     )
     if frozen:
-        assert options.study is not None
-        check_same(options.study, frozen, settings)
+        assert study is not None
+        check_same(study, frozen, settings)
     return settings, source
 
 
@@ -91,16 +111,106 @@ def full_dataset_name(dataset: str) -> str:
     return f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
 
 
-def default_recipe(dataset: str) -> str:
+def default_recipe(dataset: str, pretrained: bool = False) -> str:
     """The recipe for a data set unless the user names another one."""
+    if pretrained:
+        return "fine-tune"
     return "digits" if dataset == "digits" else "one-cycle"
 
 
-def _recipe(options: Options, frozen: Settings | None, dataset: str) -> tuple[Recipe, str]:
-    if options.recipe is None and frozen:
+def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool = False) -> tuple[Data, Source]:
+    """The data of a study, and where it is."""
+    source = settings.source(data_root, run.cache_folder, run.cache_bytes)
+    with decoding() as on_decoded:
+        return load(source, download=download, on_decoded=on_decoded), source
+
+
+def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
+    if task.backbone is None and task.gate_at is None and frozen:
+        return frozen.backbones
+    behind = "" if task.gate_at is None else f"@{task.gate_at}"
+    typed = (task.backbone or "resnet20").split(",")
+    return tuple(dict.fromkeys(backbone(f"{name.strip()}{behind}").name for name in typed))
+
+
+def _weights(
+    task: TaskOptions, run: RunOptions, frozen: Settings | None, names: Sequence[str]
+) -> tuple[str | None, Images | None]:
+    """The file of the pretrained weights, and what images they expect."""
+    text = task.weights or (frozen.weights if frozen else None)
+    if text is None:
+        return None, None
+    if len(names) > 1:
+        raise UserError("--weights are those of one network; give one --backbone")
+    found = find_pretrained(text, names[0], run.cache_folder)
+    return str(found.path), found.images
+
+
+def _source(
+    task: TaskOptions, run: RunOptions, frozen: Settings | None, data_root: Path, recipe: Recipe, images: Images | None
+) -> Source:
+    typed = Source(
+        name=full_dataset_name(task.dataset or "digits"),
+        root=data_root.absolute(),
+        train_size=task.train_size,
+        image_size=task.image_size,
+        groups=None if task.groups is None else task.groups.expanduser().absolute(),
+        cache=run.cache_folder if run.cache_bytes else None,
+        cache_bytes=run.cache_bytes,
+    )
+    if frozen:
+        there = frozen.source(data_root.absolute(), run.cache_folder, run.cache_bytes)
+        return replace(
+            there,
+            name=typed.name if task.dataset else there.name,
+            train_size=there.train_size if typed.train_size is None else typed.train_size,
+            image_size=there.image_size if typed.image_size is None else typed.image_size,
+            groups=there.groups if typed.groups is None else typed.groups,
+        )
+    if images is not None and typed.image_size is None and typed.name != "digits":
+        typed = replace(typed, image_size=images.side, shorter_side=images.shorter_side)
+    elif typed.image_size is not None and recipe.resized_crop and typed.name.startswith(FOLDER_PREFIX):
+        typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
+    normalise = task.normalise or ("weights" if images else "measured")
+    if normalise not in NORMALISATIONS:
+        raise UserError(f"--normalise {normalise}: there are {', '.join(NORMALISATIONS)}")
+    if normalise == "weights" and images is None:
+        raise UserError("--normalise weights: no weights are given that say what they expect; use measured or imagenet")
+    if normalise == "weights" and images is not None:
+        return replace(typed, mean=images.mean, std=images.std)
+    return typed if normalise == "measured" else replace(typed, mean=IMAGENET[0], std=IMAGENET[1])
+
+
+def _normalisation(source: Source) -> str:
+    if source.mean is None:
+        return "images are normalised as measured on the training images; --normalise imagenet changes that"
+    return f"images are normalised by mean {source.mean} and standard deviation {source.std}"
+
+
+def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained: bool) -> tuple[Recipe, str]:
+    if task.recipe is None and frozen:
         recipe, name = frozen.recipe, frozen.recipe_name
     else:
-        name = options.recipe or default_recipe(dataset)
+        name = task.recipe or default_recipe(dataset, pretrained)
         recipe = find_recipe(name)
-    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
-    return (recipe if options.augmentation else recipe.without_augmentation()), name
+    recipe = recipe if task.epochs is None else recipe.with_epochs(task.epochs)
+    recipe = recipe if task.augmentation else recipe.without_augmentation()
+    if task.resized_crop is not None:
+        padding = 0 if task.resized_crop else recipe.crop_padding
+        recipe = replace(recipe, resized_crop=task.resized_crop, crop_padding=padding)
+    recipe = recipe if task.flip is None else replace(recipe, flip=task.flip)
+    return (replace(recipe, class_weights=True) if task.class_weights else recipe), name
+
+
+def _digests(
+    plugins: Sequence[Plugin], names: Sequence[str], weights: str | None, groups: Path | None
+) -> dict[str, str]:
+    """A digest of every file, beside the images, that the results depend on."""
+    files = [source_file(name.partition("@")[0]) for name in names]
+    files += [None if weights is None else Path(weights), groups]
+    found = {plugin.name: plugin.digest for plugin in plugins}
+    for path in files:
+        if path is not None:
+            with path.open("rb") as file:
+                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -17,18 +17,18 @@ from pipelines.engines import find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
 from pipelines.options import RunOptions
-from pipelines.planned import METRIC, Plan, trained, write_design
+from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
-from pipelines.quantities import parse_duration, show_gain
+from pipelines.quantities import show_gain, show_metric
+from pipelines.resolve import read
 from pipelines.settings import Settings, check_fit
 from pipelines.tracking import View, log_model, run_ids
 from search import pareto
 from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
-from space.backbones import backbone
 from space.choices import Candidate
-from trainers.datasets import Source, load
+from space.plugins import load_plugins
 from trainers.evaluator import Evaluator, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
@@ -39,9 +39,10 @@ MODEL_ATTRIBUTE = "mlflow_model:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options:
     """What the user typed behind `search retrain`; None where nothing was."""
 
+    run: RunOptions
     study: str | None = None
     top: int | None = None
     knee: bool = False
@@ -60,24 +61,20 @@ def retrain(options: Options) -> int:
     """
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: at least one is needed")
-    time_limit = None if options.time_limit is None else parse_duration(options.time_limit, "--time-limit")
-    storage = Storage(options.storage)
+    time_limit = options.run.seconds
+    plugins = load_plugins(options.run.plugins)
+    storage = Storage(options.run.storage)
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
     chosen = choose(options, searched, settings)
     recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
     recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
-    source = Source(
-        name=settings.dataset,
-        root=options.data_root or Path(searched.attributes["data_root"]),
-        train_size=settings.train_size,
-    )
-    data = load(source)
+    data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     name = _name(searched.name, chosen, recipe)
     folder = storage.folder(name)
-    find_device(settings.device, options.resources.address)
+    find_device(settings.device, options.run.resources.address)
     plan = Plan(
         name=name,
         candidates=chosen,
@@ -87,15 +84,18 @@ def retrain(options: Options) -> int:
             source=source,
             recipe=recipe,
             device=settings.device,
-            threads=options.resources.cpus_per_trial,
+            threads=options.run.resources.cpus_per_trial,
             judge="test",
             learn_from_val=True,
             weights_into=folder,
+            weights=settings.weights_file,
+            plugins=plugins,
         ),
+        metric=f"test_{settings.metric}",
     )
     images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
     seconds_each = trial_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
-    engine = make_engine(options.resources, settings.device, plan.left(storage), seconds_each)
+    engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
         f" on train + val · {engine.name}, {engine.workers} workers · {name}"
@@ -106,20 +106,20 @@ def retrain(options: Options) -> int:
         storage,
         lambda uid, table: _view(name, uid, searched.name, settings, recipe),
         known=FpsTable.from_json(searched.attributes[FPS_TABLE]),
-        tracking_uri=options.tracking_uri,
+        tracking_uri=options.run.tracking_uri,
         time_limit=time_limit,
     ) as run:
         ended, ledger = run.session, run.ledger
-        results = summarise(run.trials, chosen)
+        results = summarise(run.trials, chosen, plan.metric)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
         if ended.exit_code == session.COMPLETE:
             for result in results:
-                write_design(result, folder, data, recipe)
+                write_design(result, folder, data, source, recipe)
             _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
-    if options.json:
+    if options.run.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
-        _print(results)
+        _print(results, plan.metric)
         say(f"weights and designs are in {folder}")
     if ended.exit_code == session.STOPPED:
         say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
@@ -142,9 +142,9 @@ def choose(options: Options, searched: Record, settings: Settings) -> list[Candi
     first = settings.backbones[0]
     candidates: list[Candidate] = [(first, Design())]
     if options.designs:
-        candidates += [(first, Design.parse(text).canonical(backbone(first).layout)) for text in options.designs]
+        candidates += [settings.candidate(text) for text in options.designs]
         return list(dict.fromkeys(candidates))
-    complete = rows(searched.trials, {})
+    complete = rows(searched.trials, {}, settings.objectives[0])
     if not complete:
         raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
     if options.knee:
@@ -161,7 +161,7 @@ def choose(options: Options, searched: Record, settings: Settings) -> list[Candi
 def top(complete: Sequence[Row], count: int) -> list[Row]:
     """The most accurate designs of the two fronts, then the most accurate others; never the plain backbone."""
     on_fronts = {row.trial for name in FRONTS for row in front(complete, name)}
-    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.val_accuracy, row.num_params))
+    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.score, row.num_params))
     return [row for row in ranked if row.gain is None or row.trial != 0][:count]
 
 
@@ -171,8 +171,8 @@ def knee(complete: Sequence[Row]) -> Row:
     return best[pareto.knee(objectives(best, "params"))]
 
 
-def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """For each design the test accuracy over its seeds; gains are over the plain backbone under the same seeds."""
+def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate], metric: str) -> list[dict[str, Any]]:
+    """For each design the metric over its seeds; gains are over the plain backbone under the same seeds."""
     by_design: dict[Candidate, dict[int, Trial]] = {candidate: {} for candidate in chosen}
     for trial in trials:
         if trial.state is State.COMPLETE and trial.job.candidate in by_design:
@@ -182,16 +182,16 @@ def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate]) -> list[dict
     for (name, design), by_seed in by_design.items():
         if not by_seed:
             continue
-        accuracies = [trial.last[METRIC] for trial in by_seed.values()]
-        gains = [t.last[METRIC] - plain[s].last[METRIC] for s, t in by_seed.items() if s in plain]
+        values = [trial.last[metric] for trial in by_seed.values()]
+        gains = [t.last[metric] - plain[s].last[metric] for s, t in by_seed.items() if s in plain]
         cost = next(iter(by_seed.values())).job.cost
         results.append(
             {
                 "backbone": name,
                 "design": str(design),
-                "n": len(accuracies),
-                "test_accuracy": statistics.fmean(accuracies),
-                "test_accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                "n": len(values),
+                metric: statistics.fmean(values),
+                f"{metric}_std": statistics.stdev(values) if len(values) > 1 else None,
                 "gain": statistics.fmean(gains) if gains else None,
                 "num_params": cost.num_params,
                 "fps": cost.fps,
@@ -208,17 +208,18 @@ def _name(study: str, chosen: Sequence[Candidate], recipe: Recipe) -> str:
 
 def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
     """What MLflow shows of a retraining."""
+    metric = f"test_{settings.metric}"
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         candidates = list(dict.fromkeys(trial.job.candidate for trial in trials))
         plain = (settings.backbones[0], Design())
         complete = [t for t in trials if t.state is State.COMPLETE and t.job.candidate == plain]
-        values = [trial.last[METRIC] for trial in complete]
+        values = [trial.last[metric] for trial in complete]
         return {"designs": float(len(candidates)), **({"plain": statistics.fmean(values)} if values else {})}
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
         candidates = list(dict.fromkeys([(settings.backbones[0], Design()), *(t.job.candidate for t in trials)]))
-        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates), indent=2))
+        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates, metric), indent=2))
 
     return View(
         name=name,
@@ -256,16 +257,16 @@ def _log_models(
             continue
         network = trained_network(folder, name, design, 0, settings.num_classes, settings.shape[0])
         example = np.zeros((2, *settings.shape), np.float32)
-        if log_model(network.eval(), example, runs[trial.number], options.tracking_uri, register):
+        if log_model(network.eval(), example, runs[trial.number], options.run.tracking_uri, register):
             annotate(logged, register)
 
 
-def _print(results: Sequence[Mapping[str, Any]]) -> None:
-    table = result_table("test accuracy, trained on train + val", "accuracy", "gain", "n")
+def _print(results: Sequence[Mapping[str, Any]], metric: str) -> None:
+    table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain", "n")
     for result in results:
-        spread = "" if result["test_accuracy_std"] is None else f" ± {100 * result['test_accuracy_std']:.1f}"
+        spread = "" if result[f"{metric}_std"] is None else f" ± {100 * result[f'{metric}_std']:.1f}"
         table.add_row(
-            f"{100 * result['test_accuracy']:.1f}{spread} %",
+            f"{100 * result[metric]:.1f}{spread} %",
             "" if result["gain"] is None else show_gain(result["gain"]),
             str(result["n"]),
             f"{result['num_params']:,}",

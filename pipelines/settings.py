@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,11 +14,11 @@ from pipelines.quantities import file_name
 from space import Design, Layout, SearchSpace, UserError
 from space.backbones import backbone
 from space.build import build
+from space.choices import Candidate
 from trainers.cost import Task
 from trainers.data import Data
+from trainers.datasets import Source
 from trainers.recipe import Recipe
-
-OBJECTIVES = ("val_accuracy", "num_params", "fps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,32 +28,46 @@ class Settings:
     Attributes:
         dataset: name, as typed.
         train_size: as typed; None for the data set's own.
+        image_size: of `Source`, likewise the next four.
+        shorter_side: see there.
+        groups: see there.
+        mean: see there.
+        std: see there.
         images: images in each split.
         num_classes: classes.
         shape: channels, height and width of an image.
         backbones: names, the plain one to compare with first.
+        weights: file of the pretrained weights; None for none.
+        files: digests of the files beside the images that results depend on: plug-ins, weights, a user's network.
         space: options of each field of each attention.
         recipe: how each design is trained.
         seed: of the search; the seed of each training derives from it.
         device: cpu or cuda.
         device_name: the processor that FPS is measured on.
-        objectives: what the fronts are made of.
+        objectives: what the fronts are made of, the metric first.
         space_name: what the user called the space; for reading only.
         recipe_name: what the user called the recipe; for reading only.
     """
 
     dataset: str
     train_size: int | None
+    image_size: int | None = None
+    shorter_side: int | None = None
+    groups: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     images: dict[str, int]
     num_classes: int
     shape: tuple[int, int, int]
     backbones: tuple[str, ...]
+    weights: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
     space: dict[str, Any]
     recipe: Recipe
     seed: int
     device: str
     device_name: str
-    objectives: tuple[str, ...] = OBJECTIVES
+    objectives: tuple[str, str, str]
     space_name: str
     recipe_name: str
 
@@ -60,6 +75,37 @@ class Settings:
     def task(self) -> Task:
         """What its networks are for."""
         return Task(self.num_classes, self.shape)
+
+    @property
+    def metric(self) -> str:
+        """What is to be maximised: accuracy, balanced_accuracy or macro_f1."""
+        return self.objectives[0].removeprefix("val_")
+
+    @property
+    def weights_file(self) -> Path | None:
+        """Of the pretrained weights."""
+        return None if self.weights is None else Path(self.weights)
+
+    def source(self, root: Path, cache: Path, cache_bytes: int) -> Source:
+        """Its images, with the folders of the torchvision data sets and of decoded images."""
+        return Source(
+            name=self.dataset,
+            root=root,
+            train_size=self.train_size,
+            image_size=self.image_size,
+            shorter_side=self.shorter_side,
+            groups=None if self.groups is None else Path(self.groups),
+            mean=self.mean,
+            std=self.std,
+            cache=cache if cache_bytes else None,
+            cache_bytes=cache_bytes,
+        )
+
+    def candidate(self, text: str) -> Candidate:
+        """A design that a user typed, in the first backbone; with weights its gates start at 1."""
+        design = Design.parse(text)
+        design = design if self.weights is None else design.starting_at_one()
+        return self.backbones[0], design.canonical(backbone(self.backbones[0]).layout)
 
     @property
     def layouts(self) -> dict[str, Layout]:
@@ -86,7 +132,7 @@ class Settings:
         table = {name: value for name, value in self.to_json().items() if name not in ("space_name", "recipe_name")}
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
         dataset = file_name(self.dataset.rstrip("/").rpartition("/")[2])
-        backbones = file_name("-".join(self.backbones))
+        backbones = file_name("-".join(name.partition("@")[0].rpartition("/")[2] for name in self.backbones))
         return f"{dataset}-{backbones}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +149,7 @@ class Settings:
                 **table,
                 "recipe": Recipe.from_dict(table["recipe"]),
                 "shape": tuple(table["shape"]),
+                **{name: tuple(table[name]) for name in ("mean", "std") if table.get(name)},
                 "backbones": tuple(table["backbones"]),
                 "objectives": tuple(table["objectives"]),
             }
@@ -140,17 +187,28 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
     Raises:
         UserError: naming the difference.
     """
-    for field, flag, show in (
+    for name, flag, show in (
         ("dataset", "--dataset", str),
         ("train_size", "--train-size", str),
+        ("image_size", "--image-size", str),
+        ("groups", "--groups", str),
+        ("mean", "a normalisation by mean", str),
+        ("metric", "--metric", str),
+        ("weights", "--weights", str),
         ("backbones", "--backbone", ",".join),
         ("space", "--space", lambda value: frozen.space_name),
         ("seed", "--seed", str),
         ("device", "--device", str),
         ("images", "images", lambda value: " / ".join(f"{n} {split}" for split, n in value.items())),
     ):
-        if getattr(frozen, field) != getattr(asked, field):
-            raise UserError(_differs(study, f"{flag} {show(getattr(frozen, field))}"))
+        if getattr(frozen, name) != getattr(asked, name):
+            raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
+    for file in frozen.files.keys() | asked.files.keys():
+        if frozen.files.get(file) != asked.files.get(file):
+            made = (
+                "without" if file not in frozen.files else "another content of" if file in asked.files else "--plugin"
+            )
+            raise UserError(_differs(study, f"{made} {file}"))
     if frozen.recipe != asked.recipe:
         made = f"--recipe {frozen.recipe_name}"
         if frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs):

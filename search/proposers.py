@@ -9,7 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from search.ledger import Proposed, Rejected
-from search.samplers import RECOMBINING, make_fixed_sampler, make_sampler
+from search.samplers import DECIDING_STEP_BY_STEP, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Report, State
 from space.choices import Candidate, SearchSpace
@@ -47,21 +47,29 @@ class Sampled:
         space: what may be tried.
         costs: of each of its designs, and of the plain backbone.
         limits: designs beyond them are never trained.
-        sampler: a name in `search.samplers.SAMPLERS`.
+        sampler: a name in `search.samplers.SAMPLERS`, or of a class.
         seed: of the study.
+        metric: the report's entry to be maximised.
     """
 
     DIRECTIONS: tuple[Direction, ...] = ("maximize", "minimize", "maximize")
-    """Of validation accuracy, parameters and FPS."""
+    """Of the metric, parameters and FPS."""
 
     def __init__(
-        self, space: SearchSpace, costs: Mapping[Candidate, Cost], limits: Limits, sampler: str, seed: int
+        self,
+        space: SearchSpace,
+        costs: Mapping[Candidate, Cost],
+        limits: Limits,
+        sampler: str,
+        seed: int,
+        metric: str = "val_accuracy",
     ) -> None:
         self._space = space
         self._costs = costs
         self._limits = limits
         self._sampler = sampler
         self._seed = seed
+        self._metric = metric
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         self._unseen = {
@@ -85,7 +93,7 @@ class Sampled:
             assert isinstance(decided, int | str)
             return decided
 
-        if self._sampler in RECOMBINING:
+        if self._sampler not in DECIDING_STEP_BY_STEP:
             for name, options in self._space.choices().items():
                 choose(name, options)
         if plain is not None:
@@ -108,8 +116,8 @@ class Sampled:
         return not self._unseen
 
     def values(self, job: Job, report: Report) -> Sequence[float]:
-        """Validation accuracy, parameters and FPS."""
-        return report["val_accuracy"], job.cost.num_params, job.cost.fps
+        """The metric, parameters and FPS."""
+        return report[self._metric], job.cost.num_params, job.cost.fps
 
     def _plain(self) -> Candidate | None:
         """The first backbone that may be trained without attention: what every design is compared with."""

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from space.backbones import backbone as find_backbone
-from space.build import build
+from space.build import build, pretrained_parameters
 from space.design import Design
+from space.plugins import Plugin
+from space.weights import read_weights
 from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
@@ -30,6 +32,8 @@ class Evaluator:
         judge: on which images a network is judged, and when.
         learn_from_val: whether the validation images are learnt from, too.
         weights_into: folder to write trained weights to; None for nowhere.
+        weights: file of the pretrained weights to begin with; None for none.
+        plugins: loaded in every process that has this evaluator.
     """
 
     source: Source
@@ -39,6 +43,8 @@ class Evaluator:
     judge: Judge = "val"
     learn_from_val: bool = False
     weights_into: Path | None = None
+    weights: Path | None = None
+    plugins: tuple[Plugin, ...] = ()
 
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""
@@ -47,18 +53,33 @@ class Evaluator:
         data = _data(self.source, device, self.threads)
         if self.learn_from_val:
             data = data.with_val_in_train()
-        network = fresh_network(backbone, design, seed, len(data.classes), data.shape[0]).to(device)
+        network = fresh_network(backbone, design, seed, len(data.classes), data.shape[0], self.weights).to(device)
+        pretrained = (
+            pretrained_parameters(network, find_backbone(backbone).classifier) if self.weights is not None else []
+        )
         path = None
         if self.weights_into is not None:
             path = self.weights_into / design_folder(backbone, design) / weights_name(seed)
-        return Training(network, data, self.recipe, seed, device, judge=self.judge, weights_path=path)
+        return Training(
+            network,
+            data,
+            self.recipe,
+            seed,
+            device,
+            judge=self.judge,
+            weights_path=path,
+            pretrained=pretrained,
+        )
 
 
-def fresh_network(backbone: str, design: Design, seed: int, num_classes: int, in_channels: int) -> nn.Module:
+def fresh_network(
+    backbone: str, design: Design, seed: int, num_classes: int, in_channels: int, weights: Path | None = None
+) -> nn.Module:
     """The network that a training under this seed begins with, on the CPU."""
+    state = None if weights is None else read_weights(weights)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        return build(design, find_backbone(backbone), num_classes, in_channels)
+        return build(design, find_backbone(backbone), num_classes, in_channels, state)
 
 
 def trained_network(

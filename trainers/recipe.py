@@ -29,6 +29,9 @@ class Recipe:
         mixed_precision: forward and backward in bfloat16 where that is safe.
         channels_last: memory layout; faster on CPU and on tensor cores.
         clip_norm: largest norm of the gradient; None for no clipping.
+        backbone_rate: factor on the learning rate of what came with pretrained weights; gates and classifier learn
+            at the full one.
+        class_weights: weigh the loss of each class by the inverse of its share of the training images.
     """
 
     epochs: int
@@ -47,6 +50,8 @@ class Recipe:
     mixed_precision: bool = False
     channels_last: bool = True
     clip_norm: float | None = None
+    backbone_rate: float = 1.0
+    class_weights: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -75,6 +80,16 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=20, batch_size=50, weight_decay=5e-4, schedule="one-cycle", crop_padding=1, flip=False),
+    "fine-tune": Recipe(
+        epochs=10,
+        batch_size=32,
+        learning_rate=0.02,
+        backbone_rate=0.1,
+        schedule="cosine",
+        nesterov=True,
+        crop_padding=0,
+        resized_crop=True,
+    ),
     "one-cycle": Recipe(epochs=30, batch_size=128, weight_decay=5e-4, schedule="one-cycle", nesterov=True),
     "ras": Recipe(epochs=164, batch_size=128, milestones=(81, 122)),
     "ras-stl10": Recipe(epochs=164, batch_size=16, milestones=(81, 122)),
@@ -84,7 +99,8 @@ RECIPES: dict[str, Recipe] = {
     "dianet-resnext": Recipe(epochs=300, batch_size=128, weight_decay=5e-4, milestones=(150, 225)),
     "dianet-imagenet": Recipe(epochs=120, batch_size=256, milestones=(30, 60, 90), crop_padding=0, resized_crop=True),
 }
-"""RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first two are for searching."""
+"""RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first three are for searching; fine-tune is for
+pretrained weights."""
 
 
 def recipe(name: str) -> Recipe:

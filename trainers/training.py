@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
 from trainers.data import Data, Images
+from trainers.metrics import confusion, scores
 from trainers.recipe import Recipe
 
 EVALUATION_BATCH = 256
@@ -37,6 +39,7 @@ class Training:
         device: where network and data are.
         judge: on which images, and when.
         weights_path: safetensors file that the trained weights are written to; None for none.
+        pretrained: parameters that came with weights, and learn at the recipe's `backbone_rate`.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Training:
         *,
         judge: Judge = "val",
         weights_path: Path | None = None,
+        pretrained: Sequence[nn.Parameter] = (),
     ) -> None:
         self.epoch = 0
         self._data = data
@@ -60,8 +64,13 @@ class Training:
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
         self._normalise = data.normaliser(device)
+        self._class_weights = _class_weights(data).to(device) if recipe.class_weights else None
+        slow = {id(parameter) for parameter in pretrained}
+        groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if id(p) not in slow]}]
+        if slow:
+            groups.append({"params": list(pretrained), "lr": recipe.learning_rate * recipe.backbone_rate})
         self._optimizer = torch.optim.SGD(
-            network.parameters(),
+            groups,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
@@ -80,7 +89,8 @@ class Training:
 
         Returns:
             epoch (counted from 1), seconds, train_loss, train_accuracy, and where it was judged
-            val_loss and val_accuracy or test_loss and test_accuracy; accuracies from 0 to 1.
+            val_loss and val_accuracy, val_balanced_accuracy, val_macro_f1, or the same of test; all from 0 to 1 but
+            the losses.
 
         Raises:
             FloatingPointError: a loss is no longer a finite number.
@@ -93,9 +103,9 @@ class Training:
         self.epoch += 1
         report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
         if self._judge_on == "val":
-            report["val_loss"], report["val_accuracy"] = self._judge(self._data.val)
+            report |= {f"val_{name}": value for name, value in self._judge(self._data.val).items()}
         elif self.done or self._judge_on == "test each epoch":
-            report["test_loss"], report["test_accuracy"] = self._judge(self._data.test)
+            report |= {f"test_{name}": value for name, value in self._judge(self._data.test).items()}
         broken = [name for name, value in report.items() if not math.isfinite(value)]
         if broken:
             raise FloatingPointError(f"{broken[0]} is {report[broken[0]]} in epoch {self.epoch}")
@@ -130,7 +140,7 @@ class Training:
             order = order[:-1]  # a BN over (B, C) cannot train on one image
         for images, labels in train.batches(order, recipe.batch_size, recipe.resized_crop):
             logits = self._logits(self._augmented(images))
-            loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss = cross_entropy(logits, labels, self._class_weights, label_smoothing=recipe.label_smoothing)
             self._optimizer.zero_grad()
             loss.backward()
             if recipe.clip_norm is not None:
@@ -148,14 +158,15 @@ class Training:
         return random_flip(images) if self._recipe.flip and self._data.mirrors else images
 
     @torch.inference_mode()
-    def _judge(self, images: Images) -> tuple[float, float]:
+    def _judge(self, images: Images) -> dict[str, float]:
         self._network.eval()
-        count, loss_sum, correct = len(images.labels), 0.0, 0
+        count, num_classes, loss_sum = len(images.labels), len(self._data.classes), 0.0
+        counts = torch.zeros((num_classes, num_classes), dtype=torch.int64, device=self._device)
         for batch, labels in images.batches(torch.arange(count), EVALUATION_BATCH):
             logits = self._logits(batch)
             loss_sum += float(cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-        return loss_sum / count, correct / count
+            counts += confusion(labels, logits.argmax(1), num_classes)
+        return {"loss": loss_sum / count, **scores(counts)}
 
     def _logits(self, images: Tensor) -> Tensor:
         normalised = self._normalise(images).contiguous(memory_format=self._layout)
@@ -174,12 +185,18 @@ def steps_per_epoch(recipe: Recipe, train_size: int) -> int:
     return -(-train_size // recipe.batch_size) - (train_size % recipe.batch_size == 1)
 
 
+def _class_weights(data: Data) -> Tensor:
+    """(K,): the inverse of each class's share of the training images, 1 where all have as many."""
+    counts = torch.bincount(data.train.labels.cpu(), minlength=len(data.classes))
+    return counts.sum() / (len(counts) * counts.clamp(min=1))
+
+
 def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRScheduler:
     total = recipe.epochs * steps
     if recipe.schedule == "one-cycle":
         return OneCycleLR(
             optimizer,
-            max_lr=recipe.learning_rate,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=total,
             base_momentum=recipe.momentum - 0.05,
             max_momentum=recipe.momentum + 0.05,
