@@ -150,7 +150,6 @@ def _task_options(
     metric: Annotated[
         str | None, typer.Option(help="What counts: accuracy (default), balanced_accuracy or macro_f1.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a search and all its trainings; 0 if left out.")] = None,
     device: Device = "auto",
 ) -> "TaskOptions":
     """The options that say what is trained on what, and how."""
@@ -173,7 +172,6 @@ def _task_options(
         flip=flip,
         class_weights=class_weights,
         metric=metric,
-        seed=seed,
         device=device,
     )
 
@@ -215,6 +213,7 @@ def launch(
     sampler: Annotated[
         str, typer.Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")
     ] = "tpe",
+    seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
     max_params: MaxParams = None,
     min_fps: MinFps = None,
@@ -233,6 +232,7 @@ def launch(
         budget=budget,
         space=space,
         sampler=sampler,
+        seed=seed,
         study=study,
         max_params=max_params,
         min_fps=min_fps,

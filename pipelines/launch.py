@@ -47,6 +47,7 @@ class Options:
         budget: designs to train.
         space: preset or file.
         sampler: name or class.
+        seed: of the search and its trainings.
         study: name.
         max_params: limit, such as 1.5M.
         min_fps: limit, such as 5k.
@@ -58,6 +59,7 @@ class Options:
     budget: int
     space: str | None = None
     sampler: str = "tpe"
+    seed: int | None = None
     study: str | None = None
     max_params: str | None = None
     min_fps: str | None = None
@@ -83,7 +85,14 @@ def launch(options: Options) -> int:
         there = storage.read(options.study).attributes
         frozen, data_root = Settings.from_json(there["settings"]), data_root or Path(there["data_root"])
     settings, source = resolve(
-        options.task, run, plugins, options.space, options.study, frozen, data_root or Path("data")
+        options.task,
+        run,
+        plugins,
+        data_root=data_root or Path("data"),
+        space=options.space,
+        seed=options.seed,
+        study=options.study,
+        frozen=frozen,
     )
     name = options.study or settings.study_name()
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])

@@ -74,7 +74,6 @@ class TaskOptions:
         flip: mirror half of the images, or not; None for the recipe's way.
         class_weights: weigh each class by the inverse of its share.
         metric: accuracy, balanced_accuracy or macro_f1.
-        seed: of the search and its trainings.
         device: auto, cpu or cuda.
     """
 
@@ -94,5 +93,4 @@ class TaskOptions:
     flip: bool | None = None
     class_weights: bool = False
     metric: str | None = None
-    seed: int | None = None
     device: str = "auto"

@@ -102,6 +102,7 @@ def trained(
     known: FpsTable | None = None,
     tracking_uri: str | None,
     time_limit: float | None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Trained]:
     """Train what is left of a plan; its study stays locked inside the context.
 
@@ -113,6 +114,7 @@ def trained(
         known: FPS measured before this study was made.
         tracking_uri: of MLflow; None for its default.
         time_limit: seconds.
+        attributes: of the study, if it is new.
     """
     if storage.exists(plan.name) and FPS_TABLE in (there := storage.read(plan.name).attributes):
         known = FpsTable.from_json(there[FPS_TABLE])
@@ -120,7 +122,7 @@ def trained(
     with stderr.status("measuring FPS"):
         measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
         table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
-    with storage.writing(plan.name, Planned.DIRECTIONS, {"uid": uuid.uuid4().hex}) as study:
+    with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         if FPS_TABLE in record.attributes:  # maybe of another process, just now: a design keeps its FPS
             table = table.completed_by(FpsTable.from_json(record.attributes[FPS_TABLE]))

@@ -1,7 +1,7 @@
 """The fronts as pictures: interactive pages by Plotly, PNGs by matplotlib, both showing the same."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,44 @@ def write_png(rows: Sequence[Row], names: Sequence[str], title: str, path: Path)
     figure.suptitle(title)
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
         _draw(axes, rows, name)
+    figure.savefig(path, dpi=130)
+
+
+def write_comparison(results: Sequence[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
+    """Each design's paired difference to plain with its interval, the largest on top.
+
+    Args:
+        results: as `summarise` gives them, with differences.
+        metric: what was compared, in words.
+        title: above the picture.
+        path: PNG to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = sorted(results, key=lambda result: result["paired_difference"]["mean"])
+    figure = Figure(figsize=(8, 1.6 + 0.45 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for row, result in enumerate(shown):
+        paired, attention = result["paired_difference"], result["design"].partition(":")[0]
+        mean, low, high = (100 * paired[name] for name in ("mean", "low", "high"))
+        axes.errorbar(
+            mean,
+            row,
+            xerr=[[mean - low], [high - mean]],
+            fmt=MARKERS.get(attention, ("hexagon", "h"))[1],
+            color=COLOURS.get(attention, OTHER),
+            capsize=4,
+            markersize=8,
+            alpha=1.0 if low > 0 or high < 0 else 0.55,
+        )
+    axes.axvline(0.0, color="#888888", linewidth=1.2, zorder=0)
+    labels = [f"{r['design']}\n{r['num_params']:,} parameters, {r['relative_fps']:.2f} x fps" for r in shown]
+    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set(title=title, xlabel=f"difference in validation {metric}, points, with 95 % interval (n = {shown[0]['n']})")
+    axes.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)
 
 

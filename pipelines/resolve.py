@@ -32,10 +32,12 @@ def resolve(
     task: TaskOptions,
     run: RunOptions,
     plugins: Sequence[Plugin],
-    space: str | None,
-    study: str | None,
-    frozen: Settings | None,
+    *,
     data_root: Path,
+    space: str | None = None,
+    seed: int | None = None,
+    study: str | None = None,
+    frozen: Settings | None = None,
 ) -> tuple[Settings, Source]:
     """The settings that a command means, and where its data is.
 
@@ -43,10 +45,11 @@ def resolve(
         task: what the user typed.
         run: where things are.
         plugins: loaded.
+        data_root: folder of the torchvision data sets.
         space: preset or file, as typed.
+        seed: as typed.
         study: name, as typed.
         frozen: settings of that study, if it exists.
-        data_root: folder of the torchvision data sets.
 
     Raises:
         UserError: something that does not exist, does not fit together, or differs from `frozen`.
@@ -91,7 +94,7 @@ def resolve(
         files=_digests(plugins, names, weights, source.groups),
         space=values,
         recipe=recipe,
-        seed=task.seed if task.seed is not None else frozen.seed if frozen else 0,
+        seed=seed if seed is not None else frozen.seed if frozen else 0,
         device=device,
         device_name=frozen.device_name if frozen else device_name(device),
         objectives=(f"val_{metric}", "num_params", "fps"),
@@ -167,10 +170,11 @@ def _source(
             image_size=there.image_size if typed.image_size is None else typed.image_size,
             groups=there.groups if typed.groups is None else typed.groups,
         )
-    if images is not None and typed.image_size is None and typed.name != "digits":
-        typed = replace(typed, image_size=images.side, shorter_side=images.shorter_side)
-    elif typed.image_size is not None and recipe.resized_crop and typed.name.startswith(FOLDER_PREFIX):
-        typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
+    if typed.name.startswith(FOLDER_PREFIX):
+        if images is not None and typed.image_size is None:
+            typed = replace(typed, image_size=images.side, shorter_side=images.shorter_side)
+        elif typed.image_size is not None and recipe.resized_crop:
+            typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
     normalise = task.normalise or ("weights" if images else "measured")
     if normalise not in NORMALISATIONS:
         raise UserError(f"--normalise {normalise}: there are {', '.join(NORMALISATIONS)}")

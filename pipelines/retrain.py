@@ -19,9 +19,10 @@ from pipelines.fronts import FRONTS, Row, front, objectives, rows
 from pipelines.options import RunOptions
 from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
-from pipelines.quantities import show_gain, show_metric
+from pipelines.quantities import show_metric
 from pipelines.resolve import read
 from pipelines.settings import Settings, check_fit
+from pipelines.summary import show_difference, show_score, summarise
 from pipelines.tracking import View, log_model, run_ids
 from search import pareto
 from search.storage import Record, Storage
@@ -171,35 +172,6 @@ def knee(complete: Sequence[Row]) -> Row:
     return best[pareto.knee(objectives(best, "params"))]
 
 
-def summarise(trials: Sequence[Trial], chosen: Sequence[Candidate], metric: str) -> list[dict[str, Any]]:
-    """For each design the metric over its seeds; gains are over the plain backbone under the same seeds."""
-    by_design: dict[Candidate, dict[int, Trial]] = {candidate: {} for candidate in chosen}
-    for trial in trials:
-        if trial.state is State.COMPLETE and trial.job.candidate in by_design:
-            by_design[trial.job.candidate][trial.job.seed] = trial
-    plain = by_design[chosen[0]]
-    results = []
-    for (name, design), by_seed in by_design.items():
-        if not by_seed:
-            continue
-        values = [trial.last[metric] for trial in by_seed.values()]
-        gains = [t.last[metric] - plain[s].last[metric] for s, t in by_seed.items() if s in plain]
-        cost = next(iter(by_seed.values())).job.cost
-        results.append(
-            {
-                "backbone": name,
-                "design": str(design),
-                "n": len(values),
-                metric: statistics.fmean(values),
-                f"{metric}_std": statistics.stdev(values) if len(values) > 1 else None,
-                "gain": statistics.fmean(gains) if gains else None,
-                "num_params": cost.num_params,
-                "fps": cost.fps,
-            }
-        )
-    return results
-
-
 def _name(study: str, chosen: Sequence[Candidate], recipe: Recipe) -> str:
     """The same choice and recipe go on where they stopped; more seeds extend them."""
     table = json.dumps([[f"{name} {design}" for name, design in chosen], recipe.to_dict()], sort_keys=True)
@@ -262,19 +234,19 @@ def _log_models(
 
 
 def _print(results: Sequence[Mapping[str, Any]], metric: str) -> None:
-    table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain", "n")
+    table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain (95 %)", "n")
     for result in results:
-        spread = "" if result[f"{metric}_std"] is None else f" ± {100 * result[f'{metric}_std']:.1f}"
         table.add_row(
-            f"{100 * result[metric]:.1f}{spread} %",
-            "" if result["gain"] is None else show_gain(result["gain"]),
+            show_score(result, metric),
+            show_difference(result),
             str(result["n"]),
             f"{result['num_params']:,}",
             f"{result['fps']:,.0f}",
-            f"{result['fps'] / results[0]['fps']:.2f} x",
+            "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
             f"{result['backbone']} {result['design']}",
         )
     stdout.print(table)
     stdout.print(
-        "± is the standard deviation over n seeds; a gain is the mean over the seeds, each against plain's own."
+        "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval.",
+        soft_wrap=True,
     )

@@ -1,0 +1,70 @@
+"""What came out of designs trained under several seeds each, against the plain network under the same seeds."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pipelines.paired import Difference, paired_difference
+from search.trials import State, Trial
+from space.choices import Candidate
+
+
+def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], metric: str) -> list[dict[str, Any]]:
+    """For each design that trained to the end the metric over its seeds, and what it gains on the first one.
+
+    Args:
+        trials: one for each training.
+        candidates: designs, the plain one first.
+        metric: the report's entry that counts.
+    """
+    scores: dict[Candidate, dict[int, float]] = {candidate: {} for candidate in candidates}
+    costs = {trial.job.candidate: trial.job.cost for trial in trials}
+    for trial in trials:
+        if trial.state is State.COMPLETE and trial.job.candidate in scores:
+            scores[trial.job.candidate][trial.job.seed] = trial.last[metric]
+    plain, plain_scores = candidates[0], scores[candidates[0]]
+    results = []
+    for candidate, by_seed in scores.items():
+        if not by_seed:
+            continue
+        paired = None if candidate == plain else paired_difference(by_seed, plain_scores)
+        gains = [score - plain_scores[seed] for seed, score in by_seed.items() if seed in plain_scores]
+        results.append(
+            {
+                "backbone": candidate[0],
+                "design": str(candidate[1]),
+                "n": len(by_seed),
+                metric: statistics.fmean(by_seed.values()),
+                f"{metric}_std": statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None,
+                "by_seed": by_seed,
+                "gain": statistics.fmean(gains) if gains else None,
+                "paired_difference": asdict(paired) if paired else None,
+                "verdict": verdict(paired) if paired else None,
+                "num_params": costs[candidate].num_params,
+                "fps": costs[candidate].fps,
+                "relative_fps": costs[candidate].fps / costs[plain].fps if plain in costs else None,
+            }
+        )
+    return results
+
+
+def verdict(difference: Difference) -> str:
+    """Better, worse, or indistinguishable where the 95 % interval holds zero."""
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "indistinguishable"
+
+
+def show_score(result: Mapping[str, Any], metric: str) -> str:
+    """Mean and standard deviation, in percent."""
+    spread = result[f"{metric}_std"]
+    return f"{100 * result[metric]:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}") + " %"
+
+
+def show_difference(result: Mapping[str, Any]) -> str:
+    """The paired difference to plain with its interval, in percentage points; the bare gain of a single seed."""
+    paired, gain = result["paired_difference"], result["gain"]
+    if paired is not None:
+        return f"{100 * paired['mean']:+.1f} [{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}]"
+    return "" if gain is None or result["design"] == "none" else f"{100 * gain:+.1f}"
