@@ -4,7 +4,7 @@ from rich.table import Table
 
 from pipelines.console import print_json, stdout
 from space import Design
-from space.backbones import BACKBONES, backbone
+from space.backbones import BACKBONES, FACTORIES, backbone
 from trainers.cost import Task, num_params
 
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
@@ -48,3 +48,7 @@ def show_backbones(as_json: bool) -> None:
     stdout.print(table)
     stdout.print("Behind a name: +conv_bias (a bias in every convolution), +no_bn (no BN but in projection shortcuts),")
     stdout.print("+no_skip (no shortcuts), such as resnet56+no_skip.")
+    stdout.print("Others: torchvision/NAME, timm/NAME, FILE.py:FACTORY, package.module:FACTORY, and those of --plugin;")
+    stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
+    for name in FACTORIES:
+        stdout.print(f"  {name}: of a plug-in")

@@ -134,6 +134,8 @@ def _task_options(
     ] = None,
     recipe: RecipeOption = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a training, instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak, instead of the recipe's.")] = None,
     no_augmentation: Annotated[
         bool, typer.Option("--no-augmentation", help="Train on the images as they are.")
     ] = False,
@@ -167,6 +169,8 @@ def _task_options(
         weights=weights,
         recipe=recipe,
         epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
         augmentation=not no_augmentation,
         resized_crop=resized_crop,
         flip=flip,

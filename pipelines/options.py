@@ -68,7 +68,9 @@ class TaskOptions:
         gate_at: pattern of the modules whose outputs are gated.
         weights: file of pretrained weights, or torchvision's or timm's name for some.
         recipe: name.
-        epochs: instead of the recipe's.
+        epochs: instead of the recipe's, like the next two.
+        batch_size: images a step.
+        learning_rate: of gates and classifier.
         augmentation: whether images are cropped and mirrored at all.
         resized_crop: train on random parts of the images, or not; None for the recipe's way.
         flip: mirror half of the images, or not; None for the recipe's way.
@@ -88,6 +90,8 @@ class TaskOptions:
     weights: str | None = None
     recipe: str | None = None
     epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
     augmentation: bool = True
     resized_crop: bool | None = None
     flip: bool | None = None

@@ -115,10 +115,12 @@ def write_comparison(results: Sequence[Mapping[str, Any]], metric: str, title: s
             alpha=1.0 if low > 0 or high < 0 else 0.55,
         )
     axes.axvline(0.0, color="#888888", linewidth=1.2, zorder=0)
-    labels = [f"{r['design']}\n{r['num_params']:,} parameters, {r['relative_fps']:.2f} x fps" for r in shown]
+    labels = [
+        f"{r['design']}\n{r['num_params']:,} parameters, {r['relative_fps']:.2f} x fps, n = {r['n']}" for r in shown
+    ]
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set(title=title, xlabel=f"difference in validation {metric}, points, with 95 % interval (n = {shown[0]['n']})")
+    axes.set(title=title, xlabel=f"difference in validation {metric}, points, with 95 % interval")
     axes.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)
 

@@ -202,8 +202,14 @@ def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained
     if task.resized_crop is not None:
         padding = 0 if task.resized_crop else recipe.crop_padding
         recipe = replace(recipe, resized_crop=task.resized_crop, crop_padding=padding)
-    recipe = recipe if task.flip is None else replace(recipe, flip=task.flip)
-    return (replace(recipe, class_weights=True) if task.class_weights else recipe), name
+    recipe = replace(
+        recipe,
+        batch_size=task.batch_size or recipe.batch_size,
+        learning_rate=task.learning_rate or recipe.learning_rate,
+        flip=recipe.flip if task.flip is None else task.flip,
+        class_weights=recipe.class_weights or task.class_weights,
+    )
+    return recipe, name
 
 
 def _digests(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,10 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...]) -> None:
     """
     size = len(data.train.labels)
     if recipe.batch_size > size:
-        raise UserError(f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}")
+        raise UserError(
+            f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}; "
+            "--batch-size makes it smaller"
+        )
     check_stride(data.shape, backbones)
 
 
@@ -217,6 +220,8 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
             made = "--no-augmentation"
         elif asked.recipe == frozen.recipe.without_augmentation():
             made = "augmentation"
+        elif frozen.recipe == replace(asked.recipe, batch_size=frozen.recipe.batch_size):
+            made = f"--batch-size {frozen.recipe.batch_size}"
         raise UserError(_differs(study, made))
 
 
