@@ -9,7 +9,7 @@ import torch
 
 from space.design import Design
 from trainers.datasets import Source
-from trainers.evaluator import Evaluator, design_folder, weights_name
+from trainers.evaluator import Evaluator, design_folder, fresh_network, trained_network, weights_name
 from trainers.recipe import recipe
 from trainers.training import Training
 
@@ -83,3 +83,33 @@ def test_designs_and_seeds_have_files_of_their_own() -> None:
     assert len(folders) == 10
     assert len({weights_name(seed) for seed in range(4)}) == 4
     assert all("/" not in folder and " " not in folder for folder in folders)
+
+
+def test_with_weights_a_training_begins_with_them_and_gates_of_1(tmp_path: Path) -> None:
+    writing = replace(SEARCHING, judge="test", weights_into=tmp_path)
+    reports(writing("resnet11", Design(), seed=0))
+    file = tmp_path / design_folder("resnet11", Design()) / weights_name(0)
+    images = torch.rand(4, 1, 8, 8)
+
+    plain = fresh_network("resnet11", Design(), 1, 10, 1, file).eval()
+    trained = trained_network(tmp_path, "resnet11", Design(), 0, 10, 1).eval()
+    gated = fresh_network("resnet11", Design("se", start="unit"), 2, 10, 1, file).eval()
+
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(images), trained(images), rtol=0, atol=0)
+        torch.testing.assert_close(gated(images), trained(images), rtol=0, atol=1e-6)
+
+
+def test_gates_and_classifier_learn_faster_than_what_came_with_weights(tmp_path: Path) -> None:
+    writing = replace(SEARCHING, judge="test", weights_into=tmp_path)
+    reports(writing("resnet11", Design(), seed=0))
+    file = tmp_path / design_folder("resnet11", Design()) / weights_name(0)
+    tuning = replace(SEARCHING, weights=file, recipe=replace(SEARCHING.recipe, backbone_rate=0.25))
+
+    fast, slow = tuning("resnet11", Design("se", start="unit"), 1).state_dict()["optimizer"]["param_groups"]
+
+    network = fresh_network("resnet11", Design("se", start="unit"), 1, 10, 1)
+    new = [name for name, _ in network.named_parameters() if ".gate." in name or name.startswith("fc.")]
+    assert len(fast["params"]) == len(new)
+    assert len(slow["params"]) == len(list(network.parameters())) - len(new)
+    assert slow["lr"] == pytest.approx(0.25 * fast["lr"])

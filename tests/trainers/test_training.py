@@ -443,3 +443,56 @@ def test_the_seed_decides_everything_random_in_a_training() -> None:
     reports = [finished(Training(network(0), data(), recipe, seed, CPU)) for seed in (1, 1, 2)]
     assert reports[0] == reports[1]
     assert reports[0] != reports[2]
+
+
+@EACH_SCHEDULE
+def test_pretrained_parameters_learn_at_a_share_of_the_rate_all_along(recipe: Recipe) -> None:
+    recipe = replace(recipe, backbone_rate=0.1)
+    it = network()
+    head = [*it[-1].parameters()] if isinstance(it, nn.Sequential) else []
+    pretrained = [parameter for parameter in it.parameters() if all(parameter is not one for one in head)]
+    run = Training(it, data(), recipe, 5, CPU, pretrained=pretrained)
+    while True:
+        fast, slow = run.state_dict()["optimizer"]["param_groups"]
+        assert (len(fast["params"]), len(slow["params"])) == (len(head), len(pretrained))
+        assert slow["lr"] == pytest.approx(0.1 * fast["lr"])
+        if run.done:
+            break
+        run.step()
+
+
+def test_without_pretrained_parameters_the_share_changes_nothing() -> None:
+    assert finished(training(replace(PLAIN, backbone_rate=0.1))) == finished(training(PLAIN))
+
+
+def test_class_weights_are_the_inverse_shares_of_the_training_images() -> None:
+    labels = torch.tensor([0] * 12 + [1] * 6 + [2] * 2)
+    unbalanced = replace(data(), train=TensorImages(images(20, 1).images, labels))
+    recipe = replace(PLAIN, epochs=1, batch_size=20, class_weights=True, learning_rate=0.5)
+    logits: list[Tensor] = []
+    it = network()
+    hook = it.register_forward_hook(lambda _, __, out: logits.append(out.detach()))
+    order: list[Tensor] = []
+    plain_batches = TensorImages.batches
+
+    run = Training(it, unbalanced, recipe, 5, CPU)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def batches(self: TensorImages, given: Tensor, *rest: Any) -> Iterator[tuple[Tensor, Tensor]]:
+            order.append(given)
+            return plain_batches(self, given, *rest)
+
+        patch.setattr(TensorImages, "batches", batches)
+        report = run.step()
+    hook.remove()
+
+    shares = torch.tensor([20 / (3 * 12), 20 / (3 * 6), 20 / (3 * 2)])
+    there = labels[order[0]]
+    each = -logits[0].log_softmax(1)[torch.arange(20), there] * shares[there]
+    assert report["train_loss"] == pytest.approx(float(each.sum() / shares[there].sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("judge", ["val", "test"])
+def test_all_three_metrics_are_reported(judge: Judge) -> None:
+    last = finished(training(PLAIN, judge=judge))[-1]
+    assert {f"{judge}_{name}" for name in ("loss", "accuracy", "balanced_accuracy", "macro_f1")} <= last.keys()
