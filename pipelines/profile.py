@@ -7,7 +7,7 @@ from rich.table import Table
 
 from pipelines.console import print_json, stderr, stdout
 from pipelines.engines import find_device
-from pipelines.settings import check_stride
+from pipelines.settings import check_images
 from space import Design
 from space.backbones import backbone as find_backbone
 from space.build import build
@@ -52,7 +52,7 @@ def profile(options: Options) -> None:
     network_of = find_backbone(options.backbone + ("" if options.gate_at is None else f"@{options.gate_at}"))
     side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)
     shape = (options.channels, side, side)
-    check_stride(shape, [network_of.name])
+    check_images(shape, [network_of.name])
     design = Design.parse(options.design).canonical(network_of.layout)
     if options.show_gates:
         _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)

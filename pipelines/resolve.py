@@ -9,7 +9,7 @@ from pipelines.console import say
 from pipelines.engines import find_device
 from pipelines.options import RunOptions, TaskOptions
 from pipelines.progress import decoding
-from pipelines.settings import Settings, check_fit, check_same
+from pipelines.settings import Settings, check_fit, check_plugins, check_same
 from space import SearchSpace, UserError
 from space.backbones import backbone
 from space.choices import PRESETS
@@ -54,6 +54,9 @@ def resolve(
     Raises:
         UserError: something that does not exist, does not fit together, or differs from `frozen`.
     """
+    if frozen:
+        assert study is not None
+        check_plugins(study, frozen, plugins)
     names = _backbones(task, frozen)
     layouts = {name: backbone(name).layout for name in names}
     weights, images = _weights(task, run, frozen, names)
@@ -63,7 +66,7 @@ def resolve(
         data = load(source, download=task.download, check=frozen is None, on_decoded=on_decoded)
     for note in data.notes:
         say(note)
-    check_fit(data, recipe, names)
+    check_fit(data, recipe, names, None if weights is None else Path(weights))
     if weights:
         say(f"weights {weights}: every gate starts at 1; {_normalisation(source)}")
     if space or not frozen:
@@ -91,7 +94,8 @@ def resolve(
         shape=data.shape,
         backbones=names,
         weights=weights,
-        files=_digests(plugins, names, weights, source.groups),
+        files=_digests(names, weights, source.groups),
+        plugins={plugin.name: plugin.digest for plugin in plugins},
         space=values,
         recipe=recipe,
         seed=seed if seed is not None else frozen.seed if frozen else 0,
@@ -188,7 +192,8 @@ def _source(
 def _normalisation(source: Source) -> str:
     if source.mean is None:
         return "images are normalised as measured on the training images; --normalise imagenet changes that"
-    return f"images are normalised by mean {source.mean} and standard deviation {source.std}"
+    mean, std = (", ".join(f"{value:.3f}" for value in values or ()) for values in (source.mean, source.std))
+    return f"images are normalised by mean {mean} and standard deviation {std}"
 
 
 def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained: bool) -> tuple[Recipe, str]:
@@ -212,13 +217,11 @@ def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained
     return recipe, name
 
 
-def _digests(
-    plugins: Sequence[Plugin], names: Sequence[str], weights: str | None, groups: Path | None
-) -> dict[str, str]:
+def _digests(names: Sequence[str], weights: str | None, groups: Path | None) -> dict[str, str]:
     """A digest of every file, beside the images, that the results depend on."""
     files = [source_file(name.partition("@")[0]) for name in names]
     files += [None if weights is None else Path(weights), groups]
-    found = {plugin.name: plugin.digest for plugin in plugins}
+    found = {}
     for path in files:
         if path is not None:
             with path.open("rb") as file:

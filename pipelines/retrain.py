@@ -21,7 +21,7 @@ from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import show_metric
 from pipelines.resolve import read
-from pipelines.settings import Settings, check_fit
+from pipelines.settings import Settings, check_fit, check_plugins
 from pipelines.summary import show_difference, show_score, summarise
 from pipelines.tracking import View, log_model, run_ids
 from search import pareto
@@ -67,6 +67,7 @@ def retrain(options: Options) -> int:
     storage = Storage(options.run.storage)
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
+    check_plugins(searched.name, settings, plugins)
     chosen = choose(options, searched, settings)
     recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
     recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
@@ -99,7 +100,7 @@ def retrain(options: Options) -> int:
     engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
-        f" on train + val · {engine.name}, {engine.workers} workers · {name}"
+        f" on train + val · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)} · {name}"
     )
     with trained(
         plan,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipelines.quantities import file_name
@@ -15,6 +16,8 @@ from space import Design, Layout, SearchSpace, UserError
 from space.backbones import backbone
 from space.build import build
 from space.choices import Candidate
+from space.plugins import Plugin
+from space.weights import read_weights
 from trainers.cost import Task
 from trainers.data import Data
 from trainers.datasets import Source
@@ -38,7 +41,8 @@ class Settings:
         shape: channels, height and width of an image.
         backbones: names, the plain one to compare with first.
         weights: file of the pretrained weights; None for none.
-        files: digests of the files beside the images that results depend on: plug-ins, weights, a user's network.
+        files: digests of the files beside the images that results depend on: weights, groups, a user's network.
+        plugins: digests of the plug-ins, by the names of their files.
         space: options of each field of each attention.
         recipe: how each design is trained.
         seed: of the search; the seed of each training derives from it.
@@ -62,6 +66,7 @@ class Settings:
     backbones: tuple[str, ...]
     weights: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
     space: dict[str, Any]
     recipe: Recipe
     seed: int
@@ -156,11 +161,11 @@ class Settings:
         )
 
 
-def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...]) -> None:
-    """Make sure that this data can be trained on by this recipe with these backbones.
+def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: Path | None = None) -> None:
+    """Make sure that this data can be trained on by this recipe with these backbones, from these weights.
 
     Raises:
-        UserError: a batch larger than the data, or images smaller than a network's stride.
+        UserError: a batch larger than the data, images that a network does not take, or weights that do not fit.
     """
     size = len(data.train.labels)
     if recipe.batch_size > size:
@@ -168,20 +173,30 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...]) -> None:
             f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}; "
             "--batch-size makes it smaller"
         )
-    check_stride(data.shape, backbones)
+    check_images(data.shape, backbones)
+    if weights is not None:
+        build(Design(), backbone(backbones[0]), len(data.classes), data.shape[0], read_weights(weights))
 
 
-def check_stride(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
-    """Make sure that images are large enough.
+def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
+    """Make sure that the networks take images of this shape.
 
     Raises:
-        UserError: images smaller than a network's stride.
+        UserError: images smaller than a network's stride, or that it raises with.
     """
     side = min(shape[1:])
     for name in backbones:
-        stride = backbone(name).stride
-        if side < stride:
-            raise UserError(f"images are {side} pixels wide; {name} needs at least {stride}")
+        network = backbone(name)
+        if side < network.stride:
+            raise UserError(f"images are {side} pixels wide; {name} needs at least {network.stride}")
+        skeleton = network.skeleton(shape[0], 2).eval()
+        device = next((parameter.device for parameter in skeleton.parameters()), torch.device("cpu"))
+        try:
+            with torch.inference_mode():
+                skeleton(torch.zeros(2, *shape, device=device))
+        except Exception as error:  # whatever a user's network does with an image of another size
+            says = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"{name} takes no images of {' x '.join(map(str, shape))}: {says}") from None
 
 
 def check_same(study: str, frozen: Settings, asked: Settings) -> None:
@@ -206,12 +221,9 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
     ):
         if getattr(frozen, name) != getattr(asked, name):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
-    for file in frozen.files.keys() | asked.files.keys():
-        if frozen.files.get(file) != asked.files.get(file):
-            made = (
-                "without" if file not in frozen.files else "another content of" if file in asked.files else "--plugin"
-            )
-            raise UserError(_differs(study, f"{made} {file}"))
+    for file, digest in frozen.files.items():
+        if asked.files.get(file) != digest:
+            raise UserError(_changed(study, file))
     if frozen.recipe != asked.recipe:
         made = f"--recipe {frozen.recipe_name}"
         if frozen.recipe == asked.recipe.with_epochs(frozen.recipe.epochs):
@@ -223,6 +235,26 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         elif frozen.recipe == replace(asked.recipe, batch_size=frozen.recipe.batch_size):
             made = f"--batch-size {frozen.recipe.batch_size}"
         raise UserError(_differs(study, made))
+
+
+def check_plugins(study: str, frozen: Settings, plugins: Iterable[Plugin]) -> None:
+    """Make sure that a study goes on with the plug-ins it was made with.
+
+    Raises:
+        UserError: naming the one that is missing, too many, or changed.
+    """
+    asked = {plugin.name: plugin.digest for plugin in plugins}
+    for name in sorted(frozen.plugins.keys() | asked.keys()):
+        if name not in asked:
+            raise UserError(f"study {study} was made with --plugin {name}; give it again")
+        if name not in frozen.plugins:
+            raise UserError(f"study {study} was made without --plugin {name}; leave it out, or start another study")
+        if asked[name] != frozen.plugins[name]:
+            raise UserError(_changed(study, name))
+
+
+def _changed(study: str, file: str) -> str:
+    return f"study {study} was made with another content of {file}; put that back, or start another study"
 
 
 def _differs(study: str, made: str) -> str:

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from pipelines.console import print_json, stderr, stdout
 from pipelines.costs import costs_of, limits_of
-from pipelines.settings import check_stride
+from pipelines.settings import check_images
 from space import SearchSpace
 from space.backbones import backbone
 from trainers.cost import Task
@@ -31,7 +31,7 @@ def show_space(
         UserError: no such space, or a limit that no design meets.
     """
     layouts = {name: backbone(name).layout for name in backbones.split(",")}
-    check_stride(shape, layouts)
+    check_images(shape, layouts)
     candidates = list(SearchSpace.load(source, layouts).enumerate())
     task, table = Task(num_classes, shape), None
     if min_fps is not None:

@@ -92,8 +92,9 @@ def trained_network(
 
 
 def design_folder(backbone: str, design: Design) -> str:
-    """Name of a retrained design's folder."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{backbone} {design}")
+    """Name of a retrained design's folder; of a user's own network without the folders of its file."""
+    short = re.sub(r"^.*/(?=[^/]+\.py:)", "", backbone)
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{short} {design}")
 
 
 def weights_name(seed: int) -> str:

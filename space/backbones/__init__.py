@@ -76,7 +76,6 @@ def register(name: str) -> Callable[[Factory], Factory]:
     return add
 
 
-@cache
 def backbone(name: str) -> Backbone:
     """The backbone of this name, such as resnet164, imagenet/resnet50+conv_bias, torchvision/resnet50 or net.py:make.
 
@@ -86,6 +85,12 @@ def backbone(name: str) -> Backbone:
         UserError: there is none, or no place for gates in it.
     """
     network, _, pattern = name.partition("@")
+    named = ":" in network and network not in FACTORIES
+    return _backbone(full_name(network) if named else network, pattern)
+
+
+@cache
+def _backbone(network: str, pattern: str) -> Backbone:
     if network in FACTORIES:
         make = called(network, FACTORIES[network])
     elif network.startswith(TORCHVISION):
@@ -93,7 +98,6 @@ def backbone(name: str) -> Backbone:
     elif network.startswith(TIMM):
         make = timm_network(network)
     elif ":" in network:
-        network = full_name(network)
         make = own_network(network)
     else:
         ours = _member(network)
