@@ -350,7 +350,7 @@ def export(
     from pipelines.export import export as start
 
     _load(plugin)
-    start(run, into, design, onnx, storage, json)
+    raise typer.Exit(start(run, into, design, onnx, storage, json))
 
 
 @app.command()
@@ -369,7 +369,7 @@ def predict(
     from pipelines.predict import predict as start
 
     _load(plugin)
-    start(run, images, top, design, storage, json)
+    raise typer.Exit(start(run, images, top, design, storage, json))
 
 
 @app.command()

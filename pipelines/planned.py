@@ -25,7 +25,7 @@ from space.choices import Candidate
 from space.plugins import call_with
 from trainers.cost import Task
 from trainers.data import Data
-from trainers.datasets import Source
+from trainers.datasets import IMAGENET_SHORTER_SIDE, IMAGENET_SIDE, Source
 from trainers.evaluator import Evaluator, design_folder
 from trainers.recipe import Recipe
 from trainers.throughput import FpsTable, measure_table
@@ -167,13 +167,16 @@ def write_design(result: Mapping[str, Any], weights: Path, data: Data, source: S
     folder = weights / design_folder(result["backbone"], design)
     if not folder.is_dir():
         return  # it never trained to the end
+    shorter_side = source.shorter_side
+    if shorter_side is None and source.name == "imagenet":
+        shorter_side = round(data.shape[1] * IMAGENET_SHORTER_SIDE / IMAGENET_SIDE)
     described = {
         **result,
         "fields": design.to_dict(),
         "dataset": data.name,
         "classes": data.classes,
         "shape": data.shape,
-        "shorter_side": source.shorter_side,
+        "shorter_side": shorter_side,
         "mean": data.mean,
         "std": data.std,
         "recipe": recipe.to_dict(),

@@ -9,7 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from search.ledger import Proposed, Rejected
-from search.samplers import DECIDING_STEP_BY_STEP, make_fixed_sampler, make_sampler
+from search.samplers import DECIDING_STEP_BY_STEP, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Report, State
 from space.choices import Candidate, SearchSpace
@@ -85,11 +85,19 @@ class Sampled:
         plain = self._plain() if not self._taken else None
         fixed = self._decisions.get(plain, {}) if plain else {}
 
-        def choose(name: str, options: Sequence[Value]) -> Value:
-            # Seeded anew for each decision: the rest must not depend on which were made in an earlier session.
-            sampler = make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode()))
+        def use(sampler: BaseSampler) -> None:
             handle.study.sampler = make_fixed_sampler(fixed, sampler) if fixed else sampler
-            decided = handle.suggest_categorical(name, options)
+
+        # What is decided together comes first, and for the rest the sampler is seeded anew for each decision:
+        # neither must depend on which decisions were made in an earlier session.
+        use(self.sampler(handle.number))
+        with deciding(self._sampler):
+            _ = handle.relative_params  # made when first looked at
+
+        def choose(name: str, options: Sequence[Value]) -> Value:
+            use(make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode())))
+            with deciding(self._sampler):
+                decided = handle.suggest_categorical(name, options)
             assert isinstance(decided, int | str)
             return decided
 

@@ -1,24 +1,53 @@
-"""Sampler names and the Optuna samplers behind them."""
+"""Sampler names and the Optuna samplers behind them.
 
+A sampler is made anew, from a seed, for each decision, and so must take all that it remembers from the study.
+Then a search goes on after an interruption as if there had been none.
+"""
+
+import contextlib
+import functools
+import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 
 from space.design import Value
 from space.errors import UserError
-from space.objects import find_object
+from space.objects import find_object, full_name
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
     "random": lambda seed: RandomSampler(seed=seed),
 }
-"""Maker of each sampler from a seed; plug-ins add theirs."""
+"""Maker of each sampler, called with seed=NUMBER; plug-ins add theirs."""
+
+BUILT_IN = frozenset(SAMPLERS)
 
 DECIDING_STEP_BY_STEP = {"tpe", "random"}
 """Samplers that need no earlier trial to have decided on the same choices; of others each trial decides on all."""
+
+Maker = TypeVar("Maker", bound=Callable[..., BaseSampler])
+
+
+def register(name: str) -> Callable[[Maker], Maker]:
+    """Decorator for plug-ins: the class or function, called with seed=NUMBER, makes the sampler of this name.
+
+    Raises:
+        UserError: the name is taken.
+    """
+
+    def add(maker: Maker) -> Maker:
+        if name in SAMPLERS:
+            raise UserError(f"there is a sampler {name!r} already; give this one another name")
+        SAMPLERS[name] = maker
+        return maker
+
+    return add
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -27,14 +56,15 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     Raises:
         UserError: an unknown name, or a class that is no sampler with a seed.
     """
-    if name in SAMPLERS:
-        return SAMPLERS[name](seed)
-    if ":" not in name:
-        raise UserError(f"no sampler {name!r}; there are {', '.join(SAMPLERS)}, and package.module:Class")
+    if name not in SAMPLERS and ":" not in name:
+        known = ", ".join(SAMPLERS)
+        raise UserError(f"no sampler {name!r}; there are {known}, package.module:Class and FILE.py:Class")
+    maker = SAMPLERS[name] if name in SAMPLERS else _found(full_name(name))
     try:
-        sampler = find_object(name)(seed=seed)
-    except TypeError as error:
-        raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({error})") from None
+        with _quiet():
+            sampler = maker(seed=seed)
+    except Exception as error:
+        raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({_first_line(error)})") from None
     if not isinstance(sampler, BaseSampler):
         raise UserError(f"--sampler {name}: {type(sampler).__name__} is no optuna.samplers.BaseSampler")
     return sampler
@@ -42,6 +72,41 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
 
 def make_fixed_sampler(values: Mapping[str, Value], base: BaseSampler) -> BaseSampler:
     """A sampler that always decides for these values, and otherwise like `base`."""
+    with _quiet():
+        return PartialFixedSampler(dict(values), base)
+
+
+@contextlib.contextmanager
+def deciding(name: str) -> Iterator[None]:
+    """Where this sampler decides: what it raises is told in one line, unless it is one of ours.
+
+    Raises:
+        UserError: the sampler raised something, or decided for what is no option.
+    """
+    try:
+        yield
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"--sampler {name} raises {type(error).__name__}: {_first_line(error)} ({Path(last.filename).name}, line "
+            f"{last.lineno}); the same command with another sampler goes on"
+        ) from error
+
+
+@functools.cache
+def _found(name: str) -> Any:
+    """The user's class; a file that changes during a search changes nothing."""
+    return find_object(name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return PartialFixedSampler(dict(values), base)
+        yield
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

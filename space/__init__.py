@@ -1,12 +1,25 @@
-"""What can be built: designs, the search space, attention modules and backbones.
+"""What can be built: designs, the search space, attention modules, backbones; and what was trained, by `space.load`.
 
 Importing this package does not import torch, so that reading and printing designs is quick;
-`space.build`, `space.attention` and `space.backbones` do.
+`space.build`, `space.attention`, `space.backbones` and the first use of `space.load` do.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from space.choices import SearchSpace
 from space.cost import Cost
 from space.design import Design, Layout, Stage
 from space.errors import UserError
 
-__all__ = ["Cost", "Design", "Layout", "SearchSpace", "Stage", "UserError"]
+if TYPE_CHECKING:
+    from space.loading import load
+
+__all__ = ["Cost", "Design", "Layout", "SearchSpace", "Stage", "UserError", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from space.loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,18 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import TypeAlias
 
-from space.design import FIELDS, VALUES, Design, Layout, Value, allowed, default, unit_start_learns
+from space.design import (
+    BUILT_IN,
+    FIELDS,
+    VALUES,
+    Design,
+    Layout,
+    Value,
+    allowed,
+    default,
+    no_attention,
+    unit_start_learns,
+)
 from space.errors import UserError
 
 Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
@@ -45,7 +56,7 @@ class SearchSpace:
 
     @classmethod
     def load(cls, source: str | Path, backbones: Mapping[str, Layout]) -> "SearchSpace":
-        """Read a preset (`PRESETS`) or a TOML file.
+        """Read a preset (`PRESETS`), which has the attentions of plug-ins, too, or a TOML file.
 
         Raises:
             UserError: naming the file, the key and what is allowed.
@@ -61,6 +72,8 @@ class SearchSpace:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
+        if str(source) in PRESETS:
+            table["attention"] += [name for name in FIELDS if name not in BUILT_IN]
         try:
             space = cls(backbones, _values(table, _stage_sets(backbones.values())))
             for layout in backbones.values():
@@ -211,7 +224,7 @@ def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> dict[str,
     values: dict[str, dict[str, tuple[Value, ...]]] = {}
     for attention in attentions:
         if attention not in FIELDS:
-            raise UserError(f"no attention {attention!r}; there are {', '.join(FIELDS)}")
+            raise UserError(no_attention(attention))
         own = table.get(attention, {})
         assert isinstance(own, dict)
         for key in own:

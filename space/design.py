@@ -4,6 +4,7 @@ The text form is ``attention`` or ``attention:field=value,field=value``, for exa
 ``se:reduction=8`` or ``ras:depth=3,connection=tanh,stages=23``.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
@@ -38,7 +39,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "sem": ("sharing", "stages", "reduction", "start"),
     "spa": (*_RECURRENT, "reduction", "start"),
 }
-"""Which fields each attention has, each after those that may make it idle."""
+"""Which fields each attention has, each after those that may make it idle; plug-ins add theirs."""
+
+BUILT_IN = frozenset(FIELDS)
+
+DEFAULT_REDUCTION = 16
 
 _SPECIAL_DEFAULTS: dict[tuple[str, str], Value] = {
     ("ras", "depth"): 2,
@@ -103,7 +108,7 @@ class Design:
 
     def __post_init__(self) -> None:
         if self.attention not in FIELDS:
-            raise UserError(_no_attention(self.attention))
+            raise UserError(no_attention(self.attention))
         if self.stages is not None:
             self._set("stages", _sorted_digits(self.attention, self.stages))
             if not self.stages:
@@ -154,7 +159,7 @@ class Design:
             raise UserError(f"design {text!r}: it must be printable, on one line")
         attention, _, rest = text.strip().partition(":")
         if attention not in FIELDS:
-            raise UserError(f"design {text!r}: {_no_attention(attention)}")
+            raise UserError(f"design {text!r}: {no_attention(attention)}")
         values: dict[str, Value] = {}
         for part in rest.split(",") if rest else ():
             name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -244,7 +249,33 @@ def default(attention: str, name: str, deepening: str | None = None) -> Value | 
         return "identity"  # Eq. 2
     if name == "stages":
         return None
-    return _SPECIAL_DEFAULTS.get((attention, name), 16 if name == "reduction" else VALUES[name][0])
+    return _SPECIAL_DEFAULTS.get((attention, name), DEFAULT_REDUCTION if name == "reduction" else VALUES[name][0])
+
+
+def add_attention(name: str, *, recurrent: bool, reduction: int | None) -> None:
+    """Let designs have an attention of a plug-in.
+
+    Args:
+        name: what people type.
+        recurrent: whether it has the fields of depth.
+        reduction: its default; None if it has no such field.
+
+    Raises:
+        UserError: a name that is taken or that the text form cannot hold, or a reduction that is not allowed.
+    """
+    if name in FIELDS:
+        raise UserError(f"there is an attention {name!r} already; give this one another name")
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in ("attention", *field_names()):
+        raise UserError(f"attention {name!r}: a name is a letter, then letters, digits and _, and no field of a design")
+    if reduction is not None:
+        if reduction not in VALUES["reduction"]:
+            raise UserError(f"attention {name!r}: {_not_one_of('reduction', reduction, VALUES['reduction'])}")
+        _SPECIAL_DEFAULTS[name, "reduction"] = reduction
+    FIELDS[name] = (
+        *(_RECURRENT if recurrent else ("sharing", "stages")),
+        *(() if reduction is None else ("reduction",)),
+        "start",
+    )
 
 
 def unit_start_learns(attention: str, values: Mapping[str, Value]) -> bool:
@@ -252,14 +283,14 @@ def unit_start_learns(attention: str, values: Mapping[str, Value]) -> bool:
 
     At the unit start the last module of a block puts out a constant. Where one module does all the
     work and the connection turns that constant into zero, no gradient reaches a module without
-    biases, nor the scales of ras.
+    biases, nor the scales of ras. What a plug-in's module has is not known.
     """
     connection = values.get("connection")
     if values.get("deepening") == "explicit":
         return True
     if attention == "ras":
         return connection != "relu"
-    unbiased = attention in ("eca", "spa") or values.get("bias") == "no"
+    unbiased = attention in ("eca", "spa") or attention not in BUILT_IN or values.get("bias") == "no"
     return not (unbiased and connection in _KEEP_ZERO)
 
 
@@ -269,8 +300,9 @@ def _sorted_digits(attention: str, stages: str) -> str:
     return "".join(sorted(stages))
 
 
-def _no_attention(attention: object) -> str:
-    return f"no attention {attention!r}; there are {', '.join(FIELDS)}"
+def no_attention(attention: object) -> str:
+    """What a user is told who typed an attention that there is not."""
+    return f"no attention {attention!r}; there are {', '.join(FIELDS)}; a plug-in's needs --plugin FILE.py"
 
 
 def _no_field(attention: str, name: str) -> str:
@@ -279,4 +311,8 @@ def _no_field(attention: str, name: str) -> str:
 
 
 def _not_allowed(attention: str, name: str, value: Value) -> str:
-    return f"{attention}: {name}={value} is not allowed; use one of {', '.join(map(str, allowed(attention, name)))}"
+    return f"{attention}: {_not_one_of(name, value, allowed(attention, name))}"
+
+
+def _not_one_of(name: str, value: Value, options: Iterable[Value]) -> str:
+    return f"{name}={value} is not allowed; use one of {', '.join(map(str, options))}"

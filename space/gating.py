@@ -4,6 +4,7 @@ Any network can carry gates: a place is the name of a module whose output is the
 and the module there is replaced by one that multiplies that output with a gate.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -57,12 +58,17 @@ def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:
 
 def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> None:
     """Put the design's gates at these sites, which come in the order of the forward pass."""
+    names = defaultdict[nn.Module, list[str]](list)  # a module may have several, and the forward pass go by any
+    for path, module in network.named_modules(remove_duplicate=False):
+        names[module].append(path)
     for stage in sorted({site.stage for site in sites if design.attends(site.stage)}):
         there = [site for site in sites if site.stage == stage]
         for site, gate in zip(there, stage_gates(design, there[0].channels, len(there)), strict=True):
-            parent, _, name = site.path.rpartition(".")
-            owner = network.get_submodule(parent)
-            setattr(owner, name, gated(getattr(owner, name), gate, design, site.channels, site.normalised))
+            end = network.get_submodule(site.path)
+            around = gated(end, gate, design, site.channels, site.normalised)
+            for path in names[end]:
+                parent, _, name = path.rpartition(".")
+                setattr(network.get_submodule(parent), name, around)
 
 
 class SeesNormalised(Gate):

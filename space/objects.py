@@ -1,5 +1,6 @@
 """Objects that a user names: `package.module:name`, or `FILE.py:name`."""
 
+import difflib
 import hashlib
 import importlib
 import sys
@@ -8,6 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from space.errors import UserError
+
+SHOWN = 5
+"""Names in an error."""
 
 
 def find_object(text: str) -> Any:
@@ -19,7 +23,9 @@ def find_object(text: str) -> Any:
     where, _, name = text.rpartition(":")
     module = load_file(Path(where)) if where.endswith(".py") else _import(where)
     if not hasattr(module, name):
-        raise UserError(f"{text}: {where} has no {name!r}")
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        near = difflib.get_close_matches(name, known, SHOWN, 0.0)
+        raise UserError(f"{where} has no {name!r}; it has {', '.join(near) or 'nothing to call'}")
     return getattr(module, name)
 
 
@@ -45,15 +51,16 @@ def load_file(path: Path) -> ModuleType:
     try:
         source = path.read_text()
     except (OSError, UnicodeDecodeError):
-        raise UserError(f"no Python file {path}") from None
-    return load_source(path.name, source)
+        raise UserError(f"no Python file {str(path)!r}") from None
+    _add_to_path(path.parent)  # as `python FILE.py` has it: a module beside the file is found
+    return load_source(str(path), source)
 
 
 def load_source(file: str, source: str) -> ModuleType:
     """Python source as a module, once a process for each content.
 
     Args:
-        file: what its file is called.
+        file: its file's path or name.
         source: its text.
 
     Raises:
@@ -67,23 +74,28 @@ def load_source(file: str, source: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look there for the module that they are defined in
     try:
         exec(compile(source, file, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
+        if isinstance(error, UserError):
+            raise UserError(f"{file}: {error}") from None
         raise UserError(f"{file} raises {type(error).__name__} when it is imported: {_first_line(error)}") from None
     return module
 
 
 def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # as `python -m` has it: a package beside the user is found
+    _add_to_path(Path.cwd())  # as `python -m` has it: a package beside the user is found
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UserError(f"no module {name!r}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"module {name!r} raises {type(error).__name__}: {_first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), "")

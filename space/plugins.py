@@ -16,6 +16,8 @@ Result = TypeVar("Result")
 class Plugin:
     """A plug-in that is loaded in this process, and in every process that it is sent to.
 
+    One that raises ends the command, so what it registered until then is left in the registries.
+
     Attributes:
         name: of its file.
         source: its text.
@@ -40,16 +42,18 @@ def load_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
     """The plug-ins of these files, loaded.
 
     Raises:
-        UserError: no such file, or code that raises.
+        UserError: no such file, code that raises, or two files of one name.
     """
-    found = []
+    found: dict[str, Plugin] = {}
     for path in paths:
         try:
             source = path.expanduser().read_text()
         except (OSError, UnicodeDecodeError):
             raise UserError(f"--plugin {path}: no such Python file") from None
-        found.append(Plugin(path.name, source))
-    return tuple(found)
+        if path.name in found and found[path.name].source != source:
+            raise UserError(f"--plugin {path}: another plug-in is called {path.name}, too; rename one")
+        found[path.name] = Plugin(path.name, source)
+    return tuple(found.values())
 
 
 def call_with(plugins: tuple[Plugin, ...], call: Callable[[], Result]) -> Result:

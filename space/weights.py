@@ -1,13 +1,11 @@
 """Weights from a file, fitted into a plain backbone."""
 
-import pickle
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,9 +16,8 @@ State = Mapping[str, Tensor]
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 """Names under which training scripts keep a state beside other things."""
-PARALLEL = "module."
-"""What torch's DataParallel puts before every name."""
 SHOWN = 5
+"""Names in an error."""
 
 
 @lru_cache(maxsize=1)
@@ -37,36 +34,35 @@ def read_weights(path: Path) -> State:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+    except Exception:  # a file that is none of weights makes the reader raise anything
         raise UserError(
             f"--weights {path}: not a file of tensors alone; write it by safetensors.torch.save_file, or by "
             "torch.save(network.state_dict(), FILE)"
         ) from None
-    for name in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
-            state = state[name]
+    while isinstance(state, Mapping) and (wrapped := [s for n in WRAPPERS if isinstance(s := state.get(n), Mapping)]):
+        state = wrapped[0]
     if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"--weights {path}: no state of a network; write it by torch.save(network.state_dict(), FILE)")
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    if all(name.startswith(PARALLEL) for name in tensors):
-        tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
-    return tensors
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
-    """Give a plain network these weights; its last layer stays as it is where the classes differ in number.
+    """Give a plain network these weights.
+
+    Its last layer stays as it is where the classes differ in number, or where there are no weights for it.
 
     Args:
         network: freshly made, without gates.
-        weights: for it.
+        weights: for it; all names may have one thing more before them, such as `module.` or `model.`.
         classifier: path of the last layer.
 
     Raises:
         UserError: names or shapes that do not fit; the first five are told.
     """
     own = network.state_dict()
+    weights = _unwrapped(weights, next(iter(own), ""))
     last = {f"{classifier}.weight", f"{classifier}.bias"} & own.keys() if classifier else set()
-    if any(name in weights and weights[name].shape != own[name].shape for name in last):
+    if any(name not in weights or weights[name].shape != own[name].shape for name in last):
         weights = {name: tensor for name, tensor in weights.items() if name not in last} | {n: own[n] for n in last}
     missing = [n for n in own if n not in weights and not n.endswith("num_batches_tracked")]
     unknown = [n for n in weights if n not in own]
@@ -83,6 +79,13 @@ def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
     if wrong:
         raise UserError(f"--weights: they do not fit the backbone: {'; '.join(wrong)}")
     network.load_state_dict({**own, **weights})
+
+
+def _unwrapped(weights: State, first: str) -> State:
+    """Without what DataParallel, torch.compile or a Lightning module put before each name of the network."""
+    before = [name.removesuffix(first) for name in weights if name.endswith(f".{first}") or name == first]
+    prefix = min(before, key=len, default="")
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
 
 
 def _some(names: Collection[str]) -> str:

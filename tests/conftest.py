@@ -1,6 +1,10 @@
 """What all tests share."""
 
+import re
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -13,3 +17,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What plug-ins register, and that they were loaded, is forgotten at the end."""
+    from search.samplers import SAMPLERS
+    from space.attention import ATTENTION
+    from space.backbones import FACTORIES
+    from space.design import FIELDS
+    from trainers.datasets import DATASETS
+
+    with ExitStack() as stack:
+        for registry in (FIELDS, ATTENTION, FACTORIES, SAMPLERS, DATASETS):
+            stack.enter_context(patch.dict(registry))
+        yield
+    for name in [name for name in sys.modules if re.search("_[0-9a-f]{12}$", name)]:
+        del sys.modules[name]

@@ -1,8 +1,11 @@
 """Augmentation of whole batches, on the device. Images are (B, C, H, W)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torchvision.transforms.v2 import RandomResizedCrop
 
 
 def random_crop(images: Tensor, padding: int) -> Tensor:
@@ -22,3 +25,12 @@ def random_flip(images: Tensor) -> Tensor:
     """Each image mirrored left to right with probability one half."""
     mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
     return torch.where(mirrored, images.flip(3), images)
+
+
+def random_resized_crop(images: Tensor, size: Sequence[int]) -> Tensor:
+    """A random part of each image, 8 to 100 % of its area, resized to this height and width with antialiasing.
+
+    The parts are drawn from the CPU's global generator, so they are the same on every device.
+    """
+    crop = RandomResizedCrop(size)
+    return torch.stack([crop(image) for image in images])

@@ -4,6 +4,7 @@ Shapes: N images of C channels and H x W pixels, uint8; labels int64.
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +12,27 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 from space.errors import UserError
 from space.seeds import mix_seed
+from trainers.augment import random_resized_crop
 
 CPU = torch.device("cpu")
+UNREADABLE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a file that is no whole image, by format."""
 
 
 class Images(Protocol):
@@ -50,10 +63,7 @@ class TensorImages:
         """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
         for indices in order.to(self.images.device).split(batch_size):
             images = self.images[indices]
-            if resized_crop:
-                cropped = RandomResizedCrop(images.shape[2:])
-                images = torch.stack([cropped(image) for image in images])
-            yield images, self.labels[indices]
+            yield random_resized_crop(images, images.shape[2:]) if resized_crop else images, self.labels[indices]
 
     def to(self, device: torch.device, workers: int) -> "TensorImages":
         """The same images on another device; nothing is left to decode."""
@@ -110,6 +120,46 @@ class FileImages:
         assert isinstance(other, FileImages)
         return replace(self, paths=self.paths + other.paths, labels=torch.cat([self.labels, other.labels]))
 
+    def part(self, indices: Tensor) -> "FileImages":
+        """Those of the files, in this order (n,)."""
+        return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Square images of which smaller squares are used: the centre, or random parts resized.
+
+    All that is random is drawn here, in the process that trains. So it does not matter to a training
+    whether the images inside were decoded once or are decoded each time.
+
+    Attributes:
+        images: squares of one size.
+        side: of the smaller squares, in pixels; may be as large as the others.
+    """
+
+    images: Images
+    side: int
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,)."""
+        return self.images.labels
+
+    def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
+        size = [self.side, self.side]
+        for images, labels in self.images.batches(order, batch_size):
+            yield random_resized_crop(images, size) if resized_crop else functional.center_crop(images, size), labels
+
+    def to(self, device: torch.device, workers: int) -> "Squares":
+        """The same images for another device."""
+        return replace(self, images=self.images.to(device, workers))
+
+    def joined(self, other: Images) -> "Squares":
+        """These images and then the other ones."""
+        assert isinstance(other, Squares)
+        return replace(self, images=self.images.joined(other.images))
+
 
 class _Decoded(Dataset[tuple[Tensor, Tensor]]):
     """Decodes by index; with a seed a random part, the same in whichever process."""
@@ -127,6 +177,11 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
         return decode(files.paths[index], files.side, files.shorter_side, seed), files.labels[index]
 
 
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What to tell the user of a file that is no whole image."""
+    return UserError(f"{path} is not a readable image ({error}); mend or remove it")
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """An image file.
@@ -139,12 +194,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises, by format
-        raise UserError(f"{path} is not a readable image ({error}); mend or remove it") from None
+    except UNREADABLE as error:
+        raise unreadable(path, error) from None
 
 
 def decode(path: Path, side: int, shorter_side: int | None = None, crop_seed: int | None = None) -> Tensor:
-    """An image file as (3, side, side).
+    """An image file as (3, side, side), upright as its EXIF tags say.
 
     Args:
         path: the file.
@@ -153,12 +208,14 @@ def decode(path: Path, side: int, shorter_side: int | None = None, crop_seed: in
         crop_seed: cut a random part out instead, drawn from this seed, and resize it to the square.
 
     Raises:
-        UserError: a file that is no whole image, named.
+        UserError: a file that is no whole still image of 8 or 16 bits, named.
     """
     with opened(path) as image:
-        deep = image.mode.startswith("I;16")  # its conversion to RGB would clip
-        whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image
-        picture = whole.convert("RGB")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # what a camera adds to its photograph is a preview of it
+            raise UserError(f"{path} has {frames} frames; a still image is wanted: keep one frame, or remove it")
+        ImageOps.exif_transpose(image, in_place=True)
+        picture = _rgb(path, image)
         if crop_seed is None:
             picture = functional.resize(picture, [shorter_side or side], antialias=True)
             picture = functional.center_crop(picture, [side])
@@ -170,6 +227,21 @@ def decode(path: Path, side: int, shorter_side: int | None = None, crop_seed: in
         return pixels
 
 
+def _rgb(path: Path, image: Image.Image) -> Image.Image:
+    """The picture in 8-bit RGB: deeper levels scaled, what is transparent on white."""
+    if image.mode.startswith("I"):  # Pillow would clip what is deeper than 8 bits
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 0xFFFF:
+            raise UserError(f"{path} has levels of more than 16 bits; save it with 8 or 16")
+        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise UserError(f"{path} has levels that are no whole numbers; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return image.convert("RGB")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """A data set in three splits.
@@ -178,12 +250,13 @@ class Data:
         name: what a user types.
         classes: class names, by label.
         shape: channels, height and width of an image.
-        mean: per channel, of pixels scaled to 0..1, over the training images.
+        mean: per channel, of pixels scaled to 0..1, over the training images unless the user gave it.
         std: likewise.
         train: what weights learn from.
         val: what selection looks at.
         test: read once by each retrained network, and after each epoch where a paper's tables are reproduced.
         mirrors: whether a mirrored image is still one of its class; not so for digits.
+        notes: what the user should know of how it was read, a sentence each.
     """
 
     name: str
@@ -195,6 +268,7 @@ class Data:
     val: Images
     test: Images
     mirrors: bool = True
+    notes: tuple[str, ...] = ()
 
     def sizes(self) -> dict[str, int]:
         """Images in each split."""

@@ -2,7 +2,19 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
+
+
+def channel_means(features: Tensor) -> Tensor:
+    """Features (B, C, H, W) -> their means (B, C).
+
+    The gradient of a sum is an expanded view, that of `mean` a whole map, and one that is not channels_last:
+    a gate with it takes up to twice as long to train.
+    """
+    wide = torch.promote_types(features.dtype, torch.float32)  # the sum of a map may be too large for float16
+    means = features.sum((2, 3), dtype=wide) / (features.shape[2] * features.shape[3])
+    return means.to(features.dtype)
 
 
 class Excitation(nn.Module, ABC):
@@ -10,7 +22,7 @@ class Excitation(nn.Module, ABC):
 
     def squeeze(self, features: Tensor) -> Tensor:
         """Features (B, C, H, W) -> pooled (B, P): the channel means."""
-        return features.mean((2, 3))
+        return channel_means(features)
 
     def lift(self, logits: Tensor) -> Tensor:
         """Logits (B, C) -> pooled (B, P): what `squeeze` would make of them as a 1x1 map."""

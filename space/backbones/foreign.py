@@ -5,8 +5,10 @@ Their places for gates are found by watching a forward pass (`places`), or named
 
 import difflib
 import inspect
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -20,6 +22,8 @@ from space.objects import find_object
 TORCHVISION, TIMM = "torchvision/", "timm/"
 SIDES = (224, 32, 64, 28, 96, 128, 256, 299, 384)
 """Image sizes to try, in pixels a side: networks without a global pool take one only."""
+CHANNELS = (3, 1)
+"""Channels to try."""
 SHOWN = 3
 
 
@@ -87,25 +91,36 @@ def called(name: str, factory: Callable[..., nn.Module]) -> Make:
     """Maker by a factory, which may take `num_classes` and `in_channels` (or `in_chans`), or neither.
 
     Raises:
-        UserError: it cannot be called; when the maker is called, that it raises or returns no module.
+        UserError: it cannot be called; when the maker is called, that it raises or makes no new module.
     """
-    if not callable(factory):
-        raise UserError(f"{name} is no function or class that makes a network")
-    takes = inspect.signature(factory).parameters
+    takes = _parameters(name, factory)
+    made = weakref.WeakSet[nn.Module]()
 
     def make(in_channels: int, num_classes: int) -> nn.Module:
         offered = {"num_classes": num_classes, "in_channels": in_channels, "in_chans": in_channels}
         try:
             network = factory(**{key: value for key, value in offered.items() if key in takes})
-        except NotImplementedError:  # on the meta device
-            raise
         except Exception as error:
+            if torch.get_default_device().type == "meta":  # it may do with values; `on_meta` tries so
+                raise NotImplementedError from error
             raise UserError(f"{name} raises {type(error).__name__}: {_first_line(error)}") from None
         if not isinstance(network, nn.Module):
             raise UserError(f"{name} returns {type(network).__name__}, no torch.nn.Module")
+        if network in made:
+            raise UserError(f"{name} returns the same network again; let it make a new one each time")
+        made.add(network)
         return network
 
     return make
+
+
+def _parameters(name: str, factory: object) -> Collection[str]:
+    if callable(factory) and not isinstance(factory, nn.Module):
+        try:
+            return inspect.signature(factory).parameters
+        except ValueError:  # some of those written in C have none
+            pass
+    raise UserError(f"{name} is no function or class that makes a network")
 
 
 def found_backbone(name: str, make: Make, pattern: str | None = None) -> Backbone:
@@ -117,14 +132,13 @@ def found_backbone(name: str, make: Make, pattern: str | None = None) -> Backbon
         pattern: of the modules whose outputs are gated; None for the last normalisation of each residual branch.
 
     Raises:
-        UserError: no place is found, or the network takes no images.
+        UserError: no place is found, the network takes no images, or it returns something else than logits.
     """
-    try:
-        watched, side = _watched(name, on_meta(make, 3, 10))
-        runs_on_meta = True
-    except NotImplementedError:  # what is computed from values cannot run without any
-        watched, side = _watched(name, make(3, 10))
-        runs_on_meta = False
+    with torch.random.fork_rng([]):  # weights drawn here must not change which are drawn next
+        try:
+            watched, runs_on_meta = _watched(name, on_meta(make, 3, 10)), True
+        except UserError:  # perhaps it computes from values, and on the meta device there are none
+            watched, runs_on_meta = _watched(name, make(3, 10)), False
     try:
         sites = find_sites(watched, pattern)
     except UserError as error:
@@ -132,38 +146,39 @@ def found_backbone(name: str, make: Make, pattern: str | None = None) -> Backbon
     last = min(node.shape[-1] for site in sites for node in watched.outputs[site.path])
     return Backbone(
         name=name if pattern is None else f"{name}@{pattern}",
-        stride=max(1, side // last),
+        stride=max(1, watched.images.shape[-1] // last),
         layout=layout_of(sites),
-        make=partial(_fitted, name, make, watched.classifier, _stem(watched)),
+        make=partial(_fitted, make, watched.stem, _classifier(name, watched)),
         sites=sites,
         classifier=watched.classifier,
         on_meta=runs_on_meta,
     )
 
 
-def _watched(name: str, network: nn.Module) -> tuple[Watched, int]:
-    """What a forward pass shows, at the first image size that the network takes, and that size."""
-    first: Exception | None = None
+def _watched(name: str, network: nn.Module) -> Watched:
+    """What a forward pass shows, with the first images that the network takes."""
+    errors: list[Exception] = []
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    for side in SIDES:
+    for channels, side in product(CHANNELS, SIDES):
         try:
-            return watch(network, torch.zeros(2, 3, side, side, device=device)), side
-        except NotImplementedError:
-            raise
-        except Exception as error:  # whatever the user's code does with an image of the wrong size
-            first = first or error
-    if device.type == "meta":
-        raise NotImplementedError
-    assert first is not None
-    raise UserError(f"{name} takes no images of {SIDES[0]} or {SIDES[1]} pixels: {_first_line(first)}")
+            return watch(network, torch.zeros(2, channels, side, side, device=device))
+        except Exception as error:  # whatever the user's code does with images that it is not made for
+            errors.append(error)
+    raise UserError(f"{name} takes no images of {SIDES[0]} or {SIDES[1]} pixels: {_first_line(errors[0])}")
 
 
-def _stem(watched: Watched) -> str:
-    """Path of the first convolution; empty if there is none."""
-    return next((path for path in watched.outputs if isinstance(watched.modules[path], nn.Conv2d)), "")
+def _classifier(name: str, watched: Watched) -> str:
+    """Path of the last layer; empty if there is none, and the outputs are as many as were asked for."""
+    output = watched.output
+    if output is None or len(output.shape) != 2:
+        shape = f"a tensor of {len(output.shape)} dimensions" if output else "no tensor"
+        raise UserError(f"{name} returns {shape}; a classifier returns logits (images, classes)")
+    if not watched.classifier and output.shape[1] != 10:
+        raise UserError(f"{name} always has {output.shape[1]} outputs; let it take num_classes")
+    return watched.classifier
 
 
-def _fitted(name: str, make: Make, classifier: str, stem: str, in_channels: int, num_classes: int) -> nn.Module:
+def _fitted(make: Make, stem: str, classifier: str, in_channels: int, num_classes: int) -> nn.Module:
     """The network with a first and a last layer for these images and classes, where its maker does not see to it."""
     network = make(in_channels, num_classes)
     first = network.get_submodule(stem) if stem else None
@@ -172,14 +187,12 @@ def _fitted(name: str, make: Make, classifier: str, stem: str, in_channels: int,
         first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, in_channels, *first.kernel_size))
         first.reset_parameters()
     last = network.get_submodule(classifier) if classifier else None
-    if isinstance(last, nn.Linear) and last.out_features != num_classes:
-        last.out_features = num_classes
-        last.weight = nn.Parameter(last.weight.new_empty(num_classes, last.in_features))
+    if isinstance(last, nn.Linear | nn.Conv2d) and len(last.weight) != num_classes:
+        setattr(last, "out_features" if isinstance(last, nn.Linear) else "out_channels", num_classes)
+        last.weight = nn.Parameter(last.weight.new_empty(num_classes, *last.weight.shape[1:]))
         if last.bias is not None:
             last.bias = nn.Parameter(last.bias.new_empty(num_classes))
         last.reset_parameters()
-    elif isinstance(last, nn.Conv2d) and last.out_channels != num_classes:
-        raise UserError(f"{name} has {last.out_channels} outputs and not {num_classes}; let it take num_classes")
     return network
 
 
@@ -189,4 +202,4 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
+    return next((line for line in str(error).splitlines() if line.strip()), "")

@@ -59,10 +59,12 @@ class Branch(NamedTuple):
 
     Attributes:
         end: what is added to the shortcut.
+        fork: what both sides are computed from.
         inside: what is computed on the way there, and not on the way of the shortcut.
     """
 
     end: Node
+    fork: Node
     inside: set[Node]
 
 
@@ -73,19 +75,33 @@ class Watched(NamedTuple):
         branches: in the order of the pass.
         outputs: what each module returned, by path, in the order of the pass; several where it ran several times.
         modules: of the network, by path.
-        output: of the network.
+        images: what went in.
+        output: of the network; None if that is no tensor.
     """
 
     branches: Sequence[Branch]
     outputs: Mapping[str, Sequence[Node]]
     modules: Mapping[str, nn.Module]
+    images: Node
     output: Node | None
 
     @property
+    def stem(self) -> str:
+        """Path of the convolution that the images enter; empty if there is none."""
+        for path in self.outputs:
+            module = self.modules[path]
+            if isinstance(module, nn.Conv2d):
+                return path if module.in_channels == self.images.shape[1] and module.groups == 1 else ""
+        return ""
+
+    @property
     def classifier(self) -> str:
-        """Path of the last layer, linear or a convolution; empty if there is none."""
-        layers = [path for path in self.outputs if isinstance(self.modules[path], nn.Linear | nn.Conv2d)]
-        return layers[-1] if layers else ""
+        """Path of the layer, linear or a convolution, that the outputs leave; empty if there is none."""
+        node = self.output
+        while node and node.parents and not node.is_layer:
+            node = max(node.parents, key=lambda parent: parent.depth)
+        paths = node.modules if node else []
+        return next((path for path in paths if isinstance(self.modules[path], nn.Linear | nn.Conv2d)), "")
 
 
 class _Notes(TorchFunctionMode):
@@ -95,7 +111,8 @@ class _Notes(TorchFunctionMode):
         super().__init__()
         self.sums: list[tuple[Node, Node]] = []
         self.outputs: dict[str, list[Node]] = {}
-        self._nodes = {id(images): Node(tuple(images.shape))}
+        self.images = Node(tuple(images.shape))
+        self._nodes = {id(images): self.images}
         self._alive = [images]  # an id names a tensor only while it lives
 
     def __torch_function__(
@@ -152,39 +169,44 @@ def watch(network: nn.Module, images: Tensor) -> Watched:
         for hook in hooks:
             hook.remove()
     branches = [branch for pair in notes.sums if (branch := _branch(*pair))]
-    return Watched(_outermost(branches), notes.outputs, modules, output)
+    return Watched(_blocks(branches), notes.outputs, modules, notes.images, output)
 
 
 def _branch(one: Node, other: Node) -> Branch | None:
     """The deeper side of a sum, if the other one is a shortcut: at most one layer beside it."""
-    shortcut, end = sorted((one, other), key=lambda node: node.depth)
-    before_end = _ancestors(end)
-    reached = {shortcut: int(shortcut.is_layer)}
-    queue = [shortcut]
-    while queue:
-        node = queue.pop(0)
-        if node in before_end:
-            beside = reached[node] - node.is_layer
-            inside = before_end - _ancestors(node)
-            return Branch(end, inside) if beside <= 1 and end.depth > node.depth + beside else None
-        for parent in node.parents:
-            if parent not in reached:
-                reached[parent] = reached[node] + parent.is_layer
+    sides = [(*_way_back(shortcut, _ancestors(end)), end) for shortcut, end in ((one, other), (other, one))]
+    layers, fork, end = min(sides, key=lambda side: (side[0], -side[2].depth))
+    if layers > 1 or end.depth <= fork.depth + layers:
+        return None
+    return Branch(end, fork, _ancestors(end) - _ancestors(fork))
+
+
+def _way_back(node: Node, goal: set[Node]) -> tuple[int, Node]:
+    """Layers on the shortest way back to one of these nodes, and which it is: the images at the latest."""
+    layers = {node: 0}
+    queue = [node]
+    while queue[0] not in goal:
+        before = queue.pop(0)
+        for parent in before.parents:
+            if parent not in layers:
+                layers[parent] = layers[before] + before.is_layer
                 queue.append(parent)
-    return None
+    return layers[queue[0]], queue[0]
 
 
-def _outermost(branches: Sequence[Branch]) -> list[Branch]:
-    """Without the sums inside another branch of the same size, such as those between the groups of a Res2Net block."""
-    return [
-        branch
-        for branch in branches
-        if not any(
-            branch.end in other.inside and branch.end.shape[2:] == other.end.shape[2:]
-            for other in branches
-            if other is not branch and other.end is not branch.end
-        )
-    ]
+def _blocks(branches: Sequence[Branch]) -> list[Branch]:
+    """Without skips over several blocks, and without sums inside a block, such as those between Res2Net's groups."""
+
+    def inner(outer: Branch) -> list[Branch]:
+        size = outer.end.shape[2:]
+        return [it for it in branches if it.end in outer.inside - {outer.end} and it.end.shape[2:] == size]
+
+    def is_skip(outer: Branch) -> bool:
+        return len({it.fork for it in inner(outer) if it.end.shape == outer.end.shape}) > 1
+
+    blocks = [it for it in branches if not is_skip(it)]
+    inside = [it.end for outer in blocks for it in inner(outer)]
+    return [it for it in blocks if it.end not in inside]
 
 
 def _ancestors(node: Node) -> set[Node]:
@@ -221,7 +243,8 @@ def find_sites(watched: Watched, pattern: str | None = None) -> tuple[Site, ...]
                 "let the pattern's groups tell them apart, or leave the groups out"
             )
     if len(stages) > MOST_STAGES:
-        raise UserError(f"{len(stages)} stages, and a design names at most {MOST_STAGES}; see --gate-at")
+        most = f"{len(stages)} stages, and a design names at most {MOST_STAGES}"
+        raise UserError(f"{most}; name fewer places with --gate-at PATTERN")
     numbers = [stages[key or node.shape[1:]] for _, node, key in ends]
     bare = {stage for stage, (_, node, _) in zip(numbers, ends, strict=True) if not _is_normalised(watched, node)}
     return tuple(
@@ -239,47 +262,66 @@ def layout_of(sites: Sequence[Site]) -> Layout:
 
 
 def _ends(watched: Watched) -> list[tuple[str, Node, object]]:
-    found: dict[str, Node] = {}
-    for branch in watched.branches:
-        end = _end(watched, branch.end)
-        if end is not None and len(watched.outputs[end[0]]) == 1:
-            found.setdefault(*end)
+    found = dict(end for branch in watched.branches for end in _ends_of(watched, branch))
     if not found:
         raise UserError(f"no residual branch found; {_how_to_name(watched)}")
-    return [(path, node, None) for path, node in found.items()]
+    return [(path, found[path], None) for path in watched.outputs if path in found]
 
 
-def _end(watched: Watched, node: Node) -> tuple[str, Node] | None:
-    """The last normalisation of a branch that ends so; the last module that returns a feature map, if there is none."""
+def _ends_of(watched: Watched, branch: Branch) -> list[tuple[str, Node]]:
+    """The place of a branch; those of its parts, where it is a sum that no module returns."""
+    if end := _end(watched, branch.end):
+        return [end]
+    meeting = _back(branch.end)[-1]
+    parts = [part for part in meeting.parents if part in branch.inside] if meeting.function in SUMS else []
+    return [end for part in parts for end in _ends_of(watched, branch._replace(end=part))]
+
+
+def _end(watched: Watched, end: Node) -> tuple[str, Node] | None:
+    """The last normalisation of a branch that ends so; else the last layer, or the first module behind it."""
     last: tuple[str, Node] | None = None
-    if not _has_channels_first(node):
+    if not _has_channels_first(end):
         return None
-    while True:
-        for path in node.modules:
-            if _is_norm(watched.modules[path]):
-                return path, node
-        if node.modules and (last is None or node.is_layer):
-            last = node.modules[0], node
-        before = [parent for parent in node.parents if parent.shape == node.shape]
-        if node.is_layer or len(before) != 1:
-            return last
-        node = before[0]
+    for node in _back(end):
+        alone = [path for path in node.modules if len(watched.outputs[path]) == 1]
+        norms = [path for path in node.modules if _is_norm(watched.modules[path])]
+        if norms:
+            return next(((path, node) for path in [*norms, *alone] if path in alone), last)
+        if alone:
+            last = alone[0], node
+    return last
+
+
+def _back(node: Node) -> list[Node]:
+    """A node and what it is made of pixel by pixel, back to a layer, or to where two maps are added."""
+    nodes = [node]
+    while not node.is_layer:
+        alike = {parent for parent in node.parents if parent.shape == node.shape}
+        trunk = [parent for parent in alike if all(parent in _ancestors(other) for other in alike)]
+        if not trunk or (len(alike) > 1 and node.function in SUMS):
+            break
+        node = trunk[0]
+        nodes.append(node)
+    return nodes
 
 
 def _is_normalised(watched: Watched, node: Node) -> bool:
-    end = _end(watched, node)
-    return end is not None and _is_norm(watched.modules[end[0]])
+    return any(_is_norm(watched.modules[path]) for before in _back(node) for path in before.modules)
 
 
 def _has_channels_first(node: Node) -> bool:
-    """Whether the width of the last layer before it is the second of four dimensions."""
-    if len(node.shape) != 4:
-        return False
+    """Whether channels are the second of four dimensions: not where the last layer's width stands at the end."""
     layer = node
     while layer.parents and not layer.is_layer and layer.function not in CHANNELS_LAST:
         layer = max(layer.parents, key=lambda parent: (parent.shape == layer.shape, parent.depth))
-    width = layer.shape[-1] if layer.function in CHANNELS_LAST else layer.shape[1]
-    return node.shape[1] == width and not (node is layer and layer.function in CHANNELS_LAST)
+    if len(node.shape) != 4 or node.function in CHANNELS_LAST:
+        return False
+    if layer.function in CHANNELS_LAST:
+        return node.shape[1] == layer.shape[-1]
+    if layer.is_layer and not layer.function.startswith("conv"):
+        return False
+    width = layer.shape[1]
+    return node.shape[1] == width or node.shape[-1] != width  # chunks and concatenations have other widths
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -327,7 +369,9 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def _how_to_name(watched: Watched) -> str:
-    maps = [path for path, nodes in watched.outputs.items() if len(nodes) == 1 and len(nodes[0].shape) == 4]
+    maps = [path for path, nodes in watched.outputs.items() if len(nodes) == 1 and _has_channels_first(nodes[0])]
+    if not maps:
+        return "none of its modules returns a feature map (B, C, H, W)"
     return (
         "name the modules whose outputs are gated with --gate-at PATTERN, a regular expression for some of "
         + ", ".join([*maps[:SHOWN], *(["..."] if len(maps) > SHOWN else [])])

@@ -2,10 +2,19 @@
 
 import re
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from space.design import Design
+
+
+@pytest.fixture(autouse=True)
+def timm_where_it_is_needed(request: pytest.FixtureRequest) -> None:
+    """It is optional."""
+    case = getattr(request.node, "callspec", None)
+    if case is not None and any("timm/" in str(value) for value in case.params.values()):
+        pytest.importorskip("timm")
 
 
 def randomised(module: nn.Module, std: float = 0.7) -> nn.Module:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers.augment import random_crop, random_flip
+from trainers.augment import random_crop, random_flip, random_resized_crop
 
 
 def pictures(count: int, height: int = 5, width: int = 6) -> Tensor:
@@ -75,3 +75,32 @@ def test_the_images_given_are_left_alone() -> None:
     images = pictures(8)
     random_flip(random_crop(images, 2))
     assert torch.equal(images, pictures(8))
+
+
+def test_a_resized_part_has_8_to_100_percent_of_the_area_and_sides_of_3_to_4() -> None:
+    ramp = torch.arange(128, dtype=torch.uint8)
+    images = torch.stack([ramp.expand(128, 128), ramp.expand(128, 128).T]).expand(300, 2, 128, 128)
+    torch.manual_seed(0)
+    parts = random_resized_crop(images, (32, 32)).double()
+    # away from the edges a ramp stays a ramp, steeper by what it was shrunk
+    width = (parts[:, 0, :, -5] - parts[:, 0, :, 4]).mean(1) * 32 / 23
+    height = (parts[:, 1, -5] - parts[:, 1, 4]).mean(1) * 32 / 23
+    area, ratio = width * height / 128**2, width / height
+
+    assert parts.shape == (300, 2, 32, 32)
+    assert 0.07 < float(area.min()) < 0.12
+    assert 0.9 < float(area.max()) < 1.05
+    assert 0.70 < float(ratio.min()) < 0.8
+    assert 1.25 < float(ratio.max()) < 1.40
+
+
+def test_resized_parts_follow_the_global_generator_however_the_images_are_batched() -> None:
+    images, drawn = pictures(6), []
+    for batches in ([6], [2, 4], [6]):
+        torch.manual_seed(3)
+        drawn.append(torch.cat([random_resized_crop(batch, (4, 4)) for batch in images.split(batches)]))
+    following = random_resized_crop(images, (4, 4))
+
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], following)

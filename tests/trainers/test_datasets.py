@@ -4,12 +4,14 @@ import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from space.errors import UserError
@@ -95,6 +97,52 @@ def test_an_unknown_data_set_gets_the_list_of_known_ones() -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("side", [5, 8, 32])
+def test_images_in_memory_are_resized_to_the_size_asked_for(side: int) -> None:
+    plain, resized = digits(), load(Source(name="digits", image_size=side))
+    size = (side, side)
+
+    assert resized.shape == (1, *size)
+    for name in SPLITS:
+        before, after = split(plain, name), split(resized, name)
+        expected = interpolate(before.images.float(), size, mode="bilinear", antialias=True)
+        assert after.images.dtype == torch.uint8
+        torch.testing.assert_close(after.images.float(), expected, rtol=0, atol=1)
+        assert torch.equal(after.labels, before.labels)
+    pixels = split(resized, "train").images.double() / 255
+    assert resized.mean == pytest.approx([float(pixels.mean())])
+
+
+def test_a_given_normalisation_replaces_the_measured_one_each_by_itself() -> None:
+    plain = digits()
+    given = load(Source(name="digits", mean=(0.25,), std=(0.5,)))
+    half = load(Source(name="digits", mean=(0.25,)))
+
+    assert (given.mean, given.std) == ((0.25,), (0.5,))
+    assert (half.mean, half.std) == ((0.25,), plain.std)
+    assert float(given.normaliser(torch.device("cpu"))(torch.full((1, 1, 2, 2), 255))[0, 0, 0, 0]) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"mean": (0.5, 0.5, 0.5)}, ["--mean", "3 numbers", "needs 1"]),
+        ({"std": ()}, ["--std", "0 numbers", "needs 1"]),
+        ({"mean": (127.5,)}, ["127.5", "0..1"]),
+        ({"std": (0.0,)}, ["--std (0.0,)", "above 0"]),
+        ({"groups": Path("g.csv")}, ["--groups", "folder:PATH", "digits"]),
+        ({"shorter_side": 9}, ["--shorter-side", "folder:PATH", "digits"]),
+        ({"image_size": 0}, ["--image-size 0"]),
+    ],
+)
+def test_fields_that_do_not_fit_the_data_get_one_line(fields: dict[str, Any], named: list[str]) -> None:
+    with pytest.raises(UserError) as raised:
+        load(Source(name="digits", **fields))
+    message = str(raised.value)
+    assert "\n" not in message
+    assert [word for word in named if word not in message] == []
+
+
 def noise(count: int, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Images (N, 3, H, W)."""
     return np.random.default_rng(count).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
@@ -113,7 +161,7 @@ class Files:
         self.train_labels, self.test_labels = (np.arange(n) % classes for n in (train, test))
         self.classes = tuple(f"class {number}" for number in range(classes))
 
-    def load(self, **options: int) -> Data:
+    def load(self, **options: Any) -> Data:
         return load(Source(name=self.name, root=self.root, **options))
 
     def rows(self, part: str) -> list[tuple[int, ...]]:

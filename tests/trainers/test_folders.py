@@ -1,13 +1,16 @@
-"""A user's own image folders: layouts, splits, sizes and errors."""
+"""A user's own image folders: layouts, splits, groups, sizes and errors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from space.errors import UserError
-from trainers.data import Data, FileImages
+from trainers.data import Data, FileImages, Squares
 from trainers.datasets import Source, load
 from trainers.folders import LARGEST_SIDE
 
@@ -15,34 +18,39 @@ SPLITS = ("train", "val", "test")
 Size = tuple[int, int]
 
 
-def write(folder: Path, count: int, size: Size = (8, 8), mode: str = "RGB", suffix: str = ".png") -> None:
+def write(
+    folder: Path, count: int, size: Size = (8, 8), mode: str = "RGB", suffix: str = ".png", blue: int = 0
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        Image.new(mode, size, number % 256 if mode == "L" else (number % 256, 0, 0)).save(folder / f"{number}{suffix}")
+        Image.new(mode, size, number if mode == "L" else (number, 0, blue)).save(folder / f"{number}{suffix}")
 
 
-def flat(root: Path, classes: Sequence[str] = ("cat", "dog"), count: int = 20, size: Size = (8, 8)) -> Path:
+def flat(
+    root: Path, classes: Sequence[str] = ("cat", "dog"), count: int = 20, size: Size = (8, 8), blue: int = 0
+) -> Path:
     for name in classes:
-        write(root / name, count, size)
+        write(root / name, count, size, blue=blue)
     return root
 
 
-def parted(root: Path) -> Path:
-    for split, count in zip(SPLITS, (10, 4, 6), strict=True):
-        flat(root / split, count=count)
+def parted(root: Path, splits: Mapping[str, int] | None = None) -> Path:
+    for number, (split, count) in enumerate((splits or {"train": 10, "val": 4, "test": 6}).items()):
+        flat(root / split, count=count, blue=number)
     return root
 
 
-def read(root: Path, *, train_size: int | None = None, check: bool = False) -> Data:
-    return load(Source(name=f"folder:{root}", train_size=train_size), check=check)
+def read(root: Path, *, check: bool = False, **fields: Any) -> Data:
+    return load(Source(name=f"folder:{root}", **fields), check=check)
 
 
 def files(data: Data) -> dict[str, FileImages]:
     found: dict[str, FileImages] = {}
     for split in SPLITS:
-        images = getattr(data, split)
-        assert isinstance(images, FileImages)
-        found[split] = images
+        squares = getattr(data, split)
+        assert isinstance(squares, Squares)
+        assert isinstance(squares.images, FileImages)
+        found[split] = squares.images
     return found
 
 
@@ -151,6 +159,80 @@ def test_statistics_are_of_training_images(tmp_path: Path) -> None:
     assert data.std[0] == pytest.approx((sum((level - mean) ** 2 for level in red) / len(red)) ** 0.5)
 
 
+@pytest.mark.parametrize("missing", [("test",), ("val",), ("val", "test")])
+def test_a_missing_split_gets_15_percent_of_train_and_a_note(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    counts = {split: 20 if split == "train" else 6 for split in SPLITS if split not in missing}
+    data = read(parted(tmp_path, counts))
+    found = files(data)
+
+    assert data.sizes() == {s: 6 if s in missing else 40 - 6 * len(missing) if s == "train" else 12 for s in SPLITS}
+    for split, images in found.items():
+        assert {path.parent.parent.name for path in images.paths} == {"train" if split in missing else split}
+        assert images.labels.bincount().tolist() == [len(images.labels) // 2] * 2
+    assert sorted(path for images in found.values() for path in images.paths) == sorted(tmp_path.rglob("*.png"))
+    assert data.notes == tuple(
+        f"{split}: 15 % of train/ (6 images), since there is no {split}/ folder" for split in missing
+    )
+
+
+def test_a_missing_split_has_each_class_however_few_images_it_has(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "cat", 40)
+    for name in ("dog", "eel"):
+        write(tmp_path / "train" / name, 3)
+    for images in files(read(tmp_path)).values():
+        assert images.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_each_class_is_in_each_split_of_a_flat_folder_however_few_images_it_has(tmp_path: Path) -> None:
+    write(tmp_path / "cat", 40)
+    for name in ("dog", "eel"):
+        write(tmp_path / name, 3)
+    for images in files(read(tmp_path)).values():
+        assert images.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_a_training_size_narrows_what_is_left_to_train_on(tmp_path: Path) -> None:
+    parted(tmp_path, {"train": 20, "val": 5})
+    data, part = (files(read(tmp_path, train_size=size)) for size in (None, 10))
+
+    assert len(part["train"].labels) == 10
+    assert {*part["train"].paths} < {*data["train"].paths}
+    assert [part[split].paths for split in ("val", "test")] == [data[split].paths for split in ("val", "test")]
+
+
+def test_given_splits_and_flat_folders_need_no_note(tmp_path: Path) -> None:
+    assert read(parted(tmp_path / "parted")).notes == ()
+    assert read(flat(tmp_path / "flat")).notes == ()
+
+
+def test_an_image_size_replaces_the_shortest_side(tmp_path: Path) -> None:
+    data = read(flat(tmp_path, size=(20, 12)), image_size=200)
+    assert data.shape == (3, 200, 200)
+    assert next(data.val.batches(torch.arange(2), 2))[0].shape == (2, 3, 200, 200)
+
+
+def test_a_shorter_side_gives_the_centre_of_a_larger_square_to_judge_on(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 14, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    data = read(tmp_path, image_size=4, shorter_side=8)
+    images = files(data)["train"]
+
+    assert data.shape == (3, 4, 4)
+    for at, path in enumerate(images.paths):
+        with Image.open(path) as image:
+            expected = torch.from_numpy(np.asarray(image)[2:6, 5:9].copy()).permute(2, 0, 1)
+        assert torch.equal(next(data.train.batches(torch.tensor([at]), 1))[0][0], expected)
+
+
+@pytest.mark.parametrize("fields", [{"image_size": 12, "shorter_side": 11}, {"shorter_side": 7}, {"image_size": 0}])
+def test_sizes_that_do_not_fit_are_named(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=rf"--{[*fields][-1].replace('_', '-')} {[*fields.values()][-1]}\b"):
+        read(flat(tmp_path), **fields)
+
+
 def only(root: Path, *classes: str) -> None:
     for name in classes:
         write(root / name, 4)
@@ -173,9 +255,15 @@ def missing_class(root: Path) -> None:
     (root / "test" / "dog").rmdir()
 
 
-def no_test_split(root: Path) -> None:
-    for split in ("train", "val"):
-        flat(root / split)
+def few_images(root: Path) -> None:
+    only(root, "cat", "dog")
+    write(root / "eel", 2)
+
+
+def few_images_to_carve(root: Path) -> None:
+    parted(root, {"train": 5, "val": 2})
+    for path in sorted((root / "train" / "dog").iterdir())[1:]:
+        path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -188,10 +276,24 @@ def no_test_split(root: Path) -> None:
         (lambda root: only(root, "cat"), ["cat", "one class"]),
         (odd_class, ["train/", "val/", "eel"]),
         (missing_class, ["test", "cat"]),
-        (no_test_split, ["train", "val", "test/"]),
-        (lambda root: only(root / "train", "cat", "dog"), ["train", "val/", "test/"]),
+        (lambda root: parted(root, {"val": 5, "test": 5}), ["val/ and test/", "no train/", "add it"]),
+        (lambda root: parted(root, {"test": 5}), ["test/", "no train/", "add it"]),
+        (few_images, ["eel has 2 images; 3 at least", "train, val and test", "add some"]),
+        (few_images_to_carve, ["train/dog has 1 image; 2 at least", "train and test", "add some"]),
     ],
-    ids=["no folder", "empty", "files only", "empty class", "one class", "odd", "missing", "no test", "train only"],
+    ids=[
+        "no folder",
+        "empty",
+        "files only",
+        "empty class",
+        "one class",
+        "odd",
+        "missing",
+        "no train",
+        "test only",
+        "few",
+        "few to carve",
+    ],
 )
 def test_an_unusable_folder_gets_one_line_with_what_and_where(tmp_path: Path, make: object, named: list[str]) -> None:
     root = tmp_path / "pictures"
@@ -203,6 +305,142 @@ def test_an_unusable_folder_gets_one_line_with_what_and_where(tmp_path: Path, ma
     message = str(raised.value)
     assert "\n" not in message
     assert [word for word in [str(root), *named] if word not in message] == []
+
+
+def test_one_image_a_class_is_enough_to_train_on_where_the_splits_are_given(tmp_path: Path) -> None:
+    assert read(parted(tmp_path, {"train": 1, "val": 1, "test": 1})).sizes() == {"train": 2, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize("same", ["link", "copy", "copy in another class"])
+def test_splits_that_share_an_image_are_an_error_that_names_both_files_where_files_are_checked(
+    tmp_path: Path, same: str
+) -> None:
+    parted(tmp_path)
+    one = tmp_path / "train" / "cat" / "3.png"
+    other = tmp_path / "test" / ("dog" if "another" in same else "cat") / "x.png"
+    if same == "link":
+        other.symlink_to(one)
+    else:
+        other.write_bytes(one.read_bytes())
+
+    read(tmp_path)
+    with pytest.raises(UserError) as raised:
+        read(tmp_path, check=True)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert str(one) in message
+    assert str(other) in message
+
+
+def test_copies_within_a_split_and_files_of_equal_size_are_no_error(tmp_path: Path) -> None:
+    for number, split in enumerate(SPLITS):
+        for name in ("cat", "dog"):  # bitmaps: all of one size
+            write(tmp_path / split / name, 3, suffix=".bmp", blue=number)
+    assert read(tmp_path, check=True).sizes() == {"train": 6, "val": 6, "test": 6}
+
+
+def table(root: Path, group_of: Callable[[Path], str], leave_out: int = 0, header: str = "file,group") -> Path:
+    """A CSV with the group of each image below a folder."""
+    paths = sorted(root.rglob("*.png"))
+    rows = [f"{path.relative_to(root).as_posix()},{group_of(path)}" for path in paths[leave_out:]]
+    written = root / "groups.csv"
+    written.write_text("\n".join([header, *rows]) + "\n")
+    return written
+
+
+def grouped(root: Path, groups: Path, train_size: int | None = None) -> Data:
+    return load(Source(name=f"folder:{root}", groups=groups, train_size=train_size))
+
+
+def five_together(path: Path) -> str:
+    """Groups that are in each class."""
+    return f"patient {int(path.stem) // 5}"
+
+
+@pytest.mark.parametrize("missing", [("test",), ("val", "test"), SPLITS])
+def test_groups_stay_together_in_every_layout(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    given = {split: 60 if split == "train" else 9 for split in SPLITS if split not in missing}
+    root = parted(tmp_path, given) if given else flat(tmp_path, count=60)
+
+    def group_of(path: Path) -> str:
+        return f"{path.parent.parent.name} {five_together(path)}"
+
+    data = grouped(root, table(root, group_of))
+    sides = [{group_of(path) for path in images.paths} for images in files(data).values()]
+
+    assert len(set.union(*sides)) == sum(map(len, sides))
+    assert sum(data.sizes().values()) == len([*root.rglob("*.png")])
+    for split in {"val", "test"} & {*missing}:
+        assert data.sizes()[split] / 120 == pytest.approx(0.15, abs=0.05)
+    assert [note.split(":")[0] for note in data.notes] == [split for split in missing if given]
+
+
+def test_a_training_size_takes_images_out_of_the_groups_that_train(tmp_path: Path) -> None:
+    groups = table(flat(tmp_path, count=60), five_together)
+    whole, part = (files(grouped(tmp_path, groups, size)) for size in (None, 20))
+
+    assert len(part["train"].paths) == 20
+    assert {*part["train"].paths} < {*whole["train"].paths}
+    assert part["val"].paths == whole["val"].paths
+
+
+def test_a_class_that_its_groups_keep_out_of_a_split_is_noted(tmp_path: Path) -> None:
+    groups = table(flat(tmp_path, ("cat", "dog", "eel")), lambda path: path.parent.name)
+    data = grouped(tmp_path, groups)
+
+    assert sorted(data.sizes().values()) == [20, 20, 20]
+    assert len(data.notes) == 3
+    for split, note in zip(SPLITS, data.notes, strict=True):
+        there = files(data)[split].paths[0].parent.name
+        others = [name for name in ("cat", "dog", "eel") if name != there]
+        assert note == f"{split}: no images of {others[0]} and {others[1]}, since a group is not parted"
+
+
+def test_group_files_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    rows = [f"{five_together(path)},./{path.relative_to(tmp_path)},x" for path in flat(tmp_path).rglob("*.png")]
+    groups = tmp_path / "groups.csv"
+    groups.write_text("\r\n".join(["group,file,remark", *rows]), encoding="utf-8-sig")
+    assert sum(grouped(tmp_path, groups).sizes().values()) == 40
+
+
+def changed(groups: Path, old: str, new: str) -> Path:
+    text = groups.read_text()
+    assert old in text
+    groups.write_text(text.replace(old, new))
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda root: root / "nowhere.csv", ["nowhere.csv", "columns file and group"]),
+        (lambda root: table(root, five_together, leave_out=1), ["cat/0.png", "no group"]),
+        (lambda root: changed(table(root, five_together), "dog/7.png", "dog/70.png"), ["dog/7.png", "no group"]),
+        (lambda root: changed(table(root, five_together), "dog/9.png,", "x/1.png,a\ndog/9.png,"), ["x/1.png", "row"]),
+        (lambda root: table(root, five_together, header="path,group"), ["header file,group"]),
+        (lambda root: table(root, lambda path: ""), ["line 2", "group"]),
+        (lambda root: changed(table(root, five_together), "cat/1.png,", "cat/2.png,z\ncat/1.png,"), ["cat/2.png", "z"]),
+        (lambda root: table(root, lambda path: "ab"[int(path.stem) % 2]), ["2 groups", "train, val and test"]),
+        (lambda root: table(root, lambda path: "a"), ["1 group ", "train, val and test"]),
+    ],
+    ids=["nowhere", "file left out", "renamed", "no such file", "header", "no group", "two groups", "two", "one"],
+)
+def test_groups_that_cannot_be_used_get_one_line(
+    tmp_path: Path, make: Callable[[Path], Path], named: list[str]
+) -> None:
+    groups = make(flat(tmp_path))
+    with pytest.raises(UserError) as raised:
+        grouped(tmp_path, groups)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert [word for word in [str(groups), *named] if word not in message] == []
+
+
+def test_a_group_in_two_given_splits_is_named(tmp_path: Path) -> None:
+    groups = table(parted(tmp_path), lambda path: f"{path.parts[-3]} {path.stem}")
+    assert grouped(tmp_path, groups).sizes() == {"train": 20, "val": 8, "test": 12}
+    with pytest.raises(UserError, match=r"group train 7 is in train/ and in test/"):
+        grouped(tmp_path, changed(groups, "test/dog/4.png,test 4", "test/dog/4.png,train 7"))
 
 
 @pytest.mark.parametrize("make", [flat, parted])

@@ -1,6 +1,7 @@
 """ImageNet in torchvision's layout: train/ and val/ with a folder a class, streamed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from PIL import Image
 
 from space.errors import UserError
 from trainers.data import FileImages
-from trainers.datasets import MOST_VAL, Source, load
+from trainers.datasets import IMAGENET_STD, MOST_VAL, Source, load
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
 SIZES = ((300, 240), (224, 500), (90, 60))
@@ -26,7 +27,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def images(root: Path, name: str, **options: int) -> FileImages:
+def images(root: Path, name: str, **options: Any) -> FileImages:
     found = getattr(load(Source(name="imagenet", root=root, **options)), name)
     assert isinstance(found, FileImages)
     return found
@@ -58,6 +59,25 @@ def test_images_of_any_size_come_as_squares_of_224_and_train_on_random_parts(roo
 
     assert whole.shape == parts.shape == (6, 3, 224, 224)
     assert labels.tolist() == same.tolist() == train.labels[:6].tolist()
+
+
+@pytest.mark.parametrize(
+    ("fields", "side", "shorter_side"),
+    [({}, 224, 256), ({"image_size": 112}, 112, 128), ({"image_size": 64, "shorter_side": 64}, 64, 64)],
+)
+def test_the_shorter_side_follows_the_image_size_in_proportion(
+    root: Path, fields: dict[str, Any], side: int, shorter_side: int
+) -> None:
+    assert load(Source(name="imagenet", root=root, **fields)).shape == (3, side, side)
+    for name in ("train", "val", "test"):
+        found = images(root, name, **fields)
+        assert (found.side, found.shorter_side) == (side, shorter_side)
+
+
+def test_a_given_normalisation_replaces_that_of_imagenet(root: Path) -> None:
+    data = load(Source(name="imagenet", root=root, mean=(0.1, 0.2, 0.3)))
+    assert data.mean == (0.1, 0.2, 0.3)
+    assert data.std == IMAGENET_STD
 
 
 def test_fewer_images_to_train_on_leave_the_other_splits_alone(root: Path) -> None:

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from space.errors import UserError
-from trainers.data import Data, FileImages, Images, TensorImages, channel_statistics, decode
+from trainers.data import CPU, Data, FileImages, Images, Squares, TensorImages, channel_statistics, decode
 
-CPU = torch.device("cpu")
-KINDS = pytest.mark.parametrize("kind", ["tensor", "files"])
+KINDS = pytest.mark.parametrize("kind", ["tensor", "files", "squares"])
 
 
 def labelled(folder: Path, kind: str, levels: range) -> Images:
     """Images of one grey level each, labelled with ten times that."""
+    if kind == "squares":
+        return Squares(labelled(folder, "files", levels), side=3)
     labels = 10 * torch.tensor(levels)
     if kind == "tensor":
         pixels = torch.tensor(levels, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
@@ -91,12 +92,15 @@ def test_decoding_resizes_the_shorter_side(tmp_path: Path, side: int) -> None:
     assert int(decoded[:, :, -1].min()) > 191
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16", "I;16B", "I"])
 def test_pictures_of_other_modes_become_rgb_with_their_grey_levels_kept(tmp_path: Path, mode: str) -> None:
     levels = np.repeat(np.array([[0, 255], [255, 0]] if mode == "1" else [[10, 90], [160, 250]], np.uint8), 4, axis=1)
-    path = tmp_path / ("x.tiff" if mode == "CMYK" else "x.png")
-    if mode == "I;16":
-        Image.fromarray(levels.astype(np.uint16) * 257).save(path)
+    path = tmp_path / ("x.png" if mode in ("L", "1", "P", "RGBA", "LA") else "x.tiff")
+    if mode.startswith("I"):
+        kind = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4"}[mode]
+        Image.fromarray((levels.astype(np.int32) * 257).astype(kind)).save(path)
+        with Image.open(path) as image:
+            assert image.mode == mode
     elif mode == "P":
         Image.fromarray(levels).quantize().save(path)
     else:
@@ -106,6 +110,117 @@ def test_pictures_of_other_modes_become_rgb_with_their_grey_levels_kept(tmp_path
 
     assert decoded.shape == (3, 2, 2)
     torch.testing.assert_close(decoded.double(), expected.expand(3, 2, 2), rtol=0, atol=3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_what_is_transparent_becomes_white_and_the_rest_keeps_its_levels(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("RGBA", (8, 4), (40, 40, 40, 255))
+    picture.paste((200, 200, 200, 0), (4, 0, 8, 4))
+    path = tmp_path / "x.png"
+    if mode in ("RGBA", "LA"):
+        picture.convert(mode).save(path)
+    elif mode == "P":
+        palette = picture.convert("RGB").quantize(2)
+        palette.save(path, transparency=palette.getpixel((7, 0)))
+    else:
+        picture.convert(mode).save(path, transparency=(200, 200, 200) if mode == "RGB" else 200)
+    decoded = decode(path, 4)
+
+    assert decoded[:, :, :2].unique().tolist() == [40]
+    assert decoded[:, :, 2:].unique().tolist() == [255]
+
+
+def test_what_is_half_transparent_is_half_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (100, 0, 200, 128)).save(tmp_path / "x.png")
+    expected = [level + (255 - level) * 127 / 255 for level in (100, 0, 200)]
+    assert decode(tmp_path / "x.png", 4)[:, 0, 0].tolist() == pytest.approx(expected, abs=1)
+
+
+def test_photographs_are_turned_upright(tmp_path: Path) -> None:
+    upright = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    stored = {  # as EXIF 2.3 defines the tag: where row 0 and column 0 of what is stored belong
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "x.png", exif=exif)
+        assert torch.equal(decode(tmp_path / "x.png", 6), torch.from_numpy(upright).permute(2, 0, 1)), orientation
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_a_file_with_several_frames_is_an_error_that_names_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError) as raised:
+        decode(path, 8)
+    assert str(path) in str(raised.value)
+    assert "3 frames" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_preview_that_a_camera_adds_to_a_photograph_is_no_second_frame(tmp_path: Path) -> None:
+    photograph, preview = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (8, 8), "black")
+    photograph.save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert decode(tmp_path / "x.jpg", 8).unique().tolist() == [255]
+
+
+@pytest.mark.parametrize("levels", [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70_000), np.full((4, 4), -1)])
+def test_levels_that_are_no_8_or_16_bits_are_an_error_that_names_the_file(
+    tmp_path: Path, levels: np.ndarray[tuple[int, ...], np.dtype[np.float32 | np.int64]]
+) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(levels if levels.dtype == np.float32 else levels.astype(np.int32)).save(path)
+    with pytest.raises(UserError) as raised:
+        decode(path, 4)
+    assert str(path) in str(raised.value)
+    assert "16" in str(raised.value)
+
+
+def test_a_picture_too_large_to_be_one_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x\.png"):
+        decode(tmp_path / "x.png", 4)
+
+
+@pytest.mark.parametrize("side", [4, 7, 10])
+def test_squares_are_judged_by_their_centres(tmp_path: Path, side: int) -> None:
+    torch.manual_seed(0)
+    whole = TensorImages(torch.randint(256, (5, 3, 10, 10)).byte(), torch.arange(5))
+    edge = round((10 - side) / 2)
+    ((centres, labels),) = Squares(whole, side).batches(torch.tensor([3, 1]), 4)
+
+    assert torch.equal(centres, whole.images[[3, 1], :, edge : edge + side, edge : edge + side])
+    assert labels.tolist() == [3, 1]
+
+
+def test_squares_are_decoded_by_as_many_processes_as_their_files(tmp_path: Path) -> None:
+    moved = labelled(tmp_path, "squares", range(2)).to(CPU, 3)
+    assert isinstance(moved, Squares)
+    assert isinstance(moved.images, FileImages)
+    assert moved.images.workers == 3
+
+
+def test_squares_train_on_parts_of_the_whole_square() -> None:
+    columns = torch.arange(64, dtype=torch.uint8).expand(1, 3, 64, 64)
+    squares = Squares(TensorImages(columns, torch.zeros(1)), side=16)
+    torch.manual_seed(0)
+    parts = torch.cat([batch for batch, _ in squares.batches(torch.zeros(200, dtype=torch.int64), 50, True)])
+
+    assert parts.shape == (200, 3, 16, 16)
+    assert int(parts.min()) < 6  # the centre would begin at 24
+    assert int(parts.max()) > 57
 
 
 @pytest.mark.parametrize(("shorter_side", "side"), [(8, 4), (16, 6)])
@@ -120,6 +235,8 @@ def test_decoding_cuts_the_centre_out_of_a_larger_resized_image(tmp_path: Path, 
 
 def gradients_of_grey(folder: Path, kind: str, count: int = 4) -> Images:
     """Images whose grey level says where a pixel is: 16 times the row plus the column."""
+    if kind == "squares":
+        return Squares(gradients_of_grey(folder, "files", count), side=16)
     pixels = (16 * np.arange(16)[:, None] + np.arange(16)).astype(np.uint8)
     if kind == "tensor":
         whole = torch.from_numpy(pixels).expand(count, 3, 16, 16)

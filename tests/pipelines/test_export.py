@@ -1,0 +1,372 @@
+"""Exported files compute what the network computes, and RUN finds the network that is meant."""
+
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import space
+from pipelines import cli, export
+from pipelines.export import MOST_DIFFERENCE, ProgramError, compare, exported, programs, write_onnx
+from pipelines.shipped import find
+from pipelines.tracking import run_ids
+from search.storage import Storage
+from space import Design, UserError
+from space.backbones import backbone
+from space.build import build
+from space.gating import Gated
+from tests.pipelines.conftest import TINY, Search
+from trainers import throughput
+from trainers.evaluator import design_folder
+
+SHAPE = (1, 8, 8)
+
+
+def trained(name: str, design: Design, in_channels: int = 1) -> nn.Module:
+    """A network whose gates and statistics are as if it had learnt something."""
+    torch.manual_seed(0)
+    network = build(design, backbone(name), num_classes=3, in_channels=in_channels).eval()
+    for module in network.modules():
+        if isinstance(module, Gated):
+            for parameter in module.gate.parameters():
+                nn.init.normal_(parameter, std=0.3)
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+    return network
+
+
+def write(folder: Path, name: str, text: str, **changes: Any) -> nn.Module:
+    """A folder as `search retrain` writes it."""
+    design = Design.parse(text)
+    network = trained(name, design)
+    folder.mkdir(parents=True)
+    save_file({key: value.clone() for key, value in network.state_dict().items()}, folder / "model.safetensors")
+    described = {
+        "backbone": name,
+        "design": str(design),
+        "test_accuracy": 0.5,
+        "fields": design.to_dict(),
+        "dataset": "digits",
+        "classes": ["a", "b", "c"],
+        "shape": SHAPE,
+        "shorter_side": None,
+        "mean": [0.25],
+        "std": [0.5],
+        "recipe": {"epochs": 1},
+        **changes,
+    }
+    (folder / "design.json").write_text(json.dumps(described))
+    return network
+
+
+def logits(network: Any, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        computed: Tensor = network(images)
+    return computed
+
+
+DESIGNS = ("none", "se", "ras", "ras:depth=3", "eca", "cbam", "dia", "dia:cells=2", "sem", "spa")
+MORE = ("se:depth=3,connection=rational", "spa:depth=2,deepening=explicit", "ras:sharing=stage", "dia:start=unit")
+QUICK = [("resnet20", "dia:cells=2"), ("resnet11", "ras:depth=3"), ("resnet11", "cbam"), ("resnet11", "sem")]
+LONG = [
+    pytest.param(name, design, marks=pytest.mark.long)
+    for name in ("resnet20", "preresnet20", "torchvision/resnet18")
+    for design in (*DESIGNS, *MORE)
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "design"), [*QUICK, *LONG])
+def test_every_design_is_a_program_and_onnx_for_any_number_of_images(tmp_path: Path, name: str, design: str) -> None:
+    channels, side = (3, 64) if "/" in name else (1, 8)
+    network = trained(name, Design.parse(design), channels)
+    graph = exported(network, (channels, side, side))
+    torch.export.save(graph, tmp_path / "model.pt2")
+    if importlib.util.find_spec("onnxruntime"):
+        write_onnx(graph, tmp_path / "model.onnx")
+
+    for program in programs(tmp_path).values():
+        for size in (1, 2, 5):
+            images = torch.randn(size, channels, side, side)
+            compare("it", program, images, logits(network, images))
+
+
+@pytest.mark.parametrize("error", [2 * MOST_DIFFERENCE, float("nan"), float("inf")])
+def test_programs_may_differ_by_a_share_of_the_largest_logit(error: float) -> None:
+    ours = torch.tensor([[-200.0, 1.0], [3.0, 4.0]])
+    apart = torch.tensor([[0.0, 0.0], [0.0, 200 * 0.5 * MOST_DIFFERENCE]])
+    assert compare("it", lambda images: ours + apart, ours, ours) == pytest.approx(0.5 * MOST_DIFFERENCE, rel=0.01)
+    apart[1, 1] = 200 * error
+    with pytest.raises(ProgramError, match="something else"):
+        compare("it", lambda images: ours + apart, ours, ours)
+    with pytest.raises(ProgramError, match="something else"):
+        compare("it", lambda images: ours[:1], ours[:1].expand(2, -1), ours[:1].expand(2, -1))
+
+
+@pytest.fixture
+def folder(here: Path) -> Path:
+    """A retrained network, resnet11 with se."""
+    write(here / "weights", "resnet11", "se")
+    return here / "weights"
+
+
+def test_an_export_is_all_that_it_takes(search: Search, here: Path, folder: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    ended = search("export", "weights", "--json")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert ended.json["folder"] == "export/resnet11-se"
+    assert ended.json["files"] == ["design.json", "model.onnx", "model.pt2", "model.safetensors"]
+    assert all(0 <= apart <= MOST_DIFFERENCE for apart in ended.json["largest_difference"].values())
+    assert os.listdir(here / "export") == ["resnet11-se"]
+
+    into = here / "export" / "resnet11-se"
+    described = json.loads((into / "design.json").read_text())
+    checked = described.pop("checked")
+    assert described == json.loads((folder / "design.json").read_text())
+    assert checked["largest_difference"] == ended.json["largest_difference"]
+    (given,) = onnxruntime.InferenceSession(into / "model.onnx").get_inputs()
+    assert (given.name, given.shape) == ("images", ["batch", 1, 8, 8])
+    assert checked["input"] == {"name": given.name, "shape": given.shape, "is": "(pixels / 255 - mean) / std"}
+    images = torch.randn(4, *SHAPE)
+    ours = logits(space.load(folder), images)
+    torch.testing.assert_close(logits(space.load(into), images), ours, rtol=0, atol=0)
+    for program in programs(into).values():
+        compare("it", program, images, ours)
+
+
+def test_an_earlier_export_is_replaced_and_an_export_is_exported_again(
+    search: Search, here: Path, folder: Path
+) -> None:
+    assert search("export", "weights", "--into", "it", "--no-onnx").code == 0
+    write(here / "other", "resnet11", "ras")
+    assert search("export", "other", "--into", "it", "--no-onnx").code == 0
+    assert search("export", "it", "--into", "it", "--no-onnx").code == 0
+    assert json.loads((here / "it" / "design.json").read_text())["design"] == "ras"
+    assert sorted(os.listdir(here / "it")) == ["design.json", "model.pt2", "model.safetensors"]
+    assert load_file(here / "it" / "model.safetensors").keys() == load_file(here / "other" / "model.safetensors").keys()
+
+
+def test_nothing_but_an_export_is_replaced(search: Search, here: Path, folder: Path) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "notes.txt").write_text("mine")
+    search("export", "weights", "--into", "exported", "--no-onnx")
+    (here / "exported" / "notes.txt").write_text("mine")
+    for into in ("weights", "mine", "exported"):
+        before = {path: path.read_bytes() for path in (here / into).iterdir()}
+        ended = search("export", "weights", "--into", into, "--no-onnx")
+        assert ended.code == 2
+        assert f"{into} is not empty" in ended.err
+        assert {path: path.read_bytes() for path in (here / into).iterdir()} == before
+    for into in ("tiny.toml", "tiny.toml/it"):
+        ended = search("export", "weights", "--into", into, "--no-onnx")
+        assert ended.code == 2
+        assert "--into" in ended.err
+
+
+def test_a_program_that_computes_something_else_is_not_kept(
+    search: Search, here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search("export", "weights", "--into", "before", "--no-onnx")
+    before = {path.name: path.read_bytes() for path in (here / "before").iterdir()}
+    other = trained("resnet11", Design("ras"))
+    monkeypatch.setattr(export, "exported", lambda network, shape: exported(other, shape))
+    for into in ("before", "new"):
+        ended = search("export", "weights", "--into", into, "--no-onnx")
+        assert ended.code == 1
+        assert "model.pt2 computes something else than the network" in ended.err
+        assert "nothing was written" in ended.err
+    assert {path.name: path.read_bytes() for path in (here / "before").iterdir()} == before
+    assert not (here / "new").exists()
+    assert not [path for path in here.iterdir() if path.name.startswith(".")]
+
+
+def test_a_network_that_torch_cannot_export_is_one_line(search: Search, here: Path) -> None:
+    (here / "own.py").write_text(
+        "from torchvision.models import resnet18, ResNet\n"
+        "class Odd(ResNet):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x) * (2.0 if float(x.sum()) > 0 else 1.0)\n"
+        "def make(num_classes=10):\n"
+        "    from torchvision.models.resnet import BasicBlock\n"
+        "    return Odd(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)\n"
+    )
+    write(here / "weights", f"{here / 'own.py'}:make", "se")
+    ended = search("export", "weights", "--no-onnx")
+    assert ended.code == 1
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "torch.export does not take this network" in ended.err
+    assert not list((here / "export").iterdir())
+
+
+def test_without_its_packages_onnx_is_left_out_and_said_so(
+    search: Search, here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else object())
+    ended = search("export", "weights")
+    assert ended.code == 0
+    assert "model.onnx was left out" in ended.err
+    assert "onnxscript" in ended.err
+    assert "pip install 'attention-search[export]'" in ended.err
+    assert not (here / "export" / "resnet11-se" / "model.onnx").exists()
+
+    ended = search("export", "weights", "--onnx", "--into", "asked")
+    assert ended.code == 2
+    assert "--onnx needs onnxscript: pip install 'attention-search[export]'" in ended.err
+    assert not (here / "asked").exists()
+
+
+class Evil:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("where", ["sample_inputs/model.pt", "constants/opaque_obj_0", "constants/model.pt"])
+def test_nothing_in_a_program_is_unpickled(search: Search, here: Path, folder: Path, where: str) -> None:
+    search("export", "weights", "--into", "it", "--no-onnx")
+    program, evil = here / "it" / "model.pt2", pickle.dumps(Evil(str(here / "unpickled")))
+    with zipfile.ZipFile(program) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    root = next(iter(content)).partition("/")[0]
+    content[f"{root}/data/{where}"] = evil
+    constant = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    if "constants" in where:
+        content[f"{root}/data/constants/model_constants_config.json"] = json.dumps({"config": {"a": constant}}).encode()
+    with zipfile.ZipFile(program, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+    with pytest.raises(ProgramError):
+        programs(here / "it")
+    assert not (here / "unpickled").exists()
+
+
+# What RUN means.
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, empty_tracking: Path) -> Path:
+    """A folder with a search, and below it a retraining of plain, ras and se, two seeds each."""
+    root = tmp_path_factory.mktemp("study")
+    (root / "tiny.toml").write_text(TINY)
+    shutil.copy(empty_tracking, root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+        patched.setattr(throughput, "PLAIN_SECONDS", 0.01)
+        patched.setattr(throughput, "ROUNDS", 1)
+        quick = ("--epochs", "1", "--engine", "local", "--json")
+        for arguments in (
+            ("launch", "--study", "it", "--space", "tiny.toml", "--backbone", "resnet11", "--budget", "1", *quick),
+            ("retrain", "it", "--design", "se", "--design", "ras", "--seeds", "2", *quick),
+        ):
+            patched.setattr(sys, "argv", ["search", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert not ended.value.code
+    return root
+
+
+def found(root: Path, run: str, design: str | None = None) -> str:
+    """The folder and file that RUN means, from below the storage's folder."""
+    return find(run, design, Storage(str(root / "runs"))).weights.relative_to(root / "runs").as_posix()
+
+
+def test_a_run_is_a_folder_or_a_name_of_a_retraining_or_of_its_study(study: Path) -> None:
+    (retraining,) = (study / "runs" / "it").glob("retrain-*")
+    name = f"it/{retraining.name}"
+    for run in ("it", name, str(retraining), str(retraining.parent), str(retraining / "resnet11-se")):
+        assert found(study, run) == f"{name}/resnet11-se/model.safetensors"
+        assert found(study, run, "se:stages=123") == f"{name}/resnet11-se/model.safetensors"
+    assert found(study, "it", "none") == f"{name}/resnet11-none/model.safetensors"
+    assert found(study, "it", "ras") == f"{name}/resnet11-ras/model.safetensors"
+    with pytest.raises(UserError, match="--design eca is not there; there is: none; ras; se"):
+        found(study, "it", "eca")
+    with pytest.raises(UserError, match="there is: ras"):
+        found(study, str(retraining / "resnet11-ras"), "se")
+
+
+def test_a_run_is_the_mlflow_id_of_a_training(study: Path) -> None:
+    (retraining,) = (study / "runs" / "it").glob("retrain-*")
+    record = Storage(str(study / "runs")).read(f"it/{retraining.name}")
+    of = run_ids(record.attributes)
+    assert len(of) == 6
+    for trial in record.trials:
+        file = "model.safetensors" if trial.job.seed == 0 else "model-seed1.safetensors"
+        expected = f"it/{retraining.name}/{design_folder(*trial.job.candidate)}/{file}"
+        assert found(study, of[trial.number]) == expected
+
+
+def test_the_id_of_a_search_trial_is_told_how_to_get_weights(study: Path) -> None:
+    (run,) = run_ids(Storage(str(study / "runs")).read("it").attributes).values()
+    with pytest.raises(UserError, match="keeps no weights; retrain it first: search retrain it --design 'none'"):
+        found(study, run)
+    with pytest.raises(UserError, match=f"no training .* has the MLflow id {'0' * 32}"):
+        found(study, "0" * 32)
+
+
+def test_the_retraining_written_last_is_that_of_its_study(study: Path) -> None:
+    last = study / "runs" / "it" / "retrain-000000"
+    write(last / "resnet11-eca", "resnet11", "eca")
+    assert found(study, "it") == "it/retrain-000000/resnet11-eca/model.safetensors"
+    os.utime(last / "resnet11-eca" / "design.json", ns=(0, 0))
+    assert found(study, "it").endswith("resnet11-se/model.safetensors")
+    shutil.rmtree(last)
+
+
+def test_designs_without_their_study_are_told_apart_by_the_user(study: Path, tmp_path: Path) -> None:
+    (retraining,) = (study / "runs" / "it").glob("retrain-*")
+    for design in ("none", "ras", "se"):
+        shutil.copytree(retraining / f"resnet11-{design}", tmp_path / "moved" / design)
+    storage = Storage(str(tmp_path))
+    with pytest.raises(UserError, match="several designs; say which by --design: none; ras; se"):
+        find(str(tmp_path / "moved"), None, storage)
+    assert find(str(tmp_path / "moved"), "ras", storage).design == Design("ras")
+    shutil.rmtree(tmp_path / "moved" / "ras")
+    assert find(str(tmp_path / "moved"), None, storage).design == Design("se")
+    shutil.rmtree(tmp_path / "moved" / "se")
+    assert find(str(tmp_path / "moved"), None, storage).design == Design()
+
+
+def test_with_pretrained_weights_a_design_is_found_as_it_was_typed(tmp_path: Path) -> None:
+    write(tmp_path / "it" / "a", "resnet11", "se:start=unit")
+    write(tmp_path / "it" / "b", "resnet11", "none")
+    assert find(str(tmp_path / "it"), "se", Storage(str(tmp_path))).design == Design("se", start="unit")
+    write(tmp_path / "it" / "c", "resnet11", "se")
+    assert find(str(tmp_path / "it"), "se", Storage(str(tmp_path))).design == Design("se")
+
+
+def test_a_design_in_two_backbones_is_told_apart_by_the_user(tmp_path: Path) -> None:
+    write(tmp_path / "it" / "a", "resnet11", "se")
+    write(tmp_path / "it" / "b", "preresnet11", "se")
+    with pytest.raises(UserError, match=r"several backbones; name a folder instead: .*a or .*b"):
+        find(str(tmp_path / "it"), "se", Storage(str(tmp_path)))
+
+
+def test_what_is_not_there_is_told_with_what_is(search: Search, study: Path, here: Path) -> None:
+    ended = search("export", "nosuch")
+    assert ended.code == 2
+    assert "no study in" in ended.err
+    assert "`search launch` and `search retrain`" in ended.err
+    with pytest.raises(UserError, match="no weights 'nosuch'; there are it/retrain-"):
+        found(study, "nosuch")
+    shutil.copytree(study / "runs" / "it", here / "runs" / "it", ignore=shutil.ignore_patterns("retrain-*"))
+    assert "no retraining of it is complete yet; search retrain it" in search("export", "it").err
+    assert "nothing is retrained yet: search retrain it" in search("export", "nosuch").err
+    assert not (here / "export").exists()
