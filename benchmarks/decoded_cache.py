@@ -50,6 +50,7 @@ def images_per_second(images: Images, resized_crop: bool) -> float:
 
 def main() -> None:
     """Measure and print."""
+    torch.set_num_threads(1)  # as a training has that is given one core
     with tempfile.TemporaryDirectory() as folder:
         files = write_images(Path(folder))
         cached, note = decoded_once(files, Path(folder) / "cache", 8 * 1024**3)

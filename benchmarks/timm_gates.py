@@ -89,8 +89,8 @@ def ratios(one: Step, other: Step, rounds: int, steps: int) -> Iterator[float]:
         step()
     for _ in range(rounds):
         seconds = [0.0, 0.0]
-        for _ in range(steps):
-            for which, step in enumerate((one, other)):
+        for turn in range(steps):
+            for which, step in ((0, one), (1, other))[:: -1 if turn % 2 else 1]:
                 begun = time.process_time()
                 step()
                 seconds[which] += time.process_time() - begun

@@ -8,19 +8,19 @@ import logging
 import os
 import shutil
 import sys
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -30,7 +30,6 @@ from pipelines.shipped import find
 from search.storage import Storage
 from space import UserError
 from space.loading import DESCRIPTION, PROGRAM, WEIGHTS, Saved
-from space.objects import source_file
 from trainers.evaluator import design_folder
 
 ONNX = "model.onnx"
@@ -70,12 +69,13 @@ def export(run: str, into: Path | None, design: str | None, onnx: bool | None, s
     missing = [package for package in PACKAGES if find_spec(package) is None]
     if onnx and missing:
         raise UserError(f"--onnx needs {' and '.join(missing)}: {EXTRA}")
-    into = into or Path("export") / _name(saved)
-    _check_replaceable(into.expanduser())
+    into = into or Path("export") / design_folder(saved.backbone, saved.design)
+    target = into.expanduser().resolve()
+    _check_replaceable(target)
     network = saved.network()
     try:
         # The spinner goes on while sys.stderr is redirected from the libraries.
-        with Console(file=sys.stderr).status("exporting"), _whole(into.expanduser()) as folder:
+        with Console(file=sys.stderr).status("exporting"), _whole(target) as folder:
             differences = _write(saved, network, folder, with_onnx=onnx is not False and not missing)
     except ProgramError as error:
         say(f"search: {error}; nothing was written")
@@ -83,7 +83,7 @@ def export(run: str, into: Path | None, design: str | None, onnx: bool | None, s
     if onnx is None and missing:
         say(f"{ONNX} was left out, since {' and '.join(missing)} are not installed: {EXTRA}")
     if as_json:
-        there = {"folder": str(into), "files": sorted(path.name for path in into.expanduser().iterdir())}
+        there = {"folder": str(into), "files": sorted(path.name for path in target.iterdir())}
         described = {"backbone": saved.backbone, "design": str(saved.design)}
         print_json({**there, **described, "largest_difference": differences})
     else:
@@ -155,7 +155,7 @@ def _write(saved: Saved, network: nn.Module, folder: Path, with_onnx: bool) -> d
         graph = exported(network, saved.shape)
         torch.export.save(graph, folder / PROGRAM)
     if with_onnx:
-        with _quietly("ONNX does not take this network"):
+        with _quietly("ONNX does not take this network, and --no-onnx leaves it out"):
             write_onnx(graph, folder / ONNX)
     differences = dict.fromkeys(found := programs(folder), 0.0)
     generator = torch.Generator().manual_seed(0)
@@ -188,7 +188,8 @@ def _open_program(path: Path) -> Compute:
 
 
 def _open_onnx(path: Path) -> Compute:
-    onnxruntime: Any = importlib.import_module("onnxruntime")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -201,7 +202,7 @@ PROGRAMS: dict[str, Callable[[Path], Compute]] = {PROGRAM: _open_program, ONNX: 
 
 @contextlib.contextmanager
 def _quietly(trouble: str) -> Iterator[None]:
-    """Without what the libraries print, warn and log; whatever they raise is told in a line after `trouble`.
+    """Without what the libraries print and log; whatever they raise is told in a line after `trouble`.
 
     Raises:
         ProgramError: something was raised inside.
@@ -209,8 +210,7 @@ def _quietly(trouble: str) -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
     except ProgramError:
         raise
@@ -267,17 +267,12 @@ def _check_replaceable(target: Path) -> None:
         return
     if not target.is_dir():
         raise UserError(f"{target} is a file; name a folder with --into")
+    if target.is_mount() or target == Path.cwd():
+        raise UserError(f"{target} cannot be replaced as a whole; name a folder in it with --into")
     there = {path.name for path in target.iterdir()}
     ours = {DESCRIPTION, WEIGHTS} <= there <= {DESCRIPTION, WEIGHTS, *PROGRAMS}
     if there and not (ours and CHECKED in Saved.read(target).described):
         raise UserError(f"{target} is not empty, and not an export alone; name another folder with --into")
-
-
-def _name(saved: Saved) -> str:
-    """Backbone and design; of a user's own network the file, without its folder."""
-    file = source_file(saved.backbone.partition("@")[0])
-    backbone = saved.backbone if file is None else saved.backbone.removeprefix(f"{file.parent}/")
-    return design_folder(backbone, saved.design)
 
 
 def _print(saved: Saved, into: Path, differences: dict[str, float]) -> None:
@@ -287,10 +282,16 @@ def _print(saved: Saved, into: Path, differences: dict[str, float]) -> None:
         PROGRAM: "torch.export.load",
         ONNX: "onnxruntime",
     }
-    table = Table(box=None, title=f"{saved.backbone} {saved.design} in {into}", title_justify="left", show_header=False)
+    title = Text(f"{saved.backbone} {saved.design} in {into}")
+    table = Table(box=None, title=title, title_justify="left", show_header=False)
     for name, use in about.items():
         file = into.expanduser() / name
         if file.is_file():
-            same = f"logits within {differences[name]:.1e} of the network's" if name in differences else ""
-            table.add_row(name, decimal(file.stat().st_size), use, same)
+            table.add_row(name, decimal(file.stat().st_size), Text(use), _told_apart(differences.get(name)))
     stdout.print(table)
+
+
+def _told_apart(difference: float | None) -> str:
+    if difference is None:
+        return ""
+    return "the network's logits exactly" if difference == 0 else f"the network's logits within {difference:.1e}"

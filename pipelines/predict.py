@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -65,12 +66,12 @@ def predict(run: str, images: Sequence[Path], top: int, design: str | None, stor
     else:
         table = Table(box=None, show_header=False)
         for path, best in zip(paths, predictions, strict=True):
-            table.add_row(
-                str(path), *(cell for each in best for cell in (each["class"], show_percent(each["probability"])))
-            )
+            cells = [str(path), *(cell for each in best for cell in (each["class"], show_percent(each["probability"])))]
+            table.add_row(*map(Text, cells))  # names may look like rich's markup
         stdout.print(table)
     if apart:
-        say(f"{' and '.join(apart)} agree{'s' * (len(apart) == 1)}: logits within {max(apart.values()):.1e} of the network's")
+        agree = "agree" if len(apart) > 1 else "agrees"
+        say(f"{' and '.join(apart)} {agree}: logits within {max(apart.values()):.1e} of the network's")
     return session.COMPLETE
 
 

@@ -9,7 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
 from search.ledger import Proposed, Rejected
-from search.samplers import DECIDING_STEP_BY_STEP, deciding, make_fixed_sampler, make_sampler
+from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Report, State
 from space.choices import Candidate, SearchSpace
@@ -90,8 +90,9 @@ class Sampled:
 
         # What is decided together comes first, and for the rest the sampler is seeded anew for each decision:
         # neither must depend on which decisions were made in an earlier session.
-        use(self.sampler(handle.number))
         with deciding(self._sampler):
+            choose_parents(self.sampler(handle.number), handle.study, handle.number)
+            use(self.sampler(handle.number))
             _ = handle.relative_params  # made when first looked at
 
         def choose(name: str, options: Sequence[Value]) -> Value:

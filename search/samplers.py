@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseGASampler,
+    BaseSampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
 
 from space.design import Value
 from space.errors import UserError
@@ -74,6 +82,17 @@ def make_fixed_sampler(values: Mapping[str, Value], base: BaseSampler) -> BaseSa
     """A sampler that always decides for these values, and otherwise like `base`."""
     with _quiet():
         return PartialFixedSampler(dict(values), base)
+
+
+def choose_parents(sampler: BaseSampler, study: Study, number: int) -> None:
+    """Have a genetic sampler choose the parents for this trial's generation, if it has not.
+
+    It keeps them in the study, in another order than it chose them. So that this makes no difference to the trial at hand,
+    interrupted or not, another sampler takes them from there.
+    """
+    if isinstance(sampler, BaseGASampler):
+        trial = study.get_trials(deepcopy=False)[number]
+        sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ class Source:
         if self.groups is not None and not folder:
             raise UserError(f"--groups is for {FOLDER_PREFIX}PATH; {self.name} has splits of its own, leave it out")
         if self.shorter_side is not None and not folder and self.name != "imagenet":
-            raise UserError(f"--shorter-side is for {FOLDER_PREFIX}PATH and imagenet; leave it out for {self.name}")
+            raise UserError(f"a shorter side is for {FOLDER_PREFIX}PATH and imagenet, not for {self.name}")
         if self.image_size is not None and self.image_size < 1:
             raise UserError(f"--image-size {self.image_size}: one pixel is the least")
 
@@ -292,7 +292,7 @@ def _shorter_side(source: Source, side: int, default: int) -> int:
     shorter = default if source.shorter_side is None else source.shorter_side
     if shorter < side:
         raise UserError(
-            f"--shorter-side {shorter} is less than the image size, {side}; give at least that, or no number"
+            f"a shorter side of {shorter} pixels is less than the image size, {side}; give --image-size at most {shorter}"
         )
     return shorter
 
@@ -310,11 +310,14 @@ def _data(
     if mean is None or std is None:
         centre, spread = measured()
         mean, std = centre if mean is None else mean, spread if std is None else std
-    for flag, levels in (("--mean", mean), ("--std", std)):
+    for flag, levels in (("mean", mean), ("standard deviation", std)):
         if len(levels) != shape[0]:
-            raise UserError(f"{flag} has {len(levels)} numbers; {source.name} needs {shape[0]}, one for each channel")
+            raise UserError(
+                f"normalisation has a {flag} of {len(levels)} channels, and images of {source.name} have {shape[0]}; "
+                "use --normalise measured"
+            )
     if not (all(0 <= level <= 1 for level in mean) and all(0 < level <= 1 for level in std)):
-        raise UserError(f"--mean {mean} --std {std}: they are of pixels scaled to 0..1, and std is above 0")
+        raise UserError(f"normalisation by mean {mean} and std {std}: of pixels scaled to 0..1, and std is above 0")
     train, val, test = splits
     return Data(
         name=source.name,

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from space.attention.gate import Gate, channel_means
+from space.attention.gate import Gate, mean
 from space.attention.se import SE
 
 
@@ -28,8 +28,7 @@ class SpatialGate(nn.Module):
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
 
     def forward(self, features: Tensor) -> Tensor:
-        means = features.sum(1, keepdim=True) / features.shape[1]  # see `channel_means`
-        maps = torch.cat([features.amax(1, keepdim=True), means], dim=1)
+        maps = torch.cat([features.amax(1, keepdim=True), mean(features, 1, keepdim=True)], dim=1)
         logits: Tensor = self.bn(self.conv(maps))
         return logits.sigmoid()
 
@@ -60,7 +59,7 @@ class CBAM(Gate):
         return seen, self._scaled(self.spatial(seen))
 
     def _channel(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.mlp(channel_means(features)) + self.mlp(features.amax((2, 3)))
+        logits: Tensor = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
         return logits.sigmoid()[:, :, None, None]
 
     def start_at_one(self) -> None:

@@ -6,6 +6,7 @@ Wang et al.: ECA-Net: Efficient Channel Attention for Deep CNNs, CVPR 2020, http
 import math
 
 from torch import Tensor, nn
+from torch.nn.functional import linear, pad
 
 from space.attention.gate import Excitation
 
@@ -34,8 +35,9 @@ class ECA(Excitation):
         self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        logits: Tensor = self.conv(pooled.unsqueeze(1)).squeeze(1)
-        return logits
+        taps = self.conv.kernel_size[0]
+        windows = pad(pooled, (taps // 2, taps // 2)).unfold(1, taps, 1)
+        return linear(windows, self.conv.weight[0]).squeeze(2)  # what self.conv returns, after a fraction of its time
 
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""

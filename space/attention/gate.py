@@ -1,20 +1,20 @@
 """What an attention module is to the rest of the network: a gate on a branch's features."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 
-def channel_means(features: Tensor) -> Tensor:
-    """Features (B, C, H, W) -> their means (B, C).
+def mean(features: Tensor, *dims: int, keepdim: bool = False) -> Tensor:
+    """Mean over dimensions of a map, such that gates train in up to half the time.
 
-    The gradient of a sum is an expanded view, that of `mean` a whole map, and one that is not channels_last:
-    a gate with it takes up to twice as long to train.
+    The gradient of a sum is an expanded view; that of `torch.mean` is a whole map, and one that is not channels_last.
     """
     wide = torch.promote_types(features.dtype, torch.float32)  # the sum of a map may be too large for float16
-    means = features.sum((2, 3), dtype=wide) / (features.shape[2] * features.shape[3])
-    return means.to(features.dtype)
+    total = features.sum(dims, keepdim, dtype=wide)
+    return (total / math.prod(features.shape[dim] for dim in dims)).to(features.dtype)
 
 
 class Excitation(nn.Module, ABC):
@@ -22,7 +22,7 @@ class Excitation(nn.Module, ABC):
 
     def squeeze(self, features: Tensor) -> Tensor:
         """Features (B, C, H, W) -> pooled (B, P): the channel means."""
-        return channel_means(features)
+        return mean(features, 2, 3)
 
     def lift(self, logits: Tensor) -> Tensor:
         """Logits (B, C) -> pooled (B, P): what `squeeze` would make of them as a 1x1 map."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from space.attention.gate import Gate, channel_means
+from space.attention.gate import Gate, mean
 from space.design import hidden_width
 
 State: TypeAlias = tuple[Tensor, Tensor]
@@ -161,7 +161,7 @@ class DIAGate(Gate):
         self.last = block == blocks - 1
 
     def forward(self, features: Tensor) -> Tensor:
-        h = self.unit.advance(channel_means(features), first=self.block == 0, last=self.last)
+        h = self.unit.advance(mean(features, 2, 3), first=self.block == 0, last=self.last)
         return self._scaled(h)[:, :, None, None]
 
     def start_at_one(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from space.attention.affine import Affine
 from space.attention.eca import ECA
-from space.attention.gate import Gate, channel_means
+from space.attention.gate import Gate, mean
 from space.attention.se import SE
 
 EXCITATIONS = 3
@@ -36,7 +36,7 @@ class SEM(Gate):
         self.affine = Affine(channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = channel_means(features)
+        pooled = mean(features, 2, 3)
         w0, w1, w2 = self.switch(pooled).sigmoid().split(1, dim=1)
         gate = (w0 * self.se(pooled)).sigmoid() * (w1 * self.eca(pooled)).sigmoid()
         gate = gate * (w2 * self.affine(pooled)).sigmoid()

@@ -25,6 +25,10 @@ SIDES = (224, 32, 64, 28, 96, 128, 256, 299, 384)
 CHANNELS = (3, 1)
 """Channels to try."""
 SHOWN = 3
+"""Names in an error."""
+AUXILIARY = ("googlenet", "inception_v3")
+"""Of torchvision's networks those that return more than the logits in training, unless they are told not to."""
+WITHOUT_AUXILIARY: dict[str, Any] = {"aux_logits": False, "init_weights": False}
 
 
 def torchvision_network(name: str) -> Make:
@@ -41,7 +45,8 @@ def torchvision_network(name: str) -> Make:
         raise UserError(f"no backbone {name!r}; torchvision has {_nearest(member, known)}")
 
     def make(in_channels: int, num_classes: int) -> nn.Module:
-        network: nn.Module = models.get_model(member, weights=None, num_classes=num_classes)
+        more = WITHOUT_AUXILIARY if member in AUXILIARY else {}
+        network: nn.Module = models.get_model(member, weights=None, num_classes=num_classes, **more)
         return network
 
     return make
@@ -57,6 +62,10 @@ def timm_network(name: str) -> Make:
     member = name.removeprefix(TIMM)
     if not timm.is_model(member):
         raise UserError(f"no backbone {name!r}; timm has {_nearest(member, timm.list_models())}")
+    try:
+        timm.models.get_pretrained_cfg(member)
+    except RuntimeError as error:
+        raise UserError(f"no backbone {name!r}: {_first_line(error)}") from None
 
     def make(in_channels: int, num_classes: int) -> nn.Module:
         network: nn.Module = timm.create_model(member, pretrained=False, num_classes=num_classes, in_chans=in_channels)

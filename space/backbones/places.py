@@ -262,19 +262,24 @@ def layout_of(sites: Sequence[Site]) -> Layout:
 
 
 def _ends(watched: Watched) -> list[tuple[str, Node, object]]:
-    found = dict(end for branch in watched.branches for end in _ends_of(watched, branch))
+    found = dict(end for part in _parts(watched) if (end := _end(watched, part.end)))
     if not found:
         raise UserError(f"no residual branch found; {_how_to_name(watched)}")
     return [(path, found[path], None) for path in watched.outputs if path in found]
 
 
-def _ends_of(watched: Watched, branch: Branch) -> list[tuple[str, Node]]:
-    """The place of a branch; those of its parts, where it is a sum that no module returns."""
-    if end := _end(watched, branch.end):
-        return [end]
-    meeting = _back(branch.end)[-1]
-    parts = [part for part in meeting.parents if part in branch.inside] if meeting.function in SUMS else []
-    return [end for part in parts for end in _ends_of(watched, branch._replace(end=part))]
+def _parts(watched: Watched) -> list[Branch]:
+    """The branches; of one that is a sum that no module returns, its terms."""
+    parts, queue = [], [*watched.branches]
+    while queue:
+        branch = queue.pop(0)
+        meeting = _back(branch.end)[-1]
+        if _end(watched, branch.end) or meeting.function not in SUMS:
+            parts.append(branch)
+        else:
+            terms = [term for term in meeting.parents if term in branch.inside]
+            queue += [Branch(term, branch.fork, branch.inside & _ancestors(term)) for term in terms]
+    return parts
 
 
 def _end(watched: Watched, end: Node) -> tuple[str, Node] | None:
@@ -352,10 +357,8 @@ def _named(watched: Watched, pattern: str) -> list[tuple[str, Node, object]]:
 
 def _check_once(watched: Watched, pattern: str, paths: Sequence[str]) -> None:
     """Make sure that no branch gets two gates."""
-    places = [branch.inside for branch in watched.branches] + [
-        {node} for nodes in watched.outputs.values() for node in nodes
-    ]
-    for inside in places:
+    nodes = [{node} for outputs in watched.outputs.values() for node in outputs]
+    for inside in [*(part.inside for part in _parts(watched)), *nodes]:
         twice = [path for path in paths if watched.outputs[path][0] in inside]
         if len(twice) > 1:
             raise UserError(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -86,7 +87,6 @@ LONG = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "design"), [*QUICK, *LONG])
 def test_every_design_is_a_program_and_onnx_for_any_number_of_images(tmp_path: Path, name: str, design: str) -> None:
     channels, side = (3, 64) if "/" in name else (1, 8)
@@ -169,7 +169,7 @@ def test_nothing_but_an_export_is_replaced(search: Search, here: Path, folder: P
         assert ended.code == 2
         assert f"{into} is not empty" in ended.err
         assert {path: path.read_bytes() for path in (here / into).iterdir()} == before
-    for into in ("tiny.toml", "tiny.toml/it"):
+    for into in ("tiny.toml", "tiny.toml/it", ".", "/"):
         ended = search("export", "weights", "--into", into, "--no-onnx")
         assert ended.code == 2
         assert "--into" in ended.err
@@ -208,6 +208,36 @@ def test_a_network_that_torch_cannot_export_is_one_line(search: Search, here: Pa
     assert len(ended.err.strip().splitlines()) == 1
     assert "torch.export does not take this network" in ended.err
     assert not list((here / "export").iterdir())
+
+
+def test_what_libraries_print_warn_and_log_meanwhile_is_not_shown(search: Search, here: Path) -> None:
+    (here / "loud.py").write_text(
+        "import logging, sys, warnings\n"
+        "import torch\n"
+        "from torchvision.models import resnet18, ResNet\n"
+        "class Loud(ResNet):\n"
+        "    def forward(self, x):\n"
+        "        if torch.compiler.is_exporting():\n"
+        "            print('LOUD')\n"
+        "            print('LOUD', file=sys.stderr)\n"
+        "            warnings.warn('LOUD')\n"
+        "            logging.getLogger('loud').error('LOUD')\n"
+        "        return super().forward(x)\n"
+        "def make(num_classes=10):\n"
+        "    from torchvision.models.resnet import BasicBlock\n"
+        "    return Loud(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)\n"
+    )
+    write(here / "weights", f"{here / 'loud.py'}:make", "se")
+    shown = logging.StreamHandler(sys.stderr)
+    logging.getLogger("loud").addHandler(shown)
+    try:
+        ended = search("export", "weights", "--no-onnx")
+    finally:
+        logging.getLogger("loud").removeHandler(shown)
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "LOUD" not in ended.out
+    assert os.listdir(here / "export") == ["loud-py-make-se"]
 
 
 def test_without_its_packages_onnx_is_left_out_and_said_so(

@@ -213,7 +213,7 @@ def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     [
         (["--dataset", "levels", "--train-size", "100"], ["'levels' knows --train-size 130 only, and not 100"]),
         (["--dataset", "levels", "--image-size", "16"], ["'levels' knows --image-size 8 only, and not 16"]),
-        (["--dataset", "levels", "--normalise", "imagenet"], ["--mean has 3 numbers; levels needs 2"]),
+        (["--dataset", "levels", "--normalise", "imagenet"], ["mean of 3 channels", "levels have 2"]),
         (["--dataset", "broken"], ["dataset 'broken' raises LookupError: nothing below data"]),
         (["--dataset", "level"], ["no dataset 'level'", "levels"]),
         (["--backbone", "twelve"], ["no backbone 'twelve'", "eleven"]),

@@ -161,9 +161,10 @@ def test_the_most_probable_classes_come_first(search: Search, digit: Path) -> No
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
 
-    shown = search("predict", "weights", "it.png", "it.png", "--top", "2")
+    digit.rename("[red]it.png")
+    shown = search("predict", "weights", "[red]it.png", "[red]it.png", "--top", "2")
     assert shown.out.split() == 2 * [
-        "it.png",
+        "[red]it.png",
         *(word for each in best[:2] for word in (each["class"], f"{100 * each['probability']:.1f}", "%")),
     ]
     assert shown.err == ""

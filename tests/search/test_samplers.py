@@ -185,12 +185,45 @@ def test_a_search_cut_between_two_decisions_that_are_made_together_goes_on_with_
     study, kwargs = make_study(), {"budget": 23, "sampler": name}
     uninterrupted = run(make_ledger(study, **kwargs))
     journal = journal_of(study)
-    last = uninterrupted.trials[-1].number
+    bred = {frozen.number for frozen in study.get_trials()[21:] if "fixed_params" not in frozen.system_attrs}
     decisions = [n for n, log in enumerate(journal) if log["op_code"] == JournalOperation.SET_TRIAL_PARAM]
-    cuts = [n + 1 for n in decisions if journal[n]["trial_id"] == last]
-    assert len(cuts) > 5
+    cuts = [n + 1 for n in decisions if journal[n]["trial_id"] in bred]
+    assert len(cuts) > 15
     for cut in cuts:
         assert story(run(make_ledger(make_study(journal[:cut]), **kwargs)).trials) == story(uninterrupted.trials)
+
+
+def test_each_trial_and_each_decision_has_a_seed_of_its_own_and_the_same_one_again(
+    registries: None,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+) -> None:
+    seeds: list[tuple[int, str, int]] = []
+
+    @register("noting")
+    class Noting(RandomSampler):
+        """Notes with which seed it decides on what; the name is empty for what is decided together."""
+
+        def __init__(self, seed: int) -> None:
+            super().__init__(seed)
+            self.seed = seed
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            seeds.append((trial.number, "", self.seed))
+            return super().sample_relative(study, trial, search_space)
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            seeds.append((trial.number, param_name, self.seed))
+            return super().sample_independent(study, trial, param_name, param_distribution)
+
+    run(make_ledger(make_study(), budget=5, sampler="noting"))
+    first = list(seeds)
+    assert len({seed for _, _, seed in first}) == len(first) > 5
+    assert {trial for trial, name, _ in first if not name} >= set(range(5))
+    seeds.clear()
+    run(make_ledger(make_study(), budget=5, sampler="noting"))
+    assert seeds == first
 
 
 def test_a_sampler_is_registered_under_a_name_of_its_own(registries: None) -> None:
@@ -263,3 +296,14 @@ def test_a_file_that_changes_during_a_search_changes_nothing(tmp_path: Path) -> 
     first = make_sampler("mine.py:OneByOne", 0)
     (tmp_path / "mine.py").write_text("half a senten")
     assert type(make_sampler("mine.py:OneByOne", 0)) is type(first)
+
+
+@pytest.mark.usefixtures("mine")
+def test_another_folder_has_another_file_of_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sampler("mine.py:OneByOne", 0)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    (tmp_path / "other" / "mine.py").write_text(SOURCE.replace("OneByOne", "OneByOneElsewhere"))
+    with pytest.raises(UserError, match="has no 'OneByOne'"):
+        make_sampler("mine.py:OneByOne", 0)
+    make_sampler("mine.py:OneByOneElsewhere", 0)

@@ -13,7 +13,7 @@ from space.attention import ATTENTION, stage_gates
 from space.attention.affine import Affine
 from space.attention.cbam import CBAM, SpatialGate
 from space.attention.eca import ECA, kernel_size
-from space.attention.gate import Excitation
+from space.attention.gate import Excitation, mean
 from space.attention.lstm import DIALSTM, DIAGate, DIAUnit
 from space.attention.recurrence import RecurrentGate
 from space.attention.se import SE
@@ -27,6 +27,24 @@ from tests.space.conftest import batch_norm, bottleneck, count, linear, normal, 
 POOLED = (3, 8)
 FEATURES = (3, 8, 5, 4)
 IN_BOTH_MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+
+
+@pytest.mark.parametrize("dims", [(2, 3), (1,), (0, 2)])
+@pytest.mark.parametrize("keepdim", [True, False])
+def test_a_mean_is_that_of_torch_with_a_gradient_that_takes_no_room(dims: tuple[int, ...], keepdim: bool) -> None:
+    x = normal(*FEATURES).requires_grad_()
+    torch.testing.assert_close(mean(x, *dims, keepdim=keepdim), x.mean(dims, keepdim))
+    [gradient] = torch.autograd.grad(mean(x, *dims, keepdim=keepdim).sum(), x)
+
+    assert [gradient.stride(dim) for dim in dims] == [0] * len(dims)
+    torch.testing.assert_close(gradient, torch.full_like(x, 1 / math.prod(x.shape[dim] for dim in dims)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_mean_in_few_bits_does_not_overflow(dtype: torch.dtype) -> None:
+    found = mean(torch.full((1, 1, 64, 64), 100.0, dtype=dtype), 2, 3)
+    assert found.dtype == dtype
+    assert found.item() == 100
 
 
 @IN_BOTH_MODES

@@ -251,3 +251,60 @@ def test_a_file_that_cannot_be_read_gets_one_line_with_the_presets(tmp_path: Pat
         SearchSpace.load(path, ONE)
     assert "\n" not in str(raised.value)
     assert all(name in str(raised.value) for name in (str(path), *PRESETS))
+
+
+def learning(space: SearchSpace) -> set[Candidate]:
+    """The designs of a space with gates that start at 1, without those that would never learn from there."""
+    found = set()
+    for name, design in space.enumerate():
+        try:
+            found.add((name, design.starting_at_one()))
+        except UserError as error:
+            assert "would never learn" in str(error)
+    return found
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_starting_at_one_leaves_the_designs_that_learn_from_there(preset: str) -> None:
+    space = SearchSpace.load(preset, ONE)
+    narrowed = space.starting_at_one()
+    designs = set(narrowed.enumerate())
+
+    assert all(design == design.starting_at_one() for _, design in designs)
+    assert designs <= learning(space)
+    assert {design.attention for _, design in designs} == {design.attention for _, design in space.enumerate()}
+    assert not any(name.endswith(".start") for name in narrowed.choices())
+    if not any("explicit" in table.get("deepening", ()) for table in space.values.values()):
+        assert designs == learning(space)
+
+
+def test_starting_at_one_leaves_the_connections_that_learn_in_every_design(space: SearchSpace) -> None:
+    narrowed = space.starting_at_one()
+    designs = set(narrowed.enumerate())
+
+    assert designs <= learning(space)
+    assert narrowed.values["ras"]["connection"] == ("bn", "identity")
+    assert narrowed.values["se"]["connection"] == ("bn",)  # without biases nothing else learns
+    assert {design.start for _, design in designs if design.attention != "none"} == {"unit"}
+
+
+@pytest.mark.parametrize(
+    ("text", "connections"),
+    [
+        ('attention = ["eca"]\ndepth = [2]\nconnection = ["tanh", "relu"]', ("bn",)),
+        ('attention = ["eca"]\ndepth = [2]\nconnection = ["tanh", "sigmoid"]', ("sigmoid",)),
+        ('attention = ["se"]\ndepth = [2]\nconnection = ["tanh", "relu"]', ("tanh", "relu")),
+        ('attention = ["se"]\ndepth = [2]\nbias = ["no"]\nconnection = ["tanh", "rational"]', ("rational",)),
+        ('attention = ["ras"]\nconnection = ["tanh", "relu"]', ("tanh",)),
+        ('attention = ["ras"]\ndeepening = ["explicit"]\nconnection = ["tanh", "relu"]', ("tanh", "relu")),
+    ],
+)
+def test_starting_at_one_leaves_out_connections_and_falls_back_to_bn(
+    tmp_path: Path, text: str, connections: tuple[str, ...]
+) -> None:
+    narrowed = load(tmp_path, text).starting_at_one()
+    [table] = narrowed.values.values()
+    assert table["connection"] == connections
+    assert table["start"] == ("unit",)
+    assert narrowed.starting_at_one() == narrowed
+    assert {design.connection for _, design in narrowed.enumerate()} == set(connections)

@@ -302,6 +302,7 @@ def test_a_registered_name_comes_first_and_is_listed() -> None:
     [
         ("torchvision/resnet19", ["'torchvision/resnet19'", "resnet18", "more"]),
         ("torchvision/", ["torchvision has"]),
+        ("timm/resnet18.nonsense", ["'timm/resnet18.nonsense'", "nonsense"]),
         ("timm/resnet19", ["'timm/resnet19'", "resnet18", "more"]),
         ("torchvision/resnet18@nothing", ["torchvision/resnet18: --gate-at nothing", "conv1"]),
         ("resnet20@nothing", ["resnet20: --gate-at nothing", "stem.0"]),
@@ -332,6 +333,13 @@ def test_a_stem_of_a_library_that_sees_no_images_is_left_alone() -> None:
     pytest.importorskip("timm")
     with torch.device("meta"):  # space to depth in front of its stem
         assert backbone("timm/tresnet_m").make(1, 7)(torch.zeros(2, 1, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", [r"googlenet@inception\d[a-e]", r"inception_v3@Mixed_..", "resnet18"])
+def test_networks_of_torchvision_return_logits_in_training_too(name: str) -> None:
+    with torch.device("meta"):
+        network = build(Design("se"), backbone(f"torchvision/{name}"), 7).train()
+        assert network(torch.zeros(2, 3, 96, 96)).shape == (2, 7)
 
 
 def test_a_tag_of_pretrained_weights_names_the_same_network() -> None:

@@ -581,6 +581,13 @@ def test_a_wrong_pattern_gets_one_line(pattern: str, named: list[str]) -> None:
     assert [part for part in (f"--gate-at {pattern}", *named) if part not in message] == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_pattern_may_name_what_is_found(way: str) -> None:
+    network = Own(Block(WAYS[way][0]), Block(WAYS[way][0]))
+    places = found(network)
+    assert found(network, "|".join(map(re.escape, places))) == places
+
+
 def test_a_branch_takes_one_gate() -> None:
     with pytest.raises(UserError, match=r"blocks\.0\.two\.1 and blocks\.0\.two\.3 are in one branch"):
         found(Own(Block(lambda block, x: x + block.two(x))), r".*two\.[13]")

@@ -126,12 +126,12 @@ def test_a_given_normalisation_replaces_the_measured_one_each_by_itself() -> Non
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"mean": (0.5, 0.5, 0.5)}, ["--mean", "3 numbers", "needs 1"]),
-        ({"std": ()}, ["--std", "0 numbers", "needs 1"]),
+        ({"mean": (0.5, 0.5, 0.5)}, ["mean of 3 channels", "have 1", "--normalise measured"]),
+        ({"std": ()}, ["standard deviation of 0 channels", "have 1"]),
         ({"mean": (127.5,)}, ["127.5", "0..1"]),
-        ({"std": (0.0,)}, ["--std (0.0,)", "above 0"]),
+        ({"std": (0.0,)}, ["std (0.0,)", "above 0"]),
         ({"groups": Path("g.csv")}, ["--groups", "folder:PATH", "digits"]),
-        ({"shorter_side": 9}, ["--shorter-side", "folder:PATH", "digits"]),
+        ({"shorter_side": 9}, ["shorter side", "folder:PATH", "digits"]),
         ({"image_size": 0}, ["--image-size 0"]),
     ],
 )
