@@ -6,8 +6,16 @@
 mapped array, and by `FileImages` with 2 worker processes and with none. Measured in turn, 7 times after a warm-up;
 printed are the medians, for the centres (as when judging) and for random parts (`resized_crop`, cut on this process).
 
-Measured on two cores of an AMD EPYC, torch 2.14.1, Pillow 13.0, n = 7:
-FIGURES
+Two runs on two cores of an AMD EPYC beside other jobs, which took half of the second one, torch 2.14.1, Pillow
+13.0, medians of 7, images/s:
+
+                    cache   files, 2 workers   files, 0 workers   cache against files
+    centres        23,729                528                664         45 x and 36 x
+                   10,382                334                464         31 x and 22 x
+    random parts      964                264                331        3.7 x and 2.9 x
+                      733                207                252        3.5 x and 2.9 x
+
+Cutting and resizing a part takes about as long as decoding so small a file, with the cache and without.
 """
 
 import statistics

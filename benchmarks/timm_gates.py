@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import timm
 import torch
@@ -41,7 +42,7 @@ def ours(name: str, attention: str) -> nn.Module:
 
 def theirs(name: str, attention: str) -> nn.Module:
     """The network of timm with its own gates."""
-    block_args = {} if attention == "none" else {"block_args": {"attn_layer": attention}}
+    block_args: dict[str, Any] = {} if attention == "none" else {"block_args": {"attn_layer": attention}}
     network: nn.Module = timm.create_model(name, num_classes=CLASSES, **block_args)
     return network
 

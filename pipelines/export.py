@@ -48,7 +48,7 @@ Compute: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class ProgramError(Exception):
-    """A program that cannot be made or run, or computes something else than its network; told in one line."""
+    """A program that cannot be made or run, or differs from its network; told in one line."""
 
 
 def export(run: str, into: Path | None, design: str | None, onnx: bool | None, storage: str, as_json: bool) -> int:
@@ -117,13 +117,13 @@ def compare(name: str, program: Compute, images: Tensor, logits: Tensor) -> floa
     Raises:
         ProgramError: it does not run, or the difference is too large.
     """
-    with _quietly(f"{name} does not run on {len(images)} images"), torch.inference_mode():
+    with _quietly(f"{name} does not run on a batch of {len(images)}"), torch.inference_mode():
         others = program(images)
         apart = (logits - others).abs().max() / logits.abs().max().clamp(min=torch.finfo(logits.dtype).tiny)
     if not (logits.shape == others.shape and apart <= MOST_DIFFERENCE):  # also if it is nan
         raise ProgramError(
-            f"{name} computes something else than the network: on {len(images)} images the largest difference is "
-            f"{float(apart):.1e} of the largest logit, and {MOST_DIFFERENCE:.0e} is allowed"
+            f"{name} and the network differ: on a batch of {len(images)} by {float(apart):.1e} of the largest logit, "
+            f"and {MOST_DIFFERENCE:.0e} is allowed"
         )
     return float(apart)
 
@@ -276,22 +276,17 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _print(saved: Saved, into: Path, differences: dict[str, float]) -> None:
+    apart = {name: f"logits within {most:.1e}" if most else "the same logits" for name, most in differences.items()}
     about = {
         WEIGHTS: f'space.load("{into}")',
         DESCRIPTION: f"images of {' x '.join(map(str, saved.shape))}, normalisation, {len(saved.classes)} classes",
-        PROGRAM: "torch.export.load",
-        ONNX: "onnxruntime",
+        PROGRAM: f"torch.export.load; {apart[PROGRAM]}",
+        ONNX: f"onnxruntime; {apart.get(ONNX)}",
     }
     title = Text(f"{saved.backbone} {saved.design} in {into}")
     table = Table(box=None, title=title, title_justify="left", show_header=False)
     for name, use in about.items():
         file = into.expanduser() / name
         if file.is_file():
-            table.add_row(name, decimal(file.stat().st_size), Text(use), _told_apart(differences.get(name)))
+            table.add_row(name, decimal(file.stat().st_size), Text(use))
     stdout.print(table)
-
-
-def _told_apart(difference: float | None) -> str:
-    if difference is None:
-        return ""
-    return "the network's logits exactly" if difference == 0 else f"the network's logits within {difference:.1e}"

@@ -87,8 +87,8 @@ def make_fixed_sampler(values: Mapping[str, Value], base: BaseSampler) -> BaseSa
 def choose_parents(sampler: BaseSampler, study: Study, number: int) -> None:
     """Have a genetic sampler choose the parents for this trial's generation, if it has not.
 
-    It keeps them in the study, in another order than it chose them. So that this makes no difference to the trial at hand,
-    interrupted or not, another sampler takes them from there.
+    It writes them into the study, and reads them in another order than it chose them. This must make no difference to
+    a trial that is interrupted, so another sampler is to decide for it.
     """
     if isinstance(sampler, BaseGASampler):
         trial = study.get_trials(deepcopy=False)[number]

@@ -292,7 +292,7 @@ def _shorter_side(source: Source, side: int, default: int) -> int:
     shorter = default if source.shorter_side is None else source.shorter_side
     if shorter < side:
         raise UserError(
-            f"a shorter side of {shorter} pixels is less than the image size, {side}; give --image-size at most {shorter}"
+            f"a shorter side of {shorter} pixels is less than the image size, {side}; --image-size {shorter} would do"
         )
     return shorter
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import math
 import os
 import pickle
 import shutil
@@ -40,7 +41,8 @@ def trained(name: str, design: Design, in_channels: int = 1) -> nn.Module:
     for module in network.modules():
         if isinstance(module, Gated):
             for parameter in module.gate.parameters():
-                nn.init.normal_(parameter, std=0.3)
+                spread = 0.3 / math.sqrt(parameter[0].numel())  # more, and rounding errors would grow with the depth
+                parameter.data.add_(spread * torch.randn_like(parameter))
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
@@ -79,7 +81,7 @@ def logits(network: Any, images: Tensor) -> Tensor:
 
 DESIGNS = ("none", "se", "ras", "ras:depth=3", "eca", "cbam", "dia", "dia:cells=2", "sem", "spa")
 MORE = ("se:depth=3,connection=rational", "spa:depth=2,deepening=explicit", "ras:sharing=stage", "dia:start=unit")
-QUICK = [("resnet20", "dia:cells=2"), ("resnet11", "ras:depth=3"), ("resnet11", "cbam"), ("resnet11", "sem")]
+QUICK = [("resnet20", "dia:cells=2"), ("resnet11", "ras:depth=3")]
 LONG = [
     pytest.param(name, design, marks=pytest.mark.long)
     for name in ("resnet20", "preresnet20", "torchvision/resnet18")
@@ -108,9 +110,9 @@ def test_programs_may_differ_by_a_share_of_the_largest_logit(error: float) -> No
     apart = torch.tensor([[0.0, 0.0], [0.0, 200 * 0.5 * MOST_DIFFERENCE]])
     assert compare("it", lambda images: ours + apart, ours, ours) == pytest.approx(0.5 * MOST_DIFFERENCE, rel=0.01)
     apart[1, 1] = 200 * error
-    with pytest.raises(ProgramError, match="something else"):
+    with pytest.raises(ProgramError, match="differ"):
         compare("it", lambda images: ours + apart, ours, ours)
-    with pytest.raises(ProgramError, match="something else"):
+    with pytest.raises(ProgramError, match="differ"):
         compare("it", lambda images: ours[:1], ours[:1].expand(2, -1), ours[:1].expand(2, -1))
 
 
@@ -185,7 +187,7 @@ def test_a_program_that_computes_something_else_is_not_kept(
     for into in ("before", "new"):
         ended = search("export", "weights", "--into", into, "--no-onnx")
         assert ended.code == 1
-        assert "model.pt2 computes something else than the network" in ended.err
+        assert "model.pt2 and the network differ" in ended.err
         assert "nothing was written" in ended.err
     assert {path.name: path.read_bytes() for path in (here / "before").iterdir()} == before
     assert not (here / "new").exists()

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from space.attention import ATTENTION, Excitation, Gate, register, stage_gates
-from space.backbones import backbone
+from space.backbones import FACTORIES, backbone
+from space.backbones import register as register_backbone
 from space.build import build
 from space.choices import PRESETS, SearchSpace
 from space.design import FIELDS, Design, Stage, hidden_width
@@ -310,6 +311,25 @@ def test_a_module_that_cannot_have_so_many_channels_says_so() -> None:
     assert len(stage_gates(Design("groups"), 32, 2)) == 2
     with pytest.raises(UserError, match="attention 'groups' of 16 channels raises ValueError: num_channels"):
         stage_gates(Design("groups"), 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet20", "there is a backbone 'resnet20' already"),
+        ("little", "there is a backbone 'little' already"),
+        ("a,b", "backbone 'a,b': a name has"),
+        ("net.py:make", "no comma, colon or @"),
+        ("a@b", "no comma, colon or @"),
+        ("", "at least one letter"),
+    ],
+)
+def test_a_backbone_has_a_name_of_its_own(name: str, says: str) -> None:
+    factory = backbone("resnet11").make
+    register_backbone("little")(factory)
+    with pytest.raises(UserError, match=says):
+        register_backbone(name)(factory)
+    assert {"little": factory} == FACTORIES
 
 
 SOURCE = """

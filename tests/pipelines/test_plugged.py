@@ -1,12 +1,16 @@
 """What a plug-in registers goes through every command, to the workers, and into the study's settings."""
 
+import pickle
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from search.local_engine import LocalEngine
 from search.storage import Storage
 from search.trials import State
 from space import Design
@@ -15,6 +19,7 @@ from space.build import build
 from tests.pipelines.conftest import Search, mlflow_runs
 from tests.pipelines.test_bad_input import assert_one_line
 from trainers.cost import Task, count_macs, count_params, macs, num_params
+from trainers.datasets import Source, load
 
 pytestmark = pytest.mark.usefixtures("registries")
 
@@ -67,7 +72,7 @@ def levels(source, download):
         return TensorImages((80 * labels.byte())[:, None, None, None].expand(-1, 2, 8, 8).contiguous(), labels)
     train, val, test = (images(count) for count in (130, 30, 30))
     common = dict(name="levels", classes=("dark", "grey", "light"), shape=(2, 8, 8), mean=(0.1, 0.2), std=(0.1, 0.2))
-    return Data(**common, train=train, val=val, test=test)
+    return Data(**common, train=train, val=val, test=test, mirrors=False)
 
 @register_dataset("broken")
 def broken(source, download):
@@ -198,6 +203,8 @@ def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     assert ended.code == 0, ended.err
     record = Storage("runs").read("mine")
     assert [trial.state for trial in record.trials if trial.trained] == [State.COMPLETE] * 3
+    assert not load(Source(name="levels")).mirrors
+    assert load(Source(name="levels", mean=(0.3, 0.4))).mean == (0.3, 0.4)
     assert record.attributes["settings"]["shape"] == [2, 8, 8]
     assert record.attributes["settings"]["backbones"] == ["eleven"]
     assert (
@@ -228,9 +235,11 @@ def test_a_mistake_is_one_line(plugged: Search, here: Path, arguments: list[str]
 def test_a_name_is_taken_once(plugged: Search, here: Path) -> None:
     (here / "again.py").write_text(ATTENTION + "\n")
     (here / "broken.py").write_text("def")
+    (here / "digits.py").write_text(OTHERS.replace('"levels"', '"digits"', 1))
     profile = ["profile", "rise", "--no-fps"]
     assert_one_line(plugged, here, [*profile, *RISE, "--plugin", "again.py"], "again.py: there is an attention 'rise'")
     assert_one_line(plugged, here, [*profile, "--plugin", "broken.py"], "broken.py raises SyntaxError")
+    assert_one_line(plugged, here, [*profile, "--plugin", "digits.py"], "there is a dataset 'digits' already")
     assert_one_line(plugged, here, [*profile, "--plugin", "none.py"], "--plugin none.py: no such Python file")
 
 
@@ -260,3 +269,17 @@ def test_it_travels_to_two_ray_workers(
     assert plugged("status", *RISE, "--json").json["complete"] == 4
     trials = Storage("runs").read("mine").trials
     assert {trial.job.design.attention for trial in trials} == {"none", "rise"}
+
+
+@pytest.mark.long
+def test_it_travels_to_where_fps_is_measured(plugged: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(self: LocalEngine, measure: Callable[[], Any]) -> Any:
+        """What a cluster does."""
+        program = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps(pickle.load(sys.stdin.buffer)()))"
+        sent, root = pickle.dumps(measure), Path(__file__).parents[2]
+        ended = subprocess.run([sys.executable, "-c", program], input=sent, capture_output=True, cwd=root, check=True)
+        return pickle.loads(ended.stdout)
+
+    monkeypatch.setattr(LocalEngine, "alone", elsewhere)
+    assert plugged(*LAUNCH, *RISE, "--budget", "2").code == 0
+    assert plugged("retrain", *RISE, "--design", "rise", "--seeds", "1", "--epochs", "1", "--engine", "local").code == 0
