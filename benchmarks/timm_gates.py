@@ -1,6 +1,6 @@
 """Our gates beside timm's own in the same network: the time of a training step and of inference, and parameters.
 
-    python benchmarks/timm_gates.py              # times, ten minutes
+    python benchmarks/timm_gates.py              # times, a quarter of an hour
     python benchmarks/timm_gates.py --params     # parameters alone, at once
 
 Ours stand in a plain network by `backbone(NAME)`, timm's come with its `block_args`; reduction 16. Batches of 16 images
@@ -130,7 +130,7 @@ def print_times(rounds: int, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", action="store_true", help="parameters alone")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--steps", type=int, default=4, help="in a round")
     arguments = parser.parse_args()
     if arguments.params:

@@ -83,11 +83,12 @@ class Storage:
             UserError: there is no such study.
         """
         names = self.names()
-        if not names:
-            raise UserError(f"no study in {self._url or self.root} yet; `search launch` makes one")
-        if name is not None and name not in names:
+        if name is not None and names and name not in names:
             raise UserError(f"no study {name!r} in {self._url or self.root}; there are {', '.join(names)}")
-        return name or names[-1]
+        made = name or next((there for there in reversed(names) if self.exists(there)), None)
+        if not names or made is None:
+            raise UserError(f"no study in {self._url or self.root} yet; `search launch` makes one")
+        return made
 
     def exists(self, name: str) -> bool:
         """Whether a study of this name has been made; one that a killed process only began has not."""

@@ -314,5 +314,8 @@ def test_a_study_that_was_never_made_does_not_hide_the_others(
 ) -> None:
     storage = Storage(str(journal.parent.parent))
     (storage.folder("begun")).mkdir()
-    (storage.folder("begun") / JOURNAL).touch()
+    begun = storage.folder("begun") / JOURNAL
+    begun.touch()
+    after = journal.stat().st_mtime + 10
+    os.utime(begun, (after, after))
     assert storage.find(None) == "study"
