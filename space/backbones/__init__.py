@@ -67,14 +67,14 @@ Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorator for plug-ins: the function or class makes the backbone of this name.
+    """Decorator for plug-ins: the function or class makes the backbone of this name, which comes before ours.
 
     Raises:
-        UserError: a name that is taken, or that means something else.
+        UserError: another plug-in's has this name, or it means something else.
     """
 
     def add(factory: Factory) -> Factory:
-        if name in FACTORIES or any(family.match(name) is not None for family in BACKBONES):
+        if name in FACTORIES:
             raise UserError(f"there is a backbone {name!r} already; give this one another name")
         if not name or set(name) & set(",:@"):
             raise UserError(f"backbone {name!r}: a name has at least one letter, and no comma, colon or @")

@@ -17,10 +17,9 @@ from space.design import Layout, Stage
 from space.errors import UserError
 from space.gating import Site
 
-SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__"}
-LAYERS = re.compile(
-    r"conv(_transpose)?[123]d|linear|bilinear|matmul|__matmul__|bmm|einsum|scaled_dot_product_attention"
-)
+SUMS = {"add", "add_"}
+"""Functions that add, in every way of writing it."""
+LAYERS = re.compile(r"conv(_transpose)?[123]d|linear|bilinear|matmul|(b?add)?b?mm|einsum|scaled_dot_product_attention")
 """Functions that count as layers."""
 CHANNELS_LAST = {"linear", "layer_norm"}
 """Functions whose channels are the last dimension."""
@@ -113,7 +112,7 @@ class _Notes(TorchFunctionMode):
         self.outputs: dict[str, list[Node]] = {}
         self.images = Node(tuple(images.shape))
         self._nodes = {id(images): self.images}
-        self._alive = [images]  # an id names a tensor only while it lives
+        self._alive: list[Tensor] = []  # an id names a tensor only while it lives
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -81,7 +81,7 @@ def logits(network: Any, images: Tensor) -> Tensor:
 
 DESIGNS = ("none", "se", "ras", "ras:depth=3", "eca", "cbam", "dia", "dia:cells=2", "sem", "spa")
 MORE = ("se:depth=3,connection=rational", "spa:depth=2,deepening=explicit", "ras:sharing=stage", "dia:start=unit")
-QUICK = [("resnet20", "dia:cells=2"), ("resnet11", "ras:depth=3")]
+QUICK = [("resnet20", "dia:cells=2,stages=3"), ("resnet11", "ras:depth=3")]
 LONG = [
     pytest.param(name, design, marks=pytest.mark.long)
     for name in ("resnet20", "preresnet20", "torchvision/resnet18")

@@ -305,14 +305,6 @@ class Shared(nn.Module):
         return x * 1.0
 
 
-DROP = Shared()
-
-
-def with_a_shared_end(block: "Block", x: Tensor) -> Tensor:
-    dropped: Tensor = DROP(block.of("conv", x))
-    return x + dropped
-
-
 def channels_last(block: "Block", x: Tensor) -> Tensor:
     y = block.of("linear", x.permute(0, 2, 3, 1)).relu()
     return x + block.of("scale", y.permute(0, 3, 1, 2))
@@ -332,12 +324,25 @@ WAYS: dict[str, tuple[Add, list[str]]] = {  # how a block adds, and its places
     "a norm as a function": (with_norm_as_function, ["conv"]),
     "its own attention": (with_own_attention, ["one.1"]),
     "groups as in Res2Net": (res2, ["narrow"]),
-    "one end for all blocks": (with_a_shared_end, ["conv"]),
+    "one end for all blocks": (lambda block, x: x + block.of("shared", block.of("conv", x)), ["conv"]),
+    "a module behind the last layer": (lambda block, x: x + block.of("act", block.of("conv", x)), ["conv"]),
+    "a sum in front of the norm": (
+        lambda block, x: x + block.of("scale", x + block.of("one", x) + block.of("two", x)),
+        ["scale"],
+    ),
+    "blocks of another width": (
+        lambda block, x: x + block.of("narrow", block.of("units", block.of("wide", x))),
+        ["narrow"],
+    ),
     "channels last inside": (channels_last, ["scale"]),
     "three, one after the other": (lambda block, x: x + block.of("one", x) + block.of("two", x), ["one.1", "two.3"]),
     "three, the deep one first": (lambda block, x: x + block.of("two", x) + block.of("one", x), ["two.3", "one.1"]),
     "three, the shortcut last": (lambda block, x: block.of("one", x) + block.of("two", x) + x, ["one.1", "two.3"]),
     "three, of which a module returns two": (lambda block, x: x + block.of("both", x), ["both"]),
+    "a way without layers through the branch": (
+        lambda block, x: block.of("scale", block.of("one", x) - block.of("norm", x)) + x,
+        ["scale"],
+    ),
     "two sums": (lambda block, x: (x + block.of("one", x)) + (x + block.of("two", x)), ["one.1", "two.3"]),
 }
 
@@ -362,12 +367,27 @@ def conv_norm(channels: int = 4, out: int | None = None) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, out or channels, 3, padding=1), nn.BatchNorm2d(out or channels))
 
 
+class Unit(nn.Module):
+    """The simplest block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = conv_norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.branch(x)
+        return out
+
+
 class Block(nn.Module):
     """A block of four channels that uses what it needs."""
 
-    def __init__(self, add: Add) -> None:
+    def __init__(self, add: Add, shared: nn.Module | None = None) -> None:
         super().__init__()
         self.add = add
+        self.shared = shared or Shared()
+        self.act = nn.ReLU()
+        self.units = nn.Sequential(Unit(6), Unit(6))
         self.one = conv_norm()
         self.two = nn.Sequential(*conv_norm(), *conv_norm())
         self.both = Both(conv_norm(), nn.Sequential(*conv_norm(), *conv_norm()))
@@ -404,7 +424,8 @@ class Own(nn.Module):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_branch_is_found_however_it_is_added(way: str) -> None:
     add, expected = WAYS[way]
-    paths = found(Own(Block(add), Block(add), nn.ReLU()))
+    shared = Shared()
+    paths = found(Own(Block(add, shared), Block(add, shared), nn.ReLU()))
 
     assert sorted(paths) == sorted(f"blocks.{number}.{path}" for number in range(2) for path in expected)
     assert [int(path.split(".")[1]) for path in paths] == sorted([0, 1] * len(expected))
@@ -420,6 +441,40 @@ def test_own_blocks_with_gates_of_zero_are_their_shortcuts(way: str) -> None:
     shortcut = x * 2 if way == "two sums" else x
 
     torch.testing.assert_close(network.get_submodule("blocks.0").eval()(x), shortcut)
+
+
+def test_a_norm_that_all_blocks_share_is_no_place_but_what_holds_it_and_runs_once_is() -> None:
+    norm = nn.BatchNorm2d(4)
+    blocks = [Block(lambda block, x: x + block.of("shared", x), nn.Sequential(nn.Conv2d(4, 4, 1), norm)) for _ in "12"]
+    assert find_sites(watched(Own(*blocks))) == tuple(Site(f"blocks.{i}.shared", 0, 4, True) for i in range(2))
+
+    bare = [Block(lambda block, x: x + block.of("shared", block.of("conv", x)), norm) for _ in "12"]
+    with pytest.raises(UserError, match="no residual branch found"):
+        find_sites(watched(Own(*bare)))
+
+
+def convolutions(number: int) -> nn.Module:
+    return nn.Sequential(*(layer for _ in range(number) for layer in conv_norm()))
+
+
+@pytest.mark.parametrize("layers", [(1, 1), (2, 2), (2, 3), (3, 5)])
+def test_a_sum_without_a_shortcut_is_not_residual(layers: tuple[int, int]) -> None:
+    for one, other in (layers, layers[::-1]):
+        with pytest.raises(UserError, match="no residual branch found"):
+            found(Own(Both(convolutions(one), convolutions(other))))
+
+
+def test_blocks_of_another_size_inside_a_branch_are_blocks() -> None:
+    class Hourglass(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.unit, self.up = nn.Conv2d(4, 4, 2, 2), Unit(4), nn.ConvTranspose2d(4, 4, 2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = x + self.up(self.unit(self.down(x)))
+            return out
+
+    assert found(Own(Hourglass(), Unit(4))) == ["blocks.0.unit.branch.1", "blocks.0.up", "blocks.1.branch.1"]
 
 
 class Skip(nn.Module):
@@ -502,15 +557,22 @@ class Mixed(nn.Module):
         self.flat = nn.Flatten()
         self.unused = nn.ReLU()
         self.pair = Pair()
-        self.fc = nn.Linear(4, 10)
+        self.turned = Turned()
+        self.square = nn.Linear(4, 8)
+        self.fc = nn.Linear(8, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.twice(self.a(images))
         x, _ = self.pair(self.twice(self.b(x)))
         x = x + self.last(x)
-        nhwc = self.fc(x.permute(0, 2, 3, 1))
+        nhwc = self.fc(self.square(self.turned(x)))
         out: Tensor = nhwc.mean((1, 2)) + self.flat(x)[:, :1]
         return out
+
+
+class Turned(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
 
 
 class Pair(nn.Module):
@@ -567,6 +629,8 @@ def test_a_pattern_is_for_the_whole_name() -> None:
         ("a.(1", ["no regular expression", "unterminated"]),
         ("flat", ["flat returns 2 x 256", "(B, C, H, W)"]),
         ("fc", ["fc returns 2 x 8 x 8 x 10", "(B, C, H, W)"]),
+        ("square", ["square returns 2 x 8 x 8 x 8", "(B, C, H, W)"]),
+        ("turned", ["turned returns 2 x 8 x 8 x 4", "(B, C, H, W)"]),
         ("twice", ["twice runs several times"]),
         ("unused", ["unused returns no tensor"]),
         ("pair", ["pair returns no tensor"]),

@@ -316,7 +316,6 @@ def test_a_module_that_cannot_have_so_many_channels_says_so() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("resnet20", "there is a backbone 'resnet20' already"),
         ("little", "there is a backbone 'little' already"),
         ("a,b", "backbone 'a,b': a name has"),
         ("net.py:make", "no comma, colon or @"),
