@@ -29,6 +29,7 @@ from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.plugins import Plugin, load_plugins
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable
 
@@ -81,6 +82,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: at least one is needed")
     time_limit = options.run.seconds
+    plugins = load_plugins(options.run.plugins)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     storage = Storage(options.run.storage)
     device = find_device(options.device, options.run.resources.address)
@@ -96,7 +98,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
         name = group.study_name(what.name, device)
         studies.append(name)
         folder = storage.folder(name)
-        plan = _plan(group, name, folder, device, options)
+        plan = _plan(group, name, folder, device, plugins, options)
         left = plan.left(storage)
         engine = make_engine(options.run.resources, device, left, _seconds_each(group, device) if left else 0.0)
         say(
@@ -143,7 +145,7 @@ def _check_depth(groups: Sequence[Group]) -> None:
             raise UserError(f"{name} has one block a stage, so that no gate has one before it; use a deeper --backbone")
 
 
-def _plan(group: Group, name: str, folder: Path, device: str, options: Options) -> Plan:
+def _plan(group: Group, name: str, folder: Path, device: str, plugins: tuple[Plugin, ...], options: Options) -> Plan:
     return Plan(
         name=name,
         candidates=list(dict.fromkeys(candidate(row) for row in group.rows)),
@@ -157,6 +159,7 @@ def _plan(group: Group, name: str, folder: Path, device: str, options: Options) 
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
             weights_into=folder,
+            plugins=plugins,
         ),
         nan_is_a_result=True,
     )

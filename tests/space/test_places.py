@@ -443,6 +443,10 @@ def test_own_blocks_with_gates_of_zero_are_their_shortcuts(way: str) -> None:
     torch.testing.assert_close(network.get_submodule("blocks.0").eval()(x), shortcut)
 
 
+def plain_block() -> Block:
+    return Block(WAYS["plus"][0])
+
+
 def test_a_norm_that_all_blocks_share_is_no_place_but_what_holds_it_and_runs_once_is() -> None:
     norm = nn.BatchNorm2d(4)
     blocks = [Block(lambda block, x: x + block.of("shared", x), nn.Sequential(nn.Conv2d(4, 4, 1), norm)) for _ in "12"]
@@ -451,6 +455,44 @@ def test_a_norm_that_all_blocks_share_is_no_place_but_what_holds_it_and_runs_onc
     bare = [Block(lambda block, x: x + block.of("shared", block.of("conv", x)), norm) for _ in "12"]
     with pytest.raises(UserError, match="no residual branch found"):
         find_sites(watched(Own(*bare)))
+
+
+class ConvNorm(nn.Sequential):
+    """Holds what its name says, or does not."""
+
+
+class ChannelNorm(nn.Module):
+    """A normalisation of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 1, 1))
+        self.squash = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.weight * self.squash(x - x.mean(1, keepdim=True))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("layers", "path", "normalised"),
+    [
+        ([nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, affine=False)], "one.1", True),
+        ([nn.Conv2d(4, 4, 1), nn.InstanceNorm2d(4)], "one.1", True),
+        ([nn.Conv2d(4, 4, 1), nn.GroupNorm(2, 4), nn.Dropout()], "one.1", True),
+        ([nn.Conv2d(4, 4, 1), ChannelNorm()], "one.1", True),
+        ([ConvNorm(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))], "one.0.1", True),
+        ([ConvNorm(nn.Conv2d(4, 4, 1), nn.Identity())], "one.0.0", False),
+        ([nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)], "one.2", False),
+    ],
+    ids=str,
+)
+def test_normalisations_are_known_by_their_names_and_parameters(
+    layers: list[nn.Module], path: str, normalised: bool
+) -> None:
+    block = plain_block()
+    block.one = nn.Sequential(*layers)
+    assert find_sites(watched(Own(block))) == (Site(f"blocks.0.{path}", 0, 4, normalised),)
 
 
 def convolutions(number: int) -> nn.Module:
@@ -487,10 +529,6 @@ class Skip(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.inner(x)
         return out
-
-
-def plain_block() -> Block:
-    return Block(WAYS["plus"][0])
 
 
 @pytest.mark.parametrize("behind", [nn.Identity, lambda: nn.Conv2d(4, 4, 3, padding=1)], ids=["nothing", "a layer"])
@@ -558,6 +596,7 @@ class Mixed(nn.Module):
         self.unused = nn.ReLU()
         self.pair = Pair()
         self.turned = Turned()
+        self.attend = Attend()
         self.square = nn.Linear(4, 8)
         self.fc = nn.Linear(8, 10)
 
@@ -565,6 +604,7 @@ class Mixed(nn.Module):
         x = self.twice(self.a(images))
         x, _ = self.pair(self.twice(self.b(x)))
         x = x + self.last(x)
+        x = x + self.attend(x).mean()
         nhwc = self.fc(self.square(self.turned(x)))
         out: Tensor = nhwc.mean((1, 2)) + self.flat(x)[:, :1]
         return out
@@ -573,6 +613,11 @@ class Mixed(nn.Module):
 class Turned(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1)
+
+
+class Attend(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ x.mT
 
 
 class Pair(nn.Module):
@@ -631,6 +676,7 @@ def test_a_pattern_is_for_the_whole_name() -> None:
         ("fc", ["fc returns 2 x 8 x 8 x 10", "(B, C, H, W)"]),
         ("square", ["square returns 2 x 8 x 8 x 8", "(B, C, H, W)"]),
         ("turned", ["turned returns 2 x 8 x 8 x 4", "(B, C, H, W)"]),
+        ("attend", ["attend returns 2 x 4 x 8 x 8", "(B, C, H, W)"]),
         ("twice", ["twice runs several times"]),
         ("unused", ["unused returns no tensor"]),
         ("pair", ["pair returns no tensor"]),
