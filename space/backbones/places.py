@@ -335,6 +335,8 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _named(watched: Watched, pattern: str) -> list[tuple[str, Node, object]]:
+    if not pattern.isprintable():
+        raise UserError(f"--gate-at {pattern!r}: it must be printable, on one line")
     try:
         compiled = re.compile(pattern)
     except re.error as error:

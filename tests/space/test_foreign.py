@@ -155,6 +155,11 @@ def test_a_factory_of_any_kind_makes_networks_for_any_images_and_classes(
     for design in ("none", "se:reduction=2"):
         network = build(Design.parse(design), it, classes, channels)
         assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
+        stem, head = network.get_submodule("stem"), network.get_submodule("head")
+        assert isinstance(stem, nn.Conv2d)
+        assert isinstance(head, nn.Linear | nn.Conv2d)
+        width = head.out_features if isinstance(head, nn.Linear) else head.out_channels
+        assert (stem.in_channels, width) == (channels, classes)
         logits = network(torch.rand(2, channels, 32, 32))
         assert logits.shape == (2, classes)
         assert logits.detach().std() > 0

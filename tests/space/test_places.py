@@ -474,6 +474,18 @@ class ChannelNorm(nn.Module):
         return out
 
 
+class NormAct(nn.BatchNorm2d):
+    """A normalisation that holds what comes behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.act = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(super().forward(x))
+        return out
+
+
 @pytest.mark.parametrize(
     ("layers", "path", "normalised"),
     [
@@ -481,6 +493,7 @@ class ChannelNorm(nn.Module):
         ([nn.Conv2d(4, 4, 1), nn.InstanceNorm2d(4)], "one.1", True),
         ([nn.Conv2d(4, 4, 1), nn.GroupNorm(2, 4), nn.Dropout()], "one.1", True),
         ([nn.Conv2d(4, 4, 1), ChannelNorm()], "one.1", True),
+        ([nn.Conv2d(4, 4, 1), NormAct()], "one.1", True),
         ([ConvNorm(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))], "one.0.1", True),
         ([ConvNorm(nn.Conv2d(4, 4, 1), nn.Identity())], "one.0.0", False),
         ([nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)], "one.2", False),
@@ -696,6 +709,13 @@ def test_a_pattern_may_name_what_is_found(way: str) -> None:
     network = Own(Block(WAYS[way][0]), Block(WAYS[way][0]))
     places = found(network)
     assert found(network, "|".join(map(re.escape, places))) == places
+
+
+def test_a_line_break_in_a_pattern_does_not_break_the_message() -> None:
+    for pattern in ("a.1\n", "\r", "(\n"):
+        with pytest.raises(UserError, match=re.escape(repr(pattern))) as raised:
+            found(Mixed(), pattern)
+        assert len(str(raised.value).splitlines()) == 1
 
 
 def test_a_branch_takes_one_gate() -> None:
