@@ -85,8 +85,9 @@ def _run_options(
     json: Json = False,
 ) -> "RunOptions":
     """The options of every command that trains."""
-    from pipelines.engines import Resources
-    from pipelines.options import RunOptions
+    from pipelines.options import Resources, RunOptions
+    from pipelines.quantities import parse_count, parse_duration
+    from space.plugins import load_plugins
 
     return RunOptions(
         data_root=data_root,
@@ -99,10 +100,10 @@ def _run_options(
         ),
         storage=storage,
         tracking_uri=tracking_uri,
-        time_limit=time_limit,
-        plugins=tuple(plugin or ()),
+        seconds=None if time_limit is None else parse_duration(time_limit, "--time-limit"),
+        plugins=load_plugins(plugin or ()),
         cache=cache,
-        cache_limit=cache_limit,
+        cache_bytes=0 if cache_limit == "0" else parse_count(cache_limit, "--cache-limit"),
         json=json,
     )
 
@@ -227,10 +228,9 @@ def launch(
 
     The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
     """
-    from pipelines.launch import Options
-    from pipelines.launch import launch as start
+    from pipelines.options import LaunchOptions
 
-    options = Options(
+    options = LaunchOptions(
         run=run,
         task=task,
         budget=budget,
@@ -242,6 +242,8 @@ def launch(
         min_fps=min_fps,
         dry_run=dry_run,
     )
+    from pipelines.launch import launch as start  # takes a second: after the options
+
     raise typer.Exit(start(options))
 
 
@@ -257,10 +259,12 @@ def compare(
 
     The same command goes on where it stopped; other designs and more seeds extend it.
     """
-    from pipelines.compare import Options
+    from pipelines.options import CompareOptions
+
+    options = CompareOptions(run=run, task=task, designs=tuple(designs), seeds=seeds)
     from pipelines.compare import compare as start
 
-    raise typer.Exit(start(Options(run=run, task=task, designs=tuple(designs), seeds=seeds)))
+    raise typer.Exit(start(options))
 
 
 @app.command()
@@ -315,10 +319,9 @@ def retrain(
 
     The plain backbone is always trained too. The same command goes on where it stopped.
     """
-    from pipelines.retrain import Options
-    from pipelines.retrain import retrain as start
+    from pipelines.options import RetrainOptions
 
-    options = Options(
+    options = RetrainOptions(
         run=run,
         study=study,
         top=top,
@@ -329,6 +332,8 @@ def retrain(
         epochs=epochs,
         register=register,
     )
+    from pipelines.retrain import retrain as start
+
     raise typer.Exit(start(options))
 
 
@@ -395,11 +400,9 @@ def reproduce(
 
     The same command goes on where it stopped.
     """
-    from pipelines.groups import Changes
-    from pipelines.reproduce import Options
-    from pipelines.reproduce import reproduce as start
+    from pipelines.options import Changes, ReproduceOptions
 
-    options = Options(
+    options = ReproduceOptions(
         run=run,
         name=name,
         every=every,
@@ -410,6 +413,8 @@ def reproduce(
         download=download,
         device=device,
     )
+    from pipelines.reproduce import reproduce as start
+
     raise typer.Exit(start(options))
 
 
@@ -443,24 +448,24 @@ def profile(
     json: Json = False,
 ) -> None:
     """What a design costs: parameters, MACs for an image, FPS."""
-    from pipelines.profile import Options
-    from pipelines.profile import profile as start
+    from pipelines.options import ProfileOptions
 
     _load(plugin)
-    start(
-        Options(
-            design=design,
-            backbone=backbone,
-            gate_at=gate_at,
-            show_gates=show_gates,
-            num_classes=num_classes,
-            channels=channels,
-            image_size=image_size,
-            device=device,
-            fps=not no_fps,
-            json=json,
-        )
+    options = ProfileOptions(
+        design=design,
+        backbone=backbone,
+        gate_at=gate_at,
+        show_gates=show_gates,
+        num_classes=num_classes,
+        channels=channels,
+        image_size=image_size,
+        device=device,
+        fps=not no_fps,
+        json=json,
     )
+    from pipelines.profile import profile as start
+
+    start(options)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pipelines.console import print_json, say, stdout
 from pipelines.costs import trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import result_table
-from pipelines.options import RunOptions, TaskOptions
+from pipelines.options import CompareOptions
 from pipelines.planned import Plan, trained
 from pipelines.provenance import provenance
 from pipelines.quantities import file_name, show_metric
@@ -23,42 +23,19 @@ from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
-from space.plugins import load_plugins
 from trainers.evaluator import Evaluator
 
 STUDIES = "compare"
 """Folder of the studies, and kind of the runs in MLflow."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user typed behind `search compare`.
-
-    Attributes:
-        run: where.
-        task: what is trained on what.
-        designs: their texts.
-        seeds: trainings of each.
-    """
-
-    run: RunOptions
-    task: TaskOptions
-    designs: tuple[str, ...]
-    seeds: int
-
-
-def compare(options: Options) -> int:
+def compare(options: CompareOptions) -> int:
     """Train the designs and the plain network, print which gain; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    if options.seeds < 2:
-        raise UserError(f"--seeds {options.seeds}: a difference has an interval from two seeds on; 5 are a start")
-    run, time_limit = options.run, options.run.seconds
-    plugins = load_plugins(run.plugins)
-    for text in options.designs:
-        Design.parse(text)
+    run, plugins = options.run, options.run.plugins
     storage = Storage(run.storage)
     settings, source = resolve(options.task, run, plugins, data_root=run.data_root or Path("data"))
     settings = replace(settings, space={}, space_name="")
@@ -100,7 +77,7 @@ def compare(options: Options) -> int:
         storage,
         lambda uid, table: _view(name, uid, settings, plain),
         tracking_uri=run.tracking_uri,
-        time_limit=time_limit,
+        time_limit=run.seconds,
         attributes={"settings": settings.to_json(), "data_root": str(source.root)},
     ) as done:
         ended = done.session

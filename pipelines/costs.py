@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from pipelines.quantities import parse_count
-from search.proposers import Limits
-from space import Cost, UserError
+from space import UserError
 from space.choices import Candidate
+from space.cost import Cost, Limits
 from trainers import cost
 from trainers.cost import Task
 from trainers.recipe import Recipe

@@ -2,11 +2,11 @@
 
 import math
 import os
-from dataclasses import dataclass
 from types import ModuleType
 
 import torch
 
+from pipelines.options import Resources, check_device
 from search.engine import Engine
 from search.local_engine import LocalEngine
 from space import UserError
@@ -15,55 +15,13 @@ RAY_START_SECONDS = 15.0
 """What it takes to start Ray and its workers; below this saving one process is quicker."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What the user said about where trials run.
-
-    Attributes:
-        engine: auto, local or ray.
-        address: of a Ray cluster.
-        workers: trials at once; None for as many as fit.
-        cpus_per_trial: cores of a trial.
-        gpus_per_trial: GPUs of a trial, at most 1; None for 1 on cuda and 0 on cpu.
-    """
-
-    engine: str = "auto"
-    address: str | None = None
-    workers: int | None = None
-    cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.engine not in ("auto", "local", "ray"):
-            raise UserError(f"no engine {self.engine!r}; there are auto, local, ray")
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"--workers {self.workers}: at least one is needed")
-        if self.cpus_per_trial < 1:
-            raise UserError(f"--cpus-per-trial {self.cpus_per_trial}: at least one is needed")
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
-            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
-        if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
-            raise UserError("--engine local is one worker in this process; leave out --workers and --address")
-
-    def gpus(self, device: str) -> float:
-        """GPUs of a trial on this device."""
-        if self.gpus_per_trial is None:
-            return 1.0 if device == "cuda" else 0.0
-        if self.gpus_per_trial > 0 and device == "cpu":
-            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g} needs --device cuda")
-        if self.gpus_per_trial == 0 and device == "cuda":
-            raise UserError("--gpus-per-trial 0 needs --device cpu")
-        return self.gpus_per_trial
-
-
 def find_device(name: str, address: str | None) -> str:
     """Cpu or cuda, from auto, cpu or cuda.
 
     Raises:
         UserError: another name, or no GPU where one is wanted.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"no device {name!r}; there are auto, cpu, cuda")
+    check_device(name)
     there = torch.cuda.is_available()
     if name == "cuda" and not there and address is None:
         raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")

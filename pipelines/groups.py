@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.console import say, stderr
 from pipelines.experiments import CLASSES, Printed, Row
+from pipelines.options import Changes
 from pipelines.quantities import file_name
 from pipelines.resolve import default_recipe, full_dataset_name
 from pipelines.settings import check_fit
@@ -23,30 +24,6 @@ from trainers.throughput import device_name
 
 STUDIES = "reproduce"
 """Folder of the studies, and kind of the runs in MLflow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    """What the user wants otherwise than the paper; None where nothing.
-
-    Attributes:
-        dataset: name.
-        backbone: name; the options of the paper's stay.
-        recipe: name.
-        epochs: instead of the recipe's.
-        train_size: images to learn from, instead of the full training set.
-    """
-
-    dataset: str | None = None
-    backbone: str | None = None
-    recipe: str | None = None
-    epochs: int | None = None
-    train_size: int | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is one."""
-        return self != Changes()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,9 @@
 
 import functools
 import json
-import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from pipelines.costs import FPS_TABLE, costs_of, limits_of, trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import print_fronts
 from pipelines.fronts import FRONTS, front, fronts_json, rows
-from pipelines.options import RunOptions, TaskOptions
+from pipelines.options import LaunchOptions
 from pipelines.provenance import provenance
 from pipelines.quantities import show_duration, show_gain, show_percent
 from pipelines.resolve import resolve
@@ -30,55 +28,20 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
-from space import UserError
 from space.choices import Candidate
-from space.plugins import Plugin, call_with, load_plugins
+from space.plugins import Plugin, call_with
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable, measure_table
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user typed behind `search launch`; None where nothing was.
-
-    Attributes:
-        run: where.
-        task: what is trained on what.
-        budget: designs to train.
-        space: preset or file.
-        sampler: name or class.
-        seed: of the search and its trainings.
-        study: name.
-        max_params: limit, such as 1.5M.
-        min_fps: limit, such as 5k.
-        dry_run: write nothing.
-    """
-
-    run: RunOptions
-    task: TaskOptions
-    budget: int
-    space: str | None = None
-    sampler: str = "tpe"
-    seed: int | None = None
-    study: str | None = None
-    max_params: str | None = None
-    min_fps: str | None = None
-    dry_run: bool = False
-
-
-def launch(options: Options) -> int:
+def launch(options: LaunchOptions) -> int:
     """Search until the budget is trained; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    if options.budget < 1:
-        raise UserError(f"--budget {options.budget}: at least one trial is needed")
-    run, time_limit = options.run, options.run.seconds
-    plugins = load_plugins(run.plugins)
+    run, plugins = options.run, options.run.plugins
     make_sampler(options.sampler, 0)
-    if options.study is not None and not re.fullmatch(r"\w[\w.-]*", options.study):
-        raise UserError(f"--study {options.study!r}: letters, digits, dots, dashes and underscores make a name")
     storage = Storage(run.storage)
     frozen, data_root = None, run.data_root
     if options.study is not None and storage.exists(options.study):
@@ -149,7 +112,7 @@ def launch(options: Options) -> int:
             _view(name, record.attributes["uid"], settings, bounds, options.sampler),
             tracking_uri=run.tracking_uri,
             lines=lambda trials: _lines(trials, bounds),
-            time_limit=time_limit,
+            time_limit=run.seconds,
         )
     seconds = time.monotonic() - started
     record = storage.read(name)
@@ -189,7 +152,7 @@ def _fps_table(
 
 
 def _dry_run(
-    options: Options, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
+    options: LaunchOptions, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
 ) -> int:
     trials = min(left, feasible)
     seconds = trials * seconds_each / engine.workers
@@ -293,7 +256,7 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
     say("; ".join(says) + ".")
 
 
-def _say_what_next(options: Options, name: str, ended: Session, ledger: Ledger) -> None:
+def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Ledger) -> None:
     if ended.exit_code == session.FAILED:
         say(f"search: {ended.reason}")
     elif ended.exit_code == session.STOPPED:

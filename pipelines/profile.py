@@ -1,12 +1,13 @@
 """`search profile`: what one design costs in one backbone, and where its gates sit."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
 from pipelines.console import print_json, stderr, stdout
 from pipelines.engines import find_device
+from pipelines.options import ProfileOptions
 from pipelines.settings import check_images
 from space import Design
 from space.backbones import backbone as find_backbone
@@ -18,36 +19,7 @@ SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 """Of images, by default; a network of large stride is made for large ones."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user typed behind `search profile`.
-
-    Attributes:
-        design: its text.
-        backbone: name.
-        gate_at: pattern of the modules whose outputs are gated.
-        show_gates: print where they are.
-        num_classes: of the classifier.
-        channels: of an image.
-        image_size: pixels a side.
-        device: auto, cpu or cuda.
-        fps: whether to measure it, which takes seconds.
-        json: for programs.
-    """
-
-    design: str
-    backbone: str
-    gate_at: str | None
-    show_gates: bool
-    num_classes: int
-    channels: int
-    image_size: int | None
-    device: str
-    fps: bool
-    json: bool
-
-
-def profile(options: Options) -> None:
+def profile(options: ProfileOptions) -> None:
     """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
     network_of = find_backbone(options.backbone + ("" if options.gate_at is None else f"@{options.gate_at}"))
     side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)

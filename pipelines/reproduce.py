@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from pipelines.costs import trial_seconds
 from pipelines.counts import show_counts
 from pipelines.engines import find_device, make_engine
 from pipelines.experiments import Experiment, Row, experiment, experiments
-from pipelines.groups import STUDIES, Changes, Group, candidate, grouped
-from pipelines.options import RunOptions
+from pipelines.groups import STUDIES, Group, candidate, grouped
+from pipelines.options import ReproduceOptions
 from pipelines.planned import Plan, Trained, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.tracking import View, log_files
@@ -29,41 +28,18 @@ from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
-from space.plugins import Plugin, load_plugins
+from space.plugins import Plugin
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user typed behind `search reproduce`; None where nothing was."""
-
-    run: RunOptions
-    name: str | None = None
-    every: bool = False
-    params_only: bool = False
-    rows: tuple[str, ...] = ()
-    seeds: int = 3
-    changes: Changes = field(default_factory=Changes)
-    download: bool = False
-    device: str = "auto"
-
-
-def reproduce(options: Options) -> int:
+def reproduce(options: ReproduceOptions) -> int:
     """List the experiments, print parameter counts, or train an experiment; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    if options.every and options.name is not None:
-        raise UserError(f"--all and {options.name} exclude each other; use one of them")
-    if options.every and not options.params_only:
-        raise UserError("--all would train for months; add --params-only, or name one experiment")
-    if options.params_only and options.changes.any:
-        raise UserError("--params-only counts the papers' own networks; leave the options of training out")
     if options.name is None and not options.every:
-        if options.params_only or options.rows or options.changes.any:
-            raise UserError("the name of an experiment is missing; `search reproduce` lists them")
         _list_experiments(options.run.json)
         return session.COMPLETE
     chosen = list(experiments().values()) if options.name is None else [experiment(options.name)]
@@ -78,12 +54,9 @@ def reproduce(options: Options) -> int:
     return _train(chosen[0], wanted[chosen[0].name], options)
 
 
-def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
-    if options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds}: at least one is needed")
-    time_limit = options.run.seconds
-    plugins = load_plugins(options.run.plugins)
-    deadline = None if time_limit is None else time.monotonic() + time_limit
+def _train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -> int:
+    plugins = options.run.plugins
+    deadline = None if options.run.seconds is None else time.monotonic() + options.run.seconds
     storage = Storage(options.run.storage)
     device = find_device(options.device, options.run.resources.address)
     data_root = (options.run.data_root or Path("data")).absolute()
@@ -145,7 +118,9 @@ def _check_depth(groups: Sequence[Group]) -> None:
             raise UserError(f"{name} has one block a stage, so that no gate has one before it; use a deeper --backbone")
 
 
-def _plan(group: Group, name: str, folder: Path, device: str, plugins: tuple[Plugin, ...], options: Options) -> Plan:
+def _plan(
+    group: Group, name: str, folder: Path, device: str, plugins: tuple[Plugin, ...], options: ReproduceOptions
+) -> Plan:
     return Plan(
         name=name,
         candidates=list(dict.fromkeys(candidate(row) for row in group.rows)),
@@ -171,7 +146,7 @@ def _seconds_each(group: Group, device: str) -> float:
     return trial_seconds(network, group.task, group.recipe, {"train": group.images, "val": 0}, device)
 
 
-def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options: Options) -> dict[str, Any]:
+def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options: ReproduceOptions) -> dict[str, Any]:
     """Look into the trained networks; pictures and numbers go into the study's folder and to MLflow."""
     assert what.analysis is not None
     complete = {(trial.job.candidate, trial.job.seed) for trial in run.trials if trial.state is State.COMPLETE}

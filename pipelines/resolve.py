@@ -23,7 +23,6 @@ from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.throughput import device_name
 
-NORMALISATIONS = ("measured", "weights", "imagenet")
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
 
@@ -79,8 +78,6 @@ def resolve(
     if frozen and task.device == "auto":
         device = find_device(frozen.device, run.resources.address)
     metric = task.metric or (frozen.metric if frozen else METRICS[0])
-    if metric not in METRICS:
-        raise UserError(f"--metric {metric}: there are {', '.join(METRICS)}")
     settings = Settings(
         dataset=source.name,
         train_size=source.train_size,
@@ -180,8 +177,6 @@ def _source(
         elif typed.image_size is not None and recipe.resized_crop:
             typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
     normalise = task.normalise or ("weights" if images else "measured")
-    if normalise not in NORMALISATIONS:
-        raise UserError(f"--normalise {normalise}: there are {', '.join(NORMALISATIONS)}")
     if normalise == "weights" and images is None:
         raise UserError("--normalise weights: no weights are given that say what they expect; use measured or imagenet")
     if normalise == "weights" and images is not None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pipelines.costs import FPS_TABLE, trial_seconds
 from pipelines.engines import find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
-from pipelines.options import RunOptions
+from pipelines.options import RetrainOptions
 from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import show_metric
@@ -29,7 +28,6 @@ from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
-from space.plugins import load_plugins
 from trainers.evaluator import Evaluator, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
@@ -39,31 +37,13 @@ MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user typed behind `search retrain`; None where nothing was."""
-
-    run: RunOptions
-    study: str | None = None
-    top: int | None = None
-    knee: bool = False
-    designs: tuple[str, ...] = ()
-    seeds: int = 3
-    recipe: str | None = None
-    epochs: int | None = None
-    register: str | None = None
-
-
-def retrain(options: Options) -> int:
+def retrain(options: RetrainOptions) -> int:
     """Train the chosen designs and the plain backbone on train and validation images; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    if options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds}: at least one is needed")
-    time_limit = options.run.seconds
-    plugins = load_plugins(options.run.plugins)
+    plugins = options.run.plugins
     storage = Storage(options.run.storage)
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
@@ -109,7 +89,7 @@ def retrain(options: Options) -> int:
         lambda uid, table: _view(name, uid, searched.name, settings, recipe),
         known=FpsTable.from_json(searched.attributes[FPS_TABLE]),
         tracking_uri=options.run.tracking_uri,
-        time_limit=time_limit,
+        time_limit=options.run.seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
         results = summarise(run.trials, chosen, plan.metric)
@@ -133,14 +113,12 @@ def retrain(options: Options) -> int:
     return ended.exit_code
 
 
-def choose(options: Options, searched: Record, settings: Settings) -> list[Candidate]:
+def choose(options: RetrainOptions, searched: Record, settings: Settings) -> list[Candidate]:
     """The plain backbone and what the user asked for, in this order.
 
     Raises:
-        UserError: two ways of choosing at once, a bad design, or a study without complete trials.
+        UserError: a design that the backbone does not take, or a study without complete trials.
     """
-    if (options.top is not None) + options.knee + bool(options.designs) > 1:
-        raise UserError("--top, --knee and --design exclude each other; use one of them")
     first = settings.backbones[0]
     candidates: list[Candidate] = [(first, Design())]
     if options.designs:
@@ -153,8 +131,6 @@ def choose(options: Options, searched: Record, settings: Settings) -> list[Candi
         picked = [knee(complete)]
     else:
         count = 3 if options.top is None else options.top
-        if count < 1:
-            raise UserError(f"--top {count}: at least one is needed")
         picked = top(complete, count)
     candidates += [(row.backbone, Design.parse(row.design)) for row in picked]
     return list(dict.fromkeys(candidates))
@@ -215,7 +191,7 @@ def _log_models(
     folder: Path,
     settings: Settings,
     record: Record,
-    options: Options,
+    options: RetrainOptions,
     annotate: Callable[[str, Any], None],
 ) -> None:
     """Give the network of each design's first seed to MLflow, once; register that of the first design asked for."""

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
@@ -13,28 +12,9 @@ from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, mak
 from search.storage import Direction
 from search.trials import Job, Report, State
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.design import Design, Value
 from space.seeds import mix_seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a design may cost at most; None for no limit.
-
-    Attributes:
-        max_params: trainable parameters.
-        min_fps: images per second.
-    """
-
-    max_params: int | None = None
-    min_fps: float | None = None
-
-    def allow(self, cost: Cost) -> bool:
-        """Whether a design of this cost may be trained."""
-        return (self.max_params is None or cost.num_params <= self.max_params) and (
-            self.min_fps is None or cost.fps >= self.min_fps
-        )
 
 
 class Sampled:

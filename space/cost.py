@@ -16,3 +16,22 @@ class Cost:
     num_params: int
     macs: int
     fps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a design may cost at most; None for no limit.
+
+    Attributes:
+        max_params: trainable parameters.
+        min_fps: images per second.
+    """
+
+    max_params: int | None = None
+    min_fps: float | None = None
+
+    def allow(self, cost: Cost) -> bool:
+        """Whether a design of this cost may be trained."""
+        return (self.max_params is None or cost.num_params <= self.max_params) and (
+            self.min_fps is None or cost.fps >= self.min_fps
+        )

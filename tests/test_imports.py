@@ -46,13 +46,58 @@ def test_optuna_stays_inside_search() -> None:
             assert "optuna" not in imports(path), path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["launch", "--help"], ["retrain", "--help"]])
-def test_help_needs_no_heavy_library(arguments: list[str]) -> None:
+HEAVY = {"torch", "torchvision", "optuna", "ray", "mlflow", "sklearn", "scipy", "numpy", "matplotlib", "plotly"}
+
+
+def loaded_by(arguments: list[str], code: int) -> set[str]:
+    """The heavy libraries that a command has loaded when it ends with this exit code."""
     program = (
-        "import sys; from pipelines.cli import app\n"
-        f"try: app({arguments!r})\n"
-        "except SystemExit as ended: assert not ended.code\n"
-        "heavy = {'torch', 'optuna', 'ray', 'mlflow', 'sklearn', 'numpy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "import sys\n"
+        "from pipelines.cli import main\n"
+        "sys.argv[0] = 'search'\n"
+        "try: main()\n"
+        f"except SystemExit as ended: assert (ended.code or 0) == {code}, ended.code\n"
+        f"sys.stderr.write('loaded ' + ' '.join({HEAVY} & set(sys.modules)))"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT)
+    command = [sys.executable, "-c", program, *arguments]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return set(ended.stderr.rpartition("loaded ")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["launch", "--help"], ["retrain", "--help"], ["reproduce"]],
+    ids=" ".join,
+)
+def test_help_needs_no_heavy_library(arguments: list[str]) -> None:
+    assert not loaded_by(arguments, code=0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch", "--budget", "0"],
+        ["launch", "--max-params", "many"],
+        ["launch", "--time-limit", "soon"],
+        ["launch", "--study", "a/b"],
+        ["launch", "--recipe", "fast"],
+        ["launch", "--metric", "speed"],
+        ["launch", "--device", "tpu"],
+        ["compare", "se:reducton=8"],
+        ["compare", "se", "--seeds", "1"],
+        ["retrain", "--top", "3", "--knee"],
+        ["profile", "se:reduction=three"],
+        ["reproduce", "--all"],
+        ["reproduce", "ras-table9"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_that_needs_no_library_is_told_before_one_is_loaded(arguments: list[str]) -> None:
+    assert not loaded_by(arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["space"], ["profile", "se", "--no-fps"], ["reproduce", "--all", "--params-only", "--rows", "RAS"]]
+)
+def test_what_trains_nothing_needs_nothing_but_torch(arguments: list[str]) -> None:
+    assert loaded_by(arguments, code=0) <= {"torch", "numpy"}

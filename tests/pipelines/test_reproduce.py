@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from pipelines.experiments import experiment, experiments
-from pipelines.groups import Changes, _moved, _on
+from pipelines.groups import _moved, _on
+from pipelines.options import Changes
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
 from trainers.data import Data, TensorImages
 from trainers.datasets import DATASETS, Source

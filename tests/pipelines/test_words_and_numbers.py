@@ -3,8 +3,9 @@ import io
 
 import pytest
 
-from pipelines.engines import Resources, find_device, make_engine
+from pipelines.engines import find_device, make_engine
 from pipelines.fronts import Row, front
+from pipelines.options import Resources
 from pipelines.quantities import parse_count, parse_duration, show_duration, show_gain
 from space import UserError
 from tests.pipelines.conftest import Search

@@ -17,11 +17,11 @@ from optuna.storages.journal import BaseJournalBackend
 from search.execution import Evaluate, Training
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
-from search.proposers import Limits, Sampled
+from search.proposers import Sampled
 from search.storage import Direction
 from search.trials import Job, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.design import Design, Stage
 
 AtStep = Callable[[Design, int], None]

@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from search.execution import Evaluate
 from search.ledger import Ledger
-from search.proposers import Limits, Sampled
+from search.proposers import Sampled
 from search.samplers import SAMPLERS
 from search.trials import Failure, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.design import Design
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)

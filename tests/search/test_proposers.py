@@ -8,10 +8,10 @@ import pytest
 
 from search.execution import Evaluate
 from search.ledger import Ledger
-from search.proposers import Limits, Planned
+from search.proposers import Planned
 from search.trials import Failure, Job, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.design import Design, Value
 
 

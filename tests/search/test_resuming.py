@@ -17,9 +17,9 @@ from optuna.storages.journal._storage import JournalOperation
 from search.execution import Evaluate
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
-from search.proposers import Limits
 from search.storage import Storage
 from search.trials import JOB, OUTCOME, State, Trial
+from space.cost import Limits
 from space.design import Design
 from space.seeds import mix_seed
 
@@ -228,10 +228,10 @@ import os, runpy, sys
 from pathlib import Path
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
-from search.proposers import Limits, Sampled
+from search.proposers import Sampled
 from search.storage import Storage
 from space.choices import SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.design import Stage
 
 conftest, where, sampler, die_in = sys.argv[1:]

@@ -13,11 +13,11 @@ from optuna.samplers import NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.storages.journal._storage import JournalOperation
 
 from search.ledger import Ledger
-from search.proposers import Limits, Sampled
+from search.proposers import Sampled
 from search.samplers import SAMPLERS, make_sampler, register
 from search.trials import State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost
+from space.cost import Cost, Limits
 from space.errors import UserError
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
