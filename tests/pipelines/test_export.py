@@ -9,6 +9,7 @@ import pickle
 import shutil
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from search.storage import Storage
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
-from space.gating import Gated
+from space.gating import Gated, place_gates
 from tests.pipelines.conftest import TINY, Search
 from trainers import throughput
 from trainers.evaluator import design_folder
@@ -34,10 +35,15 @@ from trainers.evaluator import design_folder
 SHAPE = (1, 8, 8)
 
 
-def trained(name: str, design: Design, in_channels: int = 1) -> nn.Module:
-    """A network whose gates and statistics are as if it had learnt something."""
+def trained(name: str, design: Design) -> nn.Module:
+    """A network that is as if it had learnt something."""
+    return as_trained(build(design, backbone(name), num_classes=3, in_channels=1))
+
+
+def as_trained(network: nn.Module) -> nn.Module:
+    """The network with gates and statistics as if it had learnt something."""
     torch.manual_seed(0)
-    network = build(design, backbone(name), num_classes=3, in_channels=in_channels).eval()
+    network.eval()
     for module in network.modules():
         if isinstance(module, Gated):
             for parameter in module.gate.parameters():
@@ -79,21 +85,35 @@ def logits(network: Any, images: Tensor) -> Tensor:
     return computed
 
 
-DESIGNS = ("none", "se", "ras", "ras:depth=3", "eca", "cbam", "dia", "dia:cells=2", "sem", "spa")
-MORE = ("se:depth=3,connection=rational", "spa:depth=2,deepening=explicit", "ras:sharing=stage", "dia:start=unit")
-QUICK = [("resnet20", "dia:cells=2,stages=3"), ("resnet11", "ras:depth=3")]
-LONG = [
-    pytest.param(name, design, marks=pytest.mark.long)
-    for name in ("resnet20", "preresnet20", "torchvision/resnet18")
-    for design in (*DESIGNS, *MORE)
-]
+DESIGNS = (
+    ("se", "dia:cells=2"),
+    ("ras", "eca", "spa"),
+    ("ras:depth=3", "cbam", "dia"),
+    ("sem", "se:depth=3,connection=rational", "ras:sharing=stage"),
+    ("spa:depth=2,deepening=explicit", "dia:start=unit"),
+)
+"""Of one network each, a stage each: a program takes seconds to make, whatever is in it."""
+BACKBONES = ("resnet20", "preresnet20", "torchvision/resnet18")
+SHORT = ("resnet20", DESIGNS[0])
 
 
-@pytest.mark.parametrize(("name", "design"), [*QUICK, *LONG])
-def test_every_design_is_a_program_and_onnx_for_any_number_of_images(tmp_path: Path, name: str, design: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "designs"),
+    [
+        pytest.param(name, designs, marks=() if (name, designs) == SHORT else pytest.mark.long, id=f"{name} {designs}")
+        for name in BACKBONES
+        for designs in DESIGNS
+    ],
+)
+def test_every_design_is_a_program_and_onnx_for_any_number_of_images(
+    tmp_path: Path, name: str, designs: Sequence[str]
+) -> None:
     channels, side = (3, 64) if "/" in name else (1, 8)
-    network = trained(name, Design.parse(design), channels)
-    graph = exported(network, (channels, side, side))
+    network = backbone(name).make(channels, 3)
+    for stage, text in enumerate(designs):
+        sites = [site for site in backbone(name).sites if site.stage == stage]
+        place_gates(network, sites, Design.parse(text))
+    graph = exported(as_trained(network), (channels, side, side))
     torch.export.save(graph, tmp_path / "model.pt2")
     if importlib.util.find_spec("onnxruntime"):
         write_onnx(graph, tmp_path / "model.onnx")
