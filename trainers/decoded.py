@@ -1,6 +1,6 @@
 """Images decoded once a node, into an array on disk that all of its processes map.
 
-The array of some files is named after a digest of them. It is written under another name, under a lock
+The array of some files is named after a digest of what they hold. It is written under another name, under a lock
 on the folder, and renamed when it is whole. So what has the right name is whole, and what is half
 written while one holds the lock was left by a process that died.
 """
@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.augment import random_resized_crop
-from trainers.data import CPU, FileImages, Images, decode, unreadable
+from trainers.data import CPU, FileImages, Images
+from trainers.pictures import decode
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when `decode` gives other pixels for a file."""
 ARRAY, PARTIAL = ".decoded.npy", ".decoded.part"
 """How the names of whole and of unfinished arrays end; nothing else in the folder is ever removed."""
@@ -74,7 +75,7 @@ class MappedImages:
 
 
 def decoded_once(
-    files: FileImages, cache: Path, cache_bytes: int, on_decoded: OnDecoded | None = None
+    files: FileImages, contents: Sequence[str], cache: Path, cache_bytes: int, on_decoded: OnDecoded | None = None
 ) -> tuple[MappedImages | FileImages, str]:
     """These files from the folder of decoded images, decoded into it if they are not there; or as they are.
 
@@ -82,6 +83,7 @@ def decoded_once(
 
     Args:
         files: read as squares.
+        contents: a digest of the content of each.
         cache: the folder; made if it is missing.
         cache_bytes: that all arrays in it may take together; those that were not used for longest make room.
         on_decoded: told of the progress.
@@ -94,7 +96,7 @@ def decoded_once(
     """
     shape = (len(files.paths), 3, files.side, files.side)
     size = math.prod(shape)
-    path = cache / f"{_digest(files)}{ARRAY}"
+    path = cache / f"{_digest(files, contents)}{ARRAY}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         pixels = _mapped(path, shape)
@@ -123,20 +125,14 @@ def decoding(files: FileImages, on_decoded: OnDecoded | None = None) -> Iterator
     with ThreadPoolExecutor() as pool:
         for start in range(0, total, AT_ONCE):
             some = files.paths[start : start + AT_ONCE]
-            yield from pool.map(lambda path: decode(path, files.side, files.shorter_side), some)
+            yield from pool.map(lambda path: decode(path, files.side, files.shorter_side, depth=files.depth), some)
             if on_decoded is not None:
                 on_decoded(start + len(some), total)
 
 
-def _digest(files: FileImages) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {files.side} {files.shorter_side}".encode())
-    for path in files.paths:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise unreadable(path, error) from None
-        digest.update(os.fsencode(f"\0{path.absolute().as_posix()}\0{status.st_size}\0{status.st_mtime_ns}"))
-    return digest.hexdigest()
+def _digest(files: FileImages, contents: Sequence[str]) -> str:
+    how = f"{FORMAT} {files.side} {files.shorter_side} {files.depth}"
+    return hashlib.sha256("\0".join([how, *contents]).encode()).hexdigest()
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
