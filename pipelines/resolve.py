@@ -62,8 +62,8 @@ def resolve(
     weights, images = _weights(task, run, frozen, names)
     recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
     source = _source(task, run, frozen, data_root, recipe, images)
-    with decoding() as on_decoded:
-        data = load(source, download=task.download, check=frozen is None, on_decoded=on_decoded)
+    with decoding() as on_read:
+        data = load(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in (*data.notes, *_data_notes(frozen)):
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
@@ -136,8 +136,8 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
     for note in _data_notes(settings):
         say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
-    with decoding() as on_decoded:
-        return load(source, download=download, on_decoded=on_decoded), source
+    with decoding() as on_read:
+        return load(source, download=download, on_read=on_read), source
 
 
 def _data_notes(frozen: Settings | None) -> tuple[str, ...]:

@@ -11,11 +11,10 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from trainers.pictures import depth_of, is_cut, opened, unreadable
+from trainers.pictures import OnRead, depth_of, in_threads, is_cut, opened, unreadable
 
 FORMAT = 1
 """To be raised when a `Content` says something else of a file."""
@@ -45,13 +44,16 @@ class Content:
     cut: bool
 
 
-def contents_of(paths: Sequence[Path], root: Path, cache: Path | None = None) -> list[Content]:
+def contents_of(
+    paths: Sequence[Path], root: Path, cache: Path | None = None, on_read: OnRead | None = None
+) -> list[Content]:
     """What each file holds.
 
     Args:
         paths: of all files of a data set.
         root: folder that they are in.
         cache: folder to remember it in; None for none. One that cannot be written to is done without.
+        on_read: told of the progress while files are read.
 
     Raises:
         UserError: a file that is no image, named.
@@ -62,8 +64,7 @@ def contents_of(paths: Sequence[Path], root: Path, cache: Path | None = None) ->
     now = time.time_ns()
     keys = [(path.relative_to(root).as_posix(), _status(path)) for path in paths]
     unknown = {key: path for key, path in zip(keys, paths, strict=True) if key not in known}
-    with ThreadPoolExecutor() as pool:
-        known |= dict(zip(unknown, pool.map(_read, unknown.values()), strict=True))
+    known |= dict(zip(unknown, in_threads(_read, [*unknown.values()], on_read), strict=True))
     if memory is not None and unknown:
         _remember(memory, {key: known[key] for key in keys if now - max(key[1][1:]) > SETTLED_NS})
     return [known[key] for key in keys]

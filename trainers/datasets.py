@@ -10,11 +10,12 @@ import torch
 from space.errors import UserError
 from trainers.contents import Content
 from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
-from trainers.decoded import MappedImages, OnDecoded, decoded_once, decoding
+from trainers.decoded import MappedImages, decoded_once, decoding
 from trainers.digits import read_digits
 from trainers.folders import read_folder
 from trainers.identity import data_digest
 from trainers.imagenet import read_imagenet
+from trainers.pictures import OnRead
 from trainers.splits import hold_out, subset
 from trainers.torchvision_sets import TORCHVISION_SETS
 
@@ -76,7 +77,7 @@ class Source:
         return self.name.startswith(FOLDER_PREFIX) or self.name == "imagenet"
 
 
-def load(source: Source, *, download: bool = False, check: bool = False, on_decoded: OnDecoded | None = None) -> Data:
+def load(source: Source, *, download: bool = False, check: bool = False, on_read: OnRead | None = None) -> Data:
     """Read a data set.
 
     Args:
@@ -84,13 +85,13 @@ def load(source: Source, *, download: bool = False, check: bool = False, on_deco
         download: fetch what is missing, where torchvision can.
         check: decode every file of a folder first, so that a broken one is named before anything trains; and make
             sure that no image is in two of its split folders.
-        on_decoded: told of the progress while files are decoded here.
+        on_read: told of the progress while files are read here.
 
     Raises:
         UserError: unknown, missing or unusable data, or other data than the source says; and what to do.
     """
     if source.name.startswith(FOLDER_PREFIX):
-        data = _folder(source, check, on_decoded)
+        data = _folder(source, check, on_read)
     elif source.name in DATASETS:
         data = DATASETS[source.name](source, download)
     else:
@@ -103,10 +104,10 @@ def load(source: Source, *, download: bool = False, check: bool = False, on_deco
     return data
 
 
-def _folder(source: Source, check: bool, on_decoded: OnDecoded | None) -> Data:
+def _folder(source: Source, check: bool, on_read: OnRead | None) -> Data:
     """Files as squares of `shorter_side` pixels, decoded once or each time; the same to a training."""
     root = Path(source.name.removeprefix(FOLDER_PREFIX)).expanduser()
-    folder = read_folder(root, source.train_size, source.groups, check, source.cache)
+    folder = read_folder(root, source.train_size, source.groups, check, source.cache, on_read)
     side = source.image_size or min(LARGEST_SIDE, *(content.shorter_side for content in folder.contents))
     depth = max(content.depth for content in folder.contents)
     files = FileImages(folder.paths, folder.labels, _shorter_side(source, side, side), depth=depth)
@@ -114,10 +115,10 @@ def _folder(source: Source, check: bool, on_decoded: OnDecoded | None) -> Data:
     images: FileImages | MappedImages = files
     notes = (*folder.notes, *_depth_notes(folder.contents, depth))
     if source.cache is not None and source.cache_bytes:
-        images, note = decoded_once(files, contents, source.cache, source.cache_bytes, on_decoded)
+        images, note = decoded_once(files, contents, source.cache, source.cache_bytes, on_read)
         notes += (note,)
     if check and images is files:
-        for _ in decoding(files, on_decoded):
+        for _ in decoding(files, on_read):
             pass
     return _data(
         source,

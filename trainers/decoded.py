@@ -11,8 +11,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,17 +22,12 @@ from torch import Tensor
 
 from trainers.augment import random_resized_crop
 from trainers.data import CPU, FileImages, Images
-from trainers.pictures import decode
+from trainers.pictures import OnRead, decode, in_threads
 
 FORMAT = 2
 """To be raised when `decode` gives other pixels for a file."""
 ARRAY, PARTIAL = ".decoded.npy", ".decoded.part"
 """How the names of whole and of unfinished arrays end; nothing else in the folder is ever removed."""
-AT_ONCE = 128
-"""Images that are given to the threads together."""
-
-OnDecoded = Callable[[int, int], None]
-"""Told now and then how many images are decoded, of how many."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class MappedImages:
 
 
 def decoded_once(
-    files: FileImages, contents: Sequence[str], cache: Path, cache_bytes: int, on_decoded: OnDecoded | None = None
+    files: FileImages, contents: Sequence[str], cache: Path, cache_bytes: int, on_read: OnRead | None = None
 ) -> tuple[MappedImages | FileImages, str]:
     """These files from the folder of decoded images, decoded into it if they are not there; or as they are.
 
@@ -86,7 +80,7 @@ def decoded_once(
         contents: a digest of the content of each.
         cache: the folder; made if it is missing.
         cache_bytes: that all arrays in it may take together; those that were not used for longest make room.
-        on_decoded: told of the progress.
+        on_read: told of the progress.
 
     Returns:
         The images, and a sentence that says which way they are read.
@@ -106,7 +100,7 @@ def decoded_once(
                 if pixels is None:
                     if shortage := _make_room(cache, size, cache_bytes):
                         return files, f"streamed: decoded they would take {_amount(size)}, more than {shortage}"
-                    _write(path, files, shape, on_decoded)
+                    _write(path, files, shape, on_read)
                     pixels = _mapped(path, shape)
                     assert pixels is not None
     except OSError as error:
@@ -115,19 +109,17 @@ def decoded_once(
     return MappedImages(pixels, torch.arange(len(files.paths)), files.labels, files.device), note
 
 
-def decoding(files: FileImages, on_decoded: OnDecoded | None = None) -> Iterator[Tensor]:
+def decoding(files: FileImages, on_read: OnRead | None = None) -> Iterator[Tensor]:
     """Each file as (3, S, S), in order, decoded by threads.
 
     Raises:
         UserError: a file that is no whole image, named.
     """
-    total = len(files.paths)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, total, AT_ONCE):
-            some = files.paths[start : start + AT_ONCE]
-            yield from pool.map(lambda path: decode(path, files.side, files.shorter_side, depth=files.depth), some)
-            if on_decoded is not None:
-                on_decoded(start + len(some), total)
+
+    def decoded(path: Path) -> Tensor:
+        return decode(path, files.side, files.shorter_side, depth=files.depth)
+
+    return in_threads(decoded, files.paths, on_read)
 
 
 def _digest(files: FileImages, contents: Sequence[str]) -> str:
@@ -177,13 +169,13 @@ def _make_room(cache: Path, size: int, cache_bytes: int) -> str | None:
     return None
 
 
-def _write(path: Path, files: FileImages, shape: tuple[int, ...], on_decoded: OnDecoded | None) -> None:
+def _write(path: Path, files: FileImages, shape: tuple[int, ...], on_read: OnRead | None) -> None:
     partial = path.with_name(path.name.removesuffix(ARRAY) + PARTIAL)
     try:
         with partial.open("wb") as file:  # not mapped: a full disk is an error here, and would kill the process there
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for pixels in decoding(files, on_decoded):
+            for pixels in decoding(files, on_read):
                 file.write(pixels.numpy().tobytes())
             file.flush()
             os.fsync(file.fileno())

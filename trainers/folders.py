@@ -11,6 +11,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from space.errors import UserError
 from trainers.contents import Content, contents_of
 from trainers.grouping import check_copies, first_equal, joined, read_groups
+from trainers.pictures import OnRead
 from trainers.splits import carve, subset
 
 NAMES = {
@@ -48,6 +49,7 @@ def read_folder(
     groups: Path | None = None,
     check: bool = False,
     cache: Path | None = None,
+    on_read: OnRead | None = None,
 ) -> Folder:
     """The image files below a folder, in three splits.
 
@@ -60,6 +62,7 @@ def read_folder(
         groups: CSV with the group of each file; images of one group are in one split.
         check: also make sure that no image is in two given splits.
         cache: folder to remember in what the files hold.
+        on_read: told of the progress while files are read.
 
     Raises:
         UserError: no folder, classes or images, an image in two classes, or splits that cannot be made.
@@ -71,7 +74,7 @@ def read_folder(
     classes = _same_classes(root, given, [names for names, _, _ in found])
     paths = [path for _, inside, _ in found for path in inside]
     labels = torch.cat([labels for _, _, labels in found])
-    contents = contents_of(paths, root, cache)
+    contents = contents_of(paths, root, cache, on_read)
     copy_of = first_equal([content.digest for content in contents])
     sizes = [len(inside) for _, inside, _ in found]
     parts = dict(zip(given or ["train"], torch.arange(len(paths)).split(sizes), strict=True))

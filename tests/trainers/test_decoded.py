@@ -19,12 +19,12 @@ from PIL import Image
 from torch import Tensor
 
 from space.errors import UserError
-from trainers import decoded
+from trainers import decoded, pictures
 from trainers.contents import REMEMBERED
 from trainers.data import CPU, Data, FileImages, Images, Squares
 from trainers.datasets import Source, load
-from trainers.decoded import ARRAY, PARTIAL, MappedImages, OnDecoded
-from trainers.pictures import decode
+from trainers.decoded import ARRAY, PARTIAL, MappedImages
+from trainers.pictures import OnRead, decode
 
 GIB = 1024**3
 
@@ -63,11 +63,11 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def decoded_once(
-    files: FileImages, cache: Path, cache_bytes: int, on_decoded: OnDecoded | None = None
+    files: FileImages, cache: Path, cache_bytes: int, on_read: OnRead | None = None
 ) -> tuple[MappedImages | FileImages, str]:
     """Files that are known by their bytes."""
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths]
-    return decoded.decoded_once(files, contents, cache, cache_bytes, on_decoded)
+    return decoded.decoded_once(files, contents, cache, cache_bytes, on_read)
 
 
 def mapped(files: FileImages, cache: Path, cache_bytes: int = GIB) -> MappedImages:
@@ -231,7 +231,7 @@ def test_unchecked_files_without_a_cache_are_not_decoded_up_front(tmp_path: Path
 
 
 def test_progress_rises_to_the_number_of_files(files: FileImages, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "AT_ONCE", 4)
+    monkeypatch.setattr(pictures, "AT_ONCE", 4)
     told: list[tuple[int, int]] = []
     decoded_once(files, cache, GIB, lambda done, total: told.append((done, total)))
     assert told == [(4, 9), (8, 9), (9, 9)]
@@ -259,7 +259,7 @@ def test_a_file_that_is_gone_is_named(files: FileImages, cache: Path) -> None:
 def test_an_interrupted_decoding_leaves_nothing_and_can_be_repeated(
     files: FileImages, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "AT_ONCE", 4)
+    monkeypatch.setattr(pictures, "AT_ONCE", 4)
 
     def interrupt(done: int, total: int) -> None:
         assert [name for name in names(cache) if name.endswith(PARTIAL)] == [*names(cache)]
