@@ -61,7 +61,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as a training has that is given one core
     with tempfile.TemporaryDirectory() as folder:
         files = write_images(Path(folder))
-        cached, note = decoded_once(files, Path(folder) / "cache", 8 * 1024**3)
+        cached, note = decoded_once(files, [path.name for path in files.paths], Path(folder) / "cache", 8 * 1024**3)
         assert isinstance(cached, MappedImages), note
         ways: dict[str, Images] = {
             "cache": Squares(cached, USED),

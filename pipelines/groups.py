@@ -66,7 +66,7 @@ class Group:
 
     def study_name(self, experiment_name: str, device: str) -> str:
         """The same data, recipe, backbone and device go on where they stopped; other rows and seeds extend them."""
-        table = [self.source.name, self.source.train_size, self.recipe.to_dict(), device_name(device)]
+        table = [self.source.name, self.source.train_size, self.data.digest, self.recipe.to_dict(), device_name(device)]
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
         parts = [self.source.name, self.recipe_name, self.changes.backbone or "", digest]
         return f"{STUDIES}/{experiment_name}/" + "-".join(file_name(part) for part in parts if part)
@@ -111,7 +111,7 @@ def grouped(
             Group(
                 rows=there,
                 every=tuple(every),
-                source=source,
+                source=replace(source, digest=data.digest),
                 data=data,
                 recipe=recipe if augmentation else recipe.without_augmentation(),
                 recipe_name=recipe_name if augmentation else f"{recipe_name}-unaugmented",

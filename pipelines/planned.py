@@ -177,6 +177,7 @@ def write_design(result: Mapping[str, Any], weights: Path, data: Data, source: S
         "classes": data.classes,
         "shape": data.shape,
         "shorter_side": shorter_side,
+        "depth": data.depth,
         "mean": data.mean,
         "std": data.std,
         "recipe": recipe.to_dict(),

@@ -1,6 +1,7 @@
 """`search predict`: what a trained network takes images for; a check of all that was exported, too."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,11 @@ def read(paths: Sequence[Path], saved: Saved) -> Iterator[Tensor]:
             "files can be made into square ones of 1 or 3 channels only"
         )
     shorter = saved.described.get("shorter_side") or height
-    labels = torch.zeros(len(paths), dtype=torch.int64)
-    images: Images = FileImages(tuple(paths), labels, height, shorter)
+    depth = saved.described.get("depth", 16)  # a description without it was written when all were taken for 16
+    files = FileImages(tuple(paths), torch.zeros(len(paths), dtype=torch.int64), height, shorter, depth)
+    images: Images = files
     if saved.described.get("dataset") != "imagenet":  # whose centre is cut out at once, and not of a larger square
-        images = Squares(FileImages(tuple(paths), labels, shorter), height)
+        images = Squares(replace(files, side=shorter, shorter_side=None), height)
     for batch, _ in images.batches(torch.arange(len(paths)), BATCH):
         yield batch if channels == 3 else _grey(batch)
 

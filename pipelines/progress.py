@@ -82,9 +82,9 @@ class Display:
 
 @contextlib.contextmanager
 def decoding() -> Iterator[Callable[[int, int], None]]:
-    """A bar for images that are decoded, from how many are done and how many there are."""
+    """A bar for image files that are read, from how many are done and how many there are."""
     bar = Progress(
-        TextColumn("decoding images"),
+        TextColumn("reading images"),
         MofNCompleteColumn(),
         BarColumn(bar_width=36),
         TaskProgressColumn(),

@@ -61,13 +61,14 @@ def resolve(
     weights, images = _weights(task, run, frozen, names)
     recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
     source = _source(task, run, frozen, data_root, recipe, images)
-    with decoding() as on_decoded:
-        data = load(source, download=task.download, check=frozen is None, on_decoded=on_decoded)
-    for note in data.notes:
+    with decoding() as on_read:
+        data = load(source, download=task.download, check=frozen is None, on_read=on_read)
+    for note in (*data.notes, *_data_notes(frozen)):
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
     if weights:
-        say(f"weights {weights}: every gate starts at 1; {_normalisation(source)}")
+        size = " x ".join(map(str, data.shape[1:]))
+        say(f"weights {weights}: every gate starts at 1; images of {size} are {_normalisation(source)}")
     if space or not frozen:
         space_name = space or PRESETS[0]
         loaded = SearchSpace.load(space_name, layouts)
@@ -86,6 +87,7 @@ def resolve(
         groups=None if source.groups is None else str(source.groups),
         mean=source.mean,
         std=source.std,
+        data=data.digest,
         images=data.sizes(),
         num_classes=len(data.classes),
         shape=data.shape,
@@ -105,7 +107,7 @@ def resolve(
     if frozen:
         assert study is not None
         check_same(study, frozen, settings)
-    return settings, source
+    return settings, replace(source, digest=data.digest)
 
 
 def full_dataset_name(dataset: str) -> str:
@@ -123,10 +125,23 @@ def default_recipe(dataset: str, pretrained: bool = False) -> str:
 
 
 def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool = False) -> tuple[Data, Source]:
-    """The data of a study, and where it is."""
+    """The data of a study, and where it is.
+
+    Raises:
+        UserError: it is not there, or no longer what the study was made with.
+    """
+    for note in _data_notes(settings):
+        say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
-    with decoding() as on_decoded:
-        return load(source, download=download, on_decoded=on_decoded), source
+    with decoding() as on_read:
+        return load(source, download=download, on_read=on_read), source
+
+
+def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
+    """What is to be said of the data of a study that is there."""
+    if frozen is None or frozen.data:
+        return ()
+    return ("this study is older than the digests of data: that images, labels and splits are the same is not checked",)
 
 
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
@@ -159,36 +174,45 @@ def _source(
         train_size=task.train_size,
         image_size=task.image_size,
         groups=None if task.groups is None else task.groups.expanduser().absolute(),
-        cache=run.cache_folder if run.cache_bytes else None,
+        cache=run.cache_folder,
         cache_bytes=run.cache_bytes,
     )
+    levels = _levels(task.normalise or ("weights" if images and not frozen else "measured"), images)
     if frozen:
         there = frozen.source(data_root.absolute(), run.cache_folder, run.cache_bytes)
+        mean, std = levels if task.normalise else (there.mean, there.std)
         return replace(
             there,
             name=typed.name if task.dataset else there.name,
             train_size=there.train_size if typed.train_size is None else typed.train_size,
             image_size=there.image_size if typed.image_size is None else typed.image_size,
             groups=there.groups if typed.groups is None else typed.groups,
+            mean=mean,
+            std=std,
+            digest="",  # so that what was typed otherwise is told of before the images
         )
-    if typed.name.startswith(FOLDER_PREFIX):
-        if images is not None and typed.image_size is None:
-            typed = replace(typed, image_size=images.side, shorter_side=images.shorter_side)
-        elif typed.image_size is not None and recipe.resized_crop:
-            typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
-    normalise = task.normalise or ("weights" if images else "measured")
+    if images is not None and typed.image_size is None:
+        shorter_side = images.shorter_side if typed.is_of_files else None
+        typed = replace(typed, image_size=images.side, shorter_side=shorter_side)
+    elif typed.name.startswith(FOLDER_PREFIX) and typed.image_size is not None and recipe.resized_crop:
+        typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
+    return replace(typed, mean=levels[0], std=levels[1])
+
+
+def _levels(normalise: str, images: Images | None) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and standard deviation to normalise with, None for those that are measured."""
     if normalise == "weights" and images is None:
         raise UserError("--normalise weights: no weights are given that say what they expect; use measured or imagenet")
     if normalise == "weights" and images is not None:
-        return replace(typed, mean=images.mean, std=images.std)
-    return typed if normalise == "measured" else replace(typed, mean=IMAGENET[0], std=IMAGENET[1])
+        return images.mean, images.std
+    return (None, None) if normalise == "measured" else IMAGENET
 
 
 def _normalisation(source: Source) -> str:
     if source.mean is None:
-        return "images are normalised as measured on the training images; --normalise imagenet changes that"
+        return "normalised as measured on the training images; --normalise imagenet changes that"
     mean, std = (", ".join(f"{value:.3f}" for value in values or ()) for values in (source.mean, source.std))
-    return f"images are normalised by mean {mean} and standard deviation {std}"
+    return f"normalised by mean {mean} and standard deviation {std}"
 
 
 def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained: bool) -> tuple[Recipe, str]:

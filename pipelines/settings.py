@@ -17,6 +17,7 @@ from space.backbones import backbone
 from space.build import build
 from space.choices import Candidate
 from space.plugins import Plugin
+from space.pretrained import IMAGENET
 from space.weights import read_weights
 from trainers.cost import Task
 from trainers.data import Data
@@ -36,6 +37,7 @@ class Settings:
         groups: see there.
         mean: see there.
         std: see there.
+        data: digest of all images, labels and splits; empty for a study that was made before there was one.
         images: images in each split.
         num_classes: classes.
         shape: channels, height and width of an image.
@@ -60,6 +62,7 @@ class Settings:
     groups: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    data: str = ""
     images: dict[str, int]
     num_classes: int
     shape: tuple[int, int, int]
@@ -87,6 +90,13 @@ class Settings:
         return self.objectives[0].removeprefix("val_")
 
     @property
+    def normalisation(self) -> str:
+        """What a user types for it."""
+        if self.mean is None and self.std is None:
+            return "measured"
+        return "imagenet" if (self.mean, self.std) == IMAGENET else "weights"
+
+    @property
     def weights_file(self) -> Path | None:
         """Of the pretrained weights."""
         return None if self.weights is None else Path(self.weights)
@@ -102,8 +112,9 @@ class Settings:
             groups=None if self.groups is None else Path(self.groups),
             mean=self.mean,
             std=self.std,
-            cache=cache if cache_bytes else None,
+            cache=cache,
             cache_bytes=cache_bytes,
+            digest=self.data,
         )
 
     def candidate(self, text: str) -> Candidate:
@@ -168,6 +179,8 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: P
         UserError: a batch larger than the data, images that a network does not take, or weights that do not fit.
     """
     size = len(data.train.labels)
+    if size < 2:
+        raise UserError(f"{data.name} has {size} image to train on; batch normalisation needs 2, take more")
     if recipe.batch_size > size:
         raise UserError(
             f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}; "
@@ -210,7 +223,8 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         ("train_size", "--train-size", str),
         ("image_size", "--image-size", str),
         ("groups", "--groups", str),
-        ("mean", "a normalisation by mean", str),
+        ("mean", "--normalise", lambda value: frozen.normalisation),
+        ("std", "--normalise", lambda value: frozen.normalisation),
         ("metric", "--metric", str),
         ("weights", "--weights", str),
         ("backbones", "--backbone", ",".join),
@@ -221,6 +235,11 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
     ):
         if getattr(frozen, name) != getattr(asked, name):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
+    if frozen.data not in ("", asked.data):
+        raise UserError(
+            f"study {study} was made with other images, labels or splits in {frozen.dataset}; "
+            "put those back, or start another study"
+        )
     for file, digest in frozen.files.items():
         if asked.files.get(file) != digest:
             raise UserError(_changed(study, file))

@@ -3,36 +3,22 @@
 Shapes: N images of C channels and H x W pixels, uint8; labels int64.
 """
 
-import contextlib
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import RandomResizedCrop, functional
+from torchvision.transforms.v2 import functional
 
 from space.errors import UserError
 from space.seeds import mix_seed
 from trainers.augment import random_resized_crop
+from trainers.pictures import decode
 
 CPU = torch.device("cpu")
-UNREADABLE = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for a file that is no whole image, by format."""
 
 
 class Images(Protocol):
@@ -84,6 +70,7 @@ class FileImages:
         labels: (N,).
         side: of the square, in pixels.
         shorter_side: of the resized image that the square is the centre of; None for `side`.
+        depth: bits of the levels of pictures with more than 8; the upper 8 are kept.
         device: that batches go to.
         workers: processes that decode; 0 for this one.
     """
@@ -92,6 +79,7 @@ class FileImages:
     labels: Tensor
     side: int
     shorter_side: int | None = None
+    depth: int = 8
     device: torch.device = CPU
     workers: int = 0
 
@@ -127,18 +115,20 @@ class FileImages:
 
 @dataclass(frozen=True)
 class Squares:
-    """Square images of which smaller squares are used: the centre, or random parts resized.
+    """Images of which squares of another size are used: the centre or the whole, or random parts resized.
 
     All that is random is drawn here, in the process that trains. So it does not matter to a training
     whether the images inside were decoded once or are decoded each time.
 
     Attributes:
-        images: squares of one size.
-        side: of the smaller squares, in pixels; may be as large as the others.
+        images: of one size.
+        side: of the squares, in pixels.
+        whole: whether all of an image is resized, instead of its centre cut out; else no square is larger than it.
     """
 
     images: Images
     side: int
+    whole: bool = False
 
     @property
     def labels(self) -> Tensor:
@@ -149,7 +139,12 @@ class Squares:
         """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
         size = [self.side, self.side]
         for images, labels in self.images.batches(order, batch_size):
-            yield random_resized_crop(images, size) if resized_crop else functional.center_crop(images, size), labels
+            if resized_crop:
+                yield random_resized_crop(images, size), labels
+            elif self.whole:
+                yield functional.resize(images, size, antialias=True), labels
+            else:
+                yield functional.center_crop(images, size), labels
 
     def to(self, device: torch.device, workers: int) -> "Squares":
         """The same images for another device."""
@@ -174,72 +169,7 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         files = self._files
         seed = None if self._seed is None else mix_seed(self._seed, index)
-        return decode(files.paths[index], files.side, files.shorter_side, seed), files.labels[index]
-
-
-def unreadable(path: Path, error: Exception) -> UserError:
-    """What to tell the user of a file that is no whole image."""
-    return UserError(f"{path} is not a readable image ({error}); mend or remove it")
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file.
-
-    Raises:
-        UserError: it is no whole image; found out here or when it is decoded inside.
-    """
-    try:
-        with Image.open(path) as image:
-            yield image
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise unreadable(path, error) from None
-
-
-def decode(path: Path, side: int, shorter_side: int | None = None, crop_seed: int | None = None) -> Tensor:
-    """An image file as (3, side, side), upright as its EXIF tags say.
-
-    Args:
-        path: the file.
-        side: of the square, in pixels.
-        shorter_side: of the resized image that the square is the centre of; None for `side`.
-        crop_seed: cut a random part out instead, drawn from this seed, and resize it to the square.
-
-    Raises:
-        UserError: a file that is no whole still image of 8 or 16 bits, named.
-    """
-    with opened(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # what a camera adds to its photograph is a preview of it
-            raise UserError(f"{path} has {frames} frames; a still image is wanted: keep one frame, or remove it")
-        ImageOps.exif_transpose(image, in_place=True)
-        picture = _rgb(path, image)
-        if crop_seed is None:
-            picture = functional.resize(picture, [shorter_side or side], antialias=True)
-            picture = functional.center_crop(picture, [side])
-        else:
-            with torch.random.fork_rng([]):
-                torch.manual_seed(crop_seed)
-                picture = RandomResizedCrop(side)(picture)
-        pixels: Tensor = functional.pil_to_tensor(picture)
-        return pixels
-
-
-def _rgb(path: Path, image: Image.Image) -> Image.Image:
-    """The picture in 8-bit RGB: deeper levels scaled, what is transparent on white."""
-    if image.mode.startswith("I"):  # Pillow would clip what is deeper than 8 bits
-        levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 0xFFFF:
-            raise UserError(f"{path} has levels of more than 16 bits; save it with 8 or 16")
-        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise UserError(f"{path} has levels that are no whole numbers; save it with 8 or 16 bits")
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return image.convert("RGB")
+        return decode(files.paths[index], files.side, files.shorter_side, seed, files.depth), files.labels[index]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +186,8 @@ class Data:
         val: what selection looks at.
         test: read once by each retrained network, and after each epoch where a paper's tables are reproduced.
         mirrors: whether a mirrored image is still one of its class; not so for digits.
+        depth: bits of the levels of pictures with more than 8.
+        digest: of all images, labels and splits, see `data_digest`.
         notes: what the user should know of how it was read, a sentence each.
     """
 
@@ -268,6 +200,8 @@ class Data:
     val: Images
     test: Images
     mirrors: bool = True
+    depth: int = 8
+    digest: str = ""
     notes: tuple[str, ...] = ()
 
     def sizes(self) -> dict[str, int]:

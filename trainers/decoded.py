@@ -1,6 +1,6 @@
 """Images decoded once a node, into an array on disk that all of its processes map.
 
-The array of some files is named after a digest of them. It is written under another name, under a lock
+The array of some files is named after a digest of what they hold. It is written under another name, under a lock
 on the folder, and renamed when it is whole. So what has the right name is whole, and what is half
 written while one holds the lock was left by a process that died.
 """
@@ -11,8 +11,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,17 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.augment import random_resized_crop
-from trainers.data import CPU, FileImages, Images, decode, unreadable
+from trainers.data import CPU, FileImages, Images
+from trainers.pictures import OnRead, decode, in_threads
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when `decode` gives other pixels for a file."""
 ARRAY, PARTIAL = ".decoded.npy", ".decoded.part"
 """How the names of whole and of unfinished arrays end; nothing else in the folder is ever removed."""
-AT_ONCE = 128
-"""Images that are given to the threads together."""
-
-OnDecoded = Callable[[int, int], None]
-"""Told now and then how many images are decoded, of how many."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class MappedImages:
 
 
 def decoded_once(
-    files: FileImages, cache: Path, cache_bytes: int, on_decoded: OnDecoded | None = None
+    files: FileImages, contents: Sequence[str], cache: Path, cache_bytes: int, on_read: OnRead | None = None
 ) -> tuple[MappedImages | FileImages, str]:
     """These files from the folder of decoded images, decoded into it if they are not there; or as they are.
 
@@ -82,9 +77,10 @@ def decoded_once(
 
     Args:
         files: read as squares.
+        contents: a digest of the content of each.
         cache: the folder; made if it is missing.
         cache_bytes: that all arrays in it may take together; those that were not used for longest make room.
-        on_decoded: told of the progress.
+        on_read: told of the progress.
 
     Returns:
         The images, and a sentence that says which way they are read.
@@ -94,7 +90,7 @@ def decoded_once(
     """
     shape = (len(files.paths), 3, files.side, files.side)
     size = math.prod(shape)
-    path = cache / f"{_digest(files)}{ARRAY}"
+    path = cache / f"{_digest(files, contents)}{ARRAY}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         pixels = _mapped(path, shape)
@@ -104,7 +100,7 @@ def decoded_once(
                 if pixels is None:
                     if shortage := _make_room(cache, size, cache_bytes):
                         return files, f"streamed: decoded they would take {_amount(size)}, more than {shortage}"
-                    _write(path, files, shape, on_decoded)
+                    _write(path, files, shape, on_read)
                     pixels = _mapped(path, shape)
                     assert pixels is not None
     except OSError as error:
@@ -113,30 +109,22 @@ def decoded_once(
     return MappedImages(pixels, torch.arange(len(files.paths)), files.labels, files.device), note
 
 
-def decoding(files: FileImages, on_decoded: OnDecoded | None = None) -> Iterator[Tensor]:
+def decoding(files: FileImages, on_read: OnRead | None = None) -> Iterator[Tensor]:
     """Each file as (3, S, S), in order, decoded by threads.
 
     Raises:
         UserError: a file that is no whole image, named.
     """
-    total = len(files.paths)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, total, AT_ONCE):
-            some = files.paths[start : start + AT_ONCE]
-            yield from pool.map(lambda path: decode(path, files.side, files.shorter_side), some)
-            if on_decoded is not None:
-                on_decoded(start + len(some), total)
+
+    def decoded(path: Path) -> Tensor:
+        return decode(path, files.side, files.shorter_side, depth=files.depth)
+
+    return in_threads(decoded, files.paths, on_read)
 
 
-def _digest(files: FileImages) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {files.side} {files.shorter_side}".encode())
-    for path in files.paths:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise unreadable(path, error) from None
-        digest.update(os.fsencode(f"\0{path.absolute().as_posix()}\0{status.st_size}\0{status.st_mtime_ns}"))
-    return digest.hexdigest()
+def _digest(files: FileImages, contents: Sequence[str]) -> str:
+    how = f"{FORMAT} {files.side} {files.shorter_side} {files.depth}"
+    return hashlib.sha256("\0".join([how, *contents]).encode()).hexdigest()
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -181,13 +169,13 @@ def _make_room(cache: Path, size: int, cache_bytes: int) -> str | None:
     return None
 
 
-def _write(path: Path, files: FileImages, shape: tuple[int, ...], on_decoded: OnDecoded | None) -> None:
+def _write(path: Path, files: FileImages, shape: tuple[int, ...], on_read: OnRead | None) -> None:
     partial = path.with_name(path.name.removesuffix(ARRAY) + PARTIAL)
     try:
         with partial.open("wb") as file:  # not mapped: a full disk is an error here, and would kill the process there
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for pixels in decoding(files, on_decoded):
+            for pixels in decoding(files, on_read):
                 file.write(pixels.numpy().tobytes())
             file.flush()
             os.fsync(file.fileno())

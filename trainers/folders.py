@@ -1,25 +1,25 @@
 """A user's own images: a folder with a sub-folder a class, or with train/ and perhaps val/ and test/ of that kind."""
 
-import csv
-import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from space.errors import UserError
-from trainers.data import opened, unreadable
-from trainers.splits import carve, subset, three_way, with_every_class
+from trainers.contents import Content, contents_of
+from trainers.grouping import check_copies, first_equal, joined, read_groups
+from trainers.pictures import OnRead
+from trainers.splits import carve, subset
 
-SPLITS = ("train", "val", "test")
-LARGEST_SIDE = 96
-"""Images are made no larger than this, in pixels a side, unless the user asks for it."""
-TRAIN_SHARE = 0.7
+NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What the folder of a split may be called, in capitals, too."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Folder:
     Attributes:
         classes: class names, by label.
         paths: of all files that are in a split.
+        contents: what each of them holds.
         labels: (N,).
         splits: indices of the files to train, validate and test on, sorted.
         notes: what the user should know, a sentence each.
@@ -36,77 +37,110 @@ class Folder:
 
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
+    contents: tuple[Content, ...]
     labels: Tensor
     splits: tuple[Tensor, Tensor, Tensor]
     notes: tuple[str, ...] = ()
 
 
-def read_folder(root: Path, train_size: int | None = None, groups: Path | None = None, check: bool = False) -> Folder:
-    """The image files below a folder, in three splits; none of them is decoded.
+def read_folder(
+    root: Path,
+    train_size: int | None = None,
+    groups: Path | None = None,
+    check: bool = False,
+    cache: Path | None = None,
+    on_read: OnRead | None = None,
+) -> Folder:
+    """The image files below a folder, in three splits.
 
-    Without split folders 70 % train and half of the rest each validates and tests. A split folder that
-    is missing beside train/ gets 15 % of that.
+    A split without a folder gets 15 % of the images to train on, where there are no split folders of all. Files
+    of the same content are one image then: they get into one split.
 
     Args:
         root: the folder.
-        train_size: images to train on; None for all that are meant for it.
+        train_size: images to train on; None for all that are left to train on.
         groups: CSV with the group of each file; images of one group are in one split.
-        check: also compare the content of files in different splits.
+        check: also make sure that no image is in two given splits.
+        cache: folder to remember in what the files hold.
+        on_read: told of the progress while files are read.
 
     Raises:
-        UserError: no folder, classes or images, or splits that cannot be made or are not apart.
+        UserError: no folder, classes or images, an image in two classes, or splits that cannot be made.
     """
     if not root.is_dir():
         raise UserError(f"no folder {root}; --dataset folder:PATH wants one with a sub-folder a class")
-    given = [split for split in SPLITS if (root / split).is_dir()]
-    if given and "train" not in given:
-        raise UserError(
-            f"{root} has {'/ and '.join(given)}/ but no train/; add it, or have one folder a class and no splits"
-        )
-    found = [labelled_files(root / split) for split in given] or [labelled_files(root)]
+    given = _split_folders(root)
+    found = [labelled_files(folder) for folder in given.values()] or [labelled_files(root)]
     classes = _same_classes(root, given, [names for names, _, _ in found])
     paths = [path for _, inside, _ in found for path in inside]
     labels = torch.cat([labels for _, _, labels in found])
-    ranges = torch.arange(len(paths)).split([len(inside) for _, inside, _ in found])
-    parts = dict(zip(given or ["train"], ranges, strict=True))
-    missing = [split for split in SPLITS if split not in parts]
-    _check_class_sizes(root / "train" if given else root, classes, labels[parts["train"]], missing)
-    group_of = None if groups is None else _read_groups(groups, root, paths, parts, missing)
+    contents = contents_of(paths, root, cache, on_read)
+    copy_of = first_equal([content.digest for content in contents])
+    sizes = [len(inside) for _, inside, _ in found]
+    parts = dict(zip(given or ["train"], torch.arange(len(paths)).split(sizes), strict=True))
     if check:
-        _check_contents(paths, parts)
-
-    notes = []
-    if not given and group_of is None:
-        drawn = three_way(labels, train_size, round(TRAIN_SHARE * len(labels)))
-        splits = with_every_class(labels, drawn)
+        check_copies(paths, copy_of, torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)), "splits")
+    check_copies(paths, copy_of, labels, "classes")
+    missing = [split for split in NAMES if split not in parts]
+    train = parts["train"]
+    firsts = train[copy_of[train] == train]
+    _check_class_sizes(given.get("train", root), classes, labels[firsts], missing)
+    if groups is None:
+        carved = [train[torch.isin(copy_of[train], part)] for part in carve(labels, firsts, len(missing))]
     else:
-        count = len(parts["train"])
-        left, *carved = carve(labels, parts["train"], len(missing), group_of)
-        parts |= {"train": left, **dict(zip(missing, carved, strict=True))}
-        if given:
-            notes += [_carved_note(split, len(parts[split]), count) for split in missing]
-        if group_of is not None:
-            notes += [note for split in SPLITS if (note := _lacking_note(split, classes, labels[parts[split]]))]
-        splits = [subset(labels, left, train_size), parts["val"], parts["test"]]
+        named = {folder.name: parts[split] for split, folder in given.items()}
+        group_of = joined(read_groups(groups, root, paths, named), copy_of)
+        _check_group_count(groups, group_of[train], missing)
+        carved = carve(labels, train, len(missing), group_of)
+    parts |= dict(zip(["train", *missing], carved, strict=True))
+    notes = [_carved_note(split, given["train"], parts[split], train) for split in missing if given]
+    if missing and len(firsts) < len(train):
+        notes.append(f"{_images(len(train) - len(firsts))} of {len(train):,} are copies: those of one are in one split")
+    if groups is not None:
+        notes += [note for split in NAMES if (note := _lacking_note(split, classes, labels[parts[split]]))]
+    splits = [subset(labels, parts["train"], train_size), parts["val"], parts["test"]]
     used = torch.cat(splits).sort().values
     train, val, test = (torch.searchsorted(used, split) for split in splits)
-    return Folder(classes, tuple(paths[i] for i in used.tolist()), labels[used], (train, val, test), tuple(notes))
+    return Folder(
+        classes,
+        tuple(paths[i] for i in used.tolist()),
+        tuple(contents[i] for i in used.tolist()),
+        labels[used],
+        (train, val, test),
+        tuple(notes),
+    )
 
 
-def shortest_side(paths: Sequence[Path]) -> int:
-    """Side of the square that every image can become: the shortest side of all, at most `LARGEST_SIDE`."""
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split that has one; none where the folders are those of classes.
 
-    def shorter_side(path: Path) -> int:
-        with opened(path) as image:
-            return min(image.size)
+    Raises:
+        UserError: a split has two, or there are some but none to train on.
+    """
+    folders = sub_folders(root)
+    found = {split: [folder for folder in folders if folder.name.lower() in names] for split, names in NAMES.items()}
+    of_splits = [folder for inside in found.values() for folder in inside]
+    if len(of_splits) == 1 < len(folders) and not sub_folders(of_splits[0]):
+        return {}  # of vehicles, a train is a class
+    for split, inside in found.items():
+        if len(inside) > 1:
+            both = " and ".join(f"{folder.name}/" for folder in inside)
+            raise UserError(f"{root} has {both}, and each means the {split} split; keep one of them")
+    given = {split: inside[0] for split, inside in found.items() if inside}
+    if given and "train" not in given:
+        there = " and ".join(f"{folder.name}/" for folder in given.values())
+        raise UserError(f"{root} has {there} but no train/; add it, or have one folder a class and no splits")
+    return given
 
-    with ThreadPoolExecutor() as pool:
-        return min(LARGEST_SIDE, *pool.map(shorter_side, paths))
+
+def sub_folders(root: Path) -> list[Path]:
+    """Those that are not hidden, sorted."""
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def labelled_files(root: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
     """Class names, image files and labels below a folder with a sub-folder a class."""
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = sub_folders(root)
     files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMG_EXTENSIONS) for folder in folders]
     if not folders:
         raise UserError(f"{root} has no sub-folders; put the images of each class into a folder of its own")
@@ -119,100 +153,38 @@ def labelled_files(root: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
     return tuple(folder.name for folder in folders), [file for inside in files for file in inside], labels
 
 
-def _same_classes(root: Path, given: Sequence[str], classes: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    for split, names in zip(given, classes, strict=False):
+def _same_classes(root: Path, given: Mapping[str, Path], classes: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    for folder, names in zip(given.values(), classes, strict=False):
         if names != classes[0]:
             odd = ", ".join(sorted(set(names) ^ set(classes[0])))
-            raise UserError(f"{root}: train/ and {split}/ do not have the same classes ({odd})")
+            raise UserError(f"{root}: {given['train'].name}/ and {folder.name}/ do not have the same classes ({odd})")
     return classes[0]
 
 
 def _check_class_sizes(where: Path, classes: Sequence[str], labels: Tensor, missing: Sequence[str]) -> None:
     """Make sure that each class has an image for train and for each split that is carved out of it."""
     needed = 1 + len(missing)
-    for name, count in zip(classes, labels.bincount().tolist(), strict=True):
+    for name, count in zip(classes, labels.bincount(minlength=len(classes)).tolist(), strict=True):
         if count < needed:
             raise UserError(
-                f"{where / name} has {_images(count)}; {needed} at least are needed, one each for "
+                f"{where / name} has {_images(count)}; {needed} at least are needed, copies aside, one each for "
                 f"{_listed('train', *missing)}: add some, or remove the class"
             )
 
 
-def _check_contents(paths: Sequence[Path], parts: Mapping[str, Tensor]) -> None:
-    """Make sure that no file stands in two splits, be it as a link or as a copy."""
-    split_of = {i: split for split, part in parts.items() for i in part.tolist()}
-    by_size: dict[int, list[int]] = {}
-    for i, path in enumerate(paths):
-        try:
-            by_size.setdefault(path.stat().st_size, []).append(i)
-        except OSError as error:
-            raise unreadable(path, error) from None
-    suspects = [i for same in by_size.values() if len({split_of[i] for i in same}) > 1 for i in same]
-    first: dict[bytes, int] = {}
-    with ThreadPoolExecutor() as pool:
-        for i, digest in zip(suspects, pool.map(_sha256, [paths[i] for i in suspects]), strict=True):
-            other = first.setdefault(digest, i)
-            if split_of[other] != split_of[i]:
-                raise UserError(f"{paths[other]} and {paths[i]} are one image in two splits; remove one of them")
-
-
-def _sha256(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def _read_groups(
-    table: Path, root: Path, paths: Sequence[Path], parts: Mapping[str, Tensor], missing: Sequence[str]
-) -> Tensor:
-    """The group of each file (N,), as a number."""
-    names = _group_names(table)
-    files = [path.relative_to(root).as_posix() for path in paths]
-    for file in files:
-        if file not in names:
-            raise UserError(f"{table} has no group for {file}; give each image file one")
-    there = set(files)
-    for file in names:
-        if file not in there:
-            raise UserError(f"{table} has a group for {file}, which is no image file in {root}; remove that row")
-    number = {name: n for n, name in enumerate(dict.fromkeys(names.values()))}
-    of = torch.tensor([number[names[file]] for file in files])
-    for one, other in combinations(parts, 2):
-        if shared := {*of[parts[one]].tolist()} & {*of[parts[other]].tolist()}:
-            name = [*number][min(shared)]
-            raise UserError(f"{table}: group {name} is in {one}/ and in {other}/; move its images into one of them")
-    count = len(of[parts["train"]].unique())
+def _check_group_count(table: Path, groups: Tensor, missing: Sequence[str]) -> None:
+    """Make sure that there is a group for train and for each split that is carved out of it."""
+    count = len(groups.unique())
     if count <= len(missing):
         raise UserError(
             f"{table} has {count} group{'s' * (count > 1)} of images to part; at least one each is needed for "
             f"{_listed('train', *missing)}"
         )
-    return of
 
 
-def _group_names(table: Path) -> dict[str, str]:
-    """Group by file, as a CSV with the columns file and group says."""
-    names: dict[str, str] = {}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as text:
-            rows = csv.DictReader(text)
-            if not {"file", "group"} <= {*(rows.fieldnames or ())}:
-                raise UserError(f"{table} has no header file,group; give it one, and a row for each image file")
-            for row in rows:
-                if not row["file"] or not row["group"]:
-                    raise UserError(f"{table} line {rows.line_num} lacks a file or a group; add it or remove the line")
-                file, group = PurePosixPath(row["file"]).as_posix(), row["group"]
-                if names.setdefault(file, group) != group:
-                    raise UserError(f"{table} has {file} in groups {names[file]} and {group}; keep one of the rows")
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise UserError(f"{table} is no CSV that can be read ({error}); it needs the columns file and group") from None
-    return names
-
-
-def _carved_note(split: str, size: int, count: int) -> str:
-    return f"{split}: {100 * size / count:.0f} % of train/ ({_images(size)}), since there is no {split}/ folder"
+def _carved_note(split: str, folder: Path, part: Tensor, whole: Tensor) -> str:
+    share = 100 * len(part) / len(whole)
+    return f"{split}: {share:.0f} % of {folder.name}/ ({_images(len(part))}), since there is no {split}/ folder"
 
 
 def _lacking_note(split: str, classes: Sequence[str], labels: Tensor) -> str | None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from torch import Tensor
 
 from space.errors import UserError
@@ -14,32 +13,17 @@ SPLIT_SEED = 0
 """Studies with different seeds share their splits, so that they can be compared."""
 CARVED_SHARE = 0.15
 """Of the images that could train, for each split that is not given."""
+MOST_VAL = 50_000
+"""Images held out of an official training split, at most."""
 MOST_GROUPS = 300
 """Where there are more, random ones are taken together: parting them takes a millisecond each in every process."""
 
 
-def three_way(labels: Tensor, train_size: int | None, default: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices (sorted) to train on, and half of the rest each to validate and to test on.
-
-    Args:
-        labels: (N,).
-        train_size: images to train on, as the user typed it; None for the default.
-        default: images to train on otherwise.
-
-    Raises:
-        UserError: too few images are left to validate and test on.
-    """
-    every = torch.arange(len(labels))
-    size = default if train_size is None else train_size
-    if not 0 < size <= len(labels) - 2:
-        given = "" if train_size is None else f"--train-size {train_size}: "
-        raise UserError(f"{given}of {len(labels):,} images at least one must train and two validate and test")
-    train, rest = split(labels, every, size)
-    return train, *split(labels, rest, len(rest) // 2)
-
-
 def subset(labels: Tensor, indices: Tensor, train_size: int | None) -> Tensor:
-    """So many of these training images; all of them if no number is given.
+    """So many of these training images (sorted); all of them if no number is given.
+
+    A smaller number gives a part of what a larger one does. Each class is there in proportion, and at least
+    once where there are images enough.
 
     Raises:
         UserError: there are not so many.
@@ -48,11 +32,20 @@ def subset(labels: Tensor, indices: Tensor, train_size: int | None) -> Tensor:
         return indices
     if not 0 < train_size < len(indices):
         raise UserError(f"--train-size {train_size}: there are {len(indices):,} images to train on")
-    return split(labels, indices, train_size)[0]
+    there = labels[indices]
+    shuffled = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(indices)))
+    by_class = shuffled[there[shuffled].argsort(stable=True)]
+    counts = there.bincount()
+    of = counts[there[by_class]]
+    rank = torch.arange(len(indices)) - (counts.cumsum(0) - counts)[there[by_class]]
+    turn = torch.where(rank == 0, -of, (rank + 0.5) / of)  # the first of each class, then each at its own pace
+    return indices[by_class[turn.argsort(stable=True)][:train_size]].sort().values
 
 
 def split(labels: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """`size` of these indices and the others, each class in proportion where its images allow it."""
+    from sklearn.model_selection import train_test_split
+
     there = labels[indices]
     counts = there.bincount()
     strata = torch.where(counts[there] < 2, counts.argmax(), there)  # one image cannot be on both sides
@@ -61,6 +54,12 @@ def split(labels: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
         indices.numpy(), train_size=size, random_state=SPLIT_SEED, stratify=strata.numpy() if proportional else None
     )
     return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+
+
+def hold_out(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the images (N,) to train on, and of a tenth of them to validate on, at most `MOST_VAL`."""
+    count = len(labels)
+    return split(labels, torch.arange(count), count - min(max(1, count // 10), MOST_VAL))
 
 
 def carve(labels: Tensor, indices: Tensor, parts: int, groups: Tensor | None = None) -> list[Tensor]:
@@ -88,6 +87,8 @@ def carve(labels: Tensor, indices: Tensor, parts: int, groups: Tensor | None = N
 
 def _split_groups(labels: Tensor, indices: Tensor, groups: Tensor, size: int, others: int) -> tuple[Tensor, Tensor]:
     """The other indices and about `size` of them, whole groups, such that `others` groups are left at least."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     there, of = labels[indices], groups[indices].unique(return_inverse=True)[1]
     count = int(of.max()) + 1
     assert count > others

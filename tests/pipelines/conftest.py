@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -119,9 +120,11 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def write_picture(path: Path, side: int = 12) -> None:
-    """A PNG of noise."""
+    """A PNG of noise that no file of another name or class has."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(crc32("/".join(path.parts[-3:]).encode())).integers(
+        0, 256, (side, side, 3), dtype=np.uint8
+    )
     Image.fromarray(pixels).save(path)
 
 

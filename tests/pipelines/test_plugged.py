@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from search.local_engine import LocalEngine
@@ -205,6 +206,9 @@ def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     assert [trial.state for trial in record.trials if trial.trained] == [State.COMPLETE] * 3
     assert not load(Source(name="levels")).mirrors
     assert load(Source(name="levels", mean=(0.3, 0.4))).mean == (0.3, 0.4)
+    larger, plain = load(Source(name="levels", image_size=16)), load(Source(name="levels"))
+    assert larger.shape == next(larger.val.batches(torch.arange(1), 1))[0][0].shape == (2, 16, 16)
+    assert (larger.mean, larger.mirrors, larger.digest) == (plain.mean, False, plain.digest)
     assert record.attributes["settings"]["shape"] == [2, 8, 8]
     assert record.attributes["settings"]["backbones"] == ["eleven"]
     assert (
@@ -219,7 +223,6 @@ def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     ("arguments", "words"),
     [
         (["--dataset", "levels", "--train-size", "100"], ["'levels' knows --train-size 130 only, and not 100"]),
-        (["--dataset", "levels", "--image-size", "16"], ["'levels' knows --image-size 8 only, and not 16"]),
         (["--dataset", "levels", "--normalise", "imagenet"], ["mean of 3 channels", "levels have 2"]),
         (["--dataset", "broken"], ["dataset 'broken' raises LookupError: nothing below data"]),
         (["--dataset", "level"], ["no dataset 'level'", "levels"]),

@@ -109,6 +109,36 @@ def test_the_images_of_a_folder_are_read_to_the_last_bit(
     assert sorted(image.numpy().tobytes() for image in ours) == sorted(image.numpy().tobytes() for image in seen)
 
 
+@pytest.mark.parametrize(("largest", "depth"), [(255, 8), (4095, 12), (60_000, 16)])
+def test_deep_levels_are_divided_as_in_training(tmp_path: Path, described: Any, largest: int, depth: int) -> None:
+    for label, name in enumerate(SQUARES):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        for number in range(1, 6):
+            levels = np.full((6, 6), largest * number // 5 - label).astype(np.int32)
+            Image.fromarray(levels).save(tmp_path / "deep" / name / f"{number}.tif")
+    saved, data = described(Source(name=f"folder:{tmp_path / 'deep'}"))
+    paths = [path for part in (data.train, data.val, data.test) for path in part.images.paths]
+    seen = [
+        next(part.batches(torch.arange(99)[: len(part.labels)], 99))[0] for part in (data.train, data.val, data.test)
+    ]
+
+    assert saved.described["depth"] == depth
+    assert torch.equal(torch.cat(list(read(paths, saved))), torch.cat(seen))
+    assert len(torch.cat(seen).unique()) > 4
+    for path in paths:  # alone as among others
+        assert torch.equal(next(read([path], saved))[0], torch.cat(seen)[paths.index(path)])
+
+
+def test_a_network_that_was_described_before_depths_were_takes_deep_levels_for_16_bits(
+    tmp_path: Path, described: Any
+) -> None:
+    write_squares(tmp_path / "squares", 4)
+    saved, _ = described(Source(name=f"folder:{tmp_path / 'squares'}"))
+    del saved.described["depth"]
+    Image.fromarray(np.full((8, 8), 256 * 77, np.uint16)).save(tmp_path / "x.tif")
+    assert next(read([tmp_path / "x.tif"], saved)).unique().tolist() == [77]
+
+
 @pytest.mark.parametrize("image_size", [None, 33])
 def test_images_of_imagenet_are_read_to_the_last_bit(tmp_path: Path, described: Any, image_size: int | None) -> None:
     for split in ("train", "val"):

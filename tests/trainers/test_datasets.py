@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from space.errors import UserError
-from trainers.data import Data, TensorImages
+from trainers.data import Data, Squares, TensorImages
 from trainers.datasets import DATASETS, Source, load
 
 SPLITS = ("train", "val", "test")
@@ -40,10 +42,40 @@ def digits(train_size: int | None = None) -> Data:
 
 @pytest.mark.parametrize(
     ("train_size", "sizes"),
-    [(None, (200, 798, 799)), (200, (200, 798, 799)), (1000, (1000, 398, 399)), (10, (10, 893, 894))],
+    [
+        (None, (200, 798, 799)),
+        (200, (200, 798, 799)),
+        (500, (500, 498, 799)),
+        (10, (10, 798, 799)),
+        (1, (1, 798, 799)),
+        (997, (997, 1, 799)),
+    ],
 )
 def test_digits_splits_have_these_sizes(train_size: int | None, sizes: tuple[int, int, int]) -> None:
     assert digits(train_size).sizes() == dict(zip(SPLITS, sizes, strict=True))
+
+
+def test_digits_splits_are_drawn_by_scikit_learn_200_to_train_and_half_of_the_rest_to_validate() -> None:
+    given, data = load_digits(), digits()
+    train, rest = train_test_split(np.arange(1797), train_size=200, random_state=0, stratify=given.target)
+    rest = np.sort(rest)
+    val, test = train_test_split(rest, train_size=798, random_state=0, stratify=given.target[rest])
+    for name, indices in (("train", train), ("val", val), ("test", test)):
+        expected = np.round(given.images[np.sort(indices)] * 255 / 16)
+        assert np.array_equal(split(data, name).images[:, 0], expected)
+        assert np.array_equal(split(data, name).labels, given.target[np.sort(indices)])
+
+
+def test_the_number_of_digits_to_train_on_leaves_the_test_images_alone_and_nests() -> None:
+    drawn = {size: {name: rows(split(digits(size), name)) for name in SPLITS} for size in (10, 90, 200, 500, 900)}
+    for smaller, larger in pairwise(drawn):
+        assert {*drawn[smaller]["train"]} < {*drawn[larger]["train"]}
+    for parts in drawn.values():
+        assert parts["test"] == drawn[200]["test"]
+        assert not {*parts["train"]} & {*parts["val"]}
+        assert {row[-1] for row in parts["train"]} == {*range(10)}
+    assert drawn[10]["val"] == drawn[90]["val"] == drawn[200]["val"]
+    assert {*drawn[900]["val"]} < {*drawn[500]["val"]} < {*drawn[200]["val"]}
 
 
 def test_digits_splits_are_the_data_set_parted() -> None:
@@ -83,7 +115,7 @@ def test_statistics_are_of_the_training_images_only() -> None:
     assert data.std == pytest.approx([float(pixels.std(unbiased=False))])
 
 
-@pytest.mark.parametrize("train_size", [0, -1, 1797, 5000, 1796])
+@pytest.mark.parametrize("train_size", [0, -1, 998, 1797, 5000])
 def test_a_size_that_leaves_too_little_is_named(train_size: int) -> None:
     with pytest.raises(UserError, match=rf"--train-size {train_size}\b") as raised:
         digits(train_size)
@@ -104,13 +136,24 @@ def test_images_in_memory_are_resized_to_the_size_asked_for(side: int) -> None:
 
     assert resized.shape == (1, *size)
     for name in SPLITS:
-        before, after = split(plain, name), split(resized, name)
+        before = split(plain, name)
+        ((after, labels),) = getattr(resized, name).batches(torch.arange(len(before.labels)), 999)
         expected = interpolate(before.images.float(), size, mode="bilinear", antialias=True)
-        assert after.images.dtype == torch.uint8
-        torch.testing.assert_close(after.images.float(), expected, rtol=0, atol=1)
-        assert torch.equal(after.labels, before.labels)
-    pixels = split(resized, "train").images.double() / 255
-    assert resized.mean == pytest.approx([float(pixels.mean())])
+        assert after.dtype == torch.uint8
+        torch.testing.assert_close(after.float(), expected, rtol=0, atol=1)
+        assert torch.equal(labels, before.labels)
+        if name == "train":
+            assert resized.mean == pytest.approx([float(after.double().mean() / 255)])
+
+
+def test_images_in_memory_take_no_more_of_it_when_they_are_resized() -> None:
+    large = load(Source(name="digits", image_size=224))
+    assert isinstance(large.train, Squares)
+    assert isinstance(large.train.images, TensorImages)
+    assert large.train.images.images.shape == (200, 1, 8, 8)
+    torch.manual_seed(0)
+    ((parts, _),) = large.train.batches(torch.arange(2), 2, resized_crop=True)
+    assert parts.shape == (2, 1, 224, 224)
 
 
 def test_a_given_normalisation_replaces_the_measured_one_each_by_itself() -> None:

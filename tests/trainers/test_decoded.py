@@ -2,12 +2,15 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -16,10 +19,12 @@ from PIL import Image
 from torch import Tensor
 
 from space.errors import UserError
-from trainers import decoded
-from trainers.data import CPU, Data, FileImages, Images, Squares, decode
+from trainers import decoded, pictures
+from trainers.contents import REMEMBERED
+from trainers.data import CPU, Data, FileImages, Images, Squares
 from trainers.datasets import Source, load
-from trainers.decoded import ARRAY, PARTIAL, MappedImages, decoded_once
+from trainers.decoded import ARRAY, PARTIAL, MappedImages
+from trainers.pictures import OnRead, decode
 
 GIB = 1024**3
 
@@ -27,7 +32,7 @@ GIB = 1024**3
 def write(folder: Path, count: int) -> tuple[Path, ...]:
     """Images of noise and of several sizes."""
     folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(len(folder.name))
+    random = np.random.default_rng(crc32("/".join(folder.parts[-2:]).encode()))
     paths = tuple(folder / f"{number:03}.png" for number in range(count))
     for number, path in enumerate(paths):
         Image.fromarray(random.integers(0, 256, (12 + number % 5, 17 - number % 4, 3), dtype=np.uint8)).save(path)
@@ -49,12 +54,20 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were decoded into the cache or to be checked, in the order that threads began them."""
     seen: list[Path] = []
 
-    def remembered(path: Path, side: int, shorter_side: int | None = None) -> Tensor:
+    def remembered(path: Path, side: int, shorter_side: int | None = None, depth: int = 8) -> Tensor:
         seen.append(path)
-        return decode(path, side, shorter_side)
+        return decode(path, side, shorter_side, depth=depth)
 
     monkeypatch.setattr("trainers.decoded.decode", remembered)
     return seen
+
+
+def decoded_once(
+    files: FileImages, cache: Path, cache_bytes: int, on_read: OnRead | None = None
+) -> tuple[MappedImages | FileImages, str]:
+    """Files that are known by their bytes."""
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths]
+    return decoded.decoded_once(files, contents, cache, cache_bytes, on_read)
 
 
 def mapped(files: FileImages, cache: Path, cache_bytes: int = GIB) -> MappedImages:
@@ -68,7 +81,7 @@ def everything(images: Images) -> Tensor:
 
 
 def names(cache: Path) -> set[str]:
-    return {path.name for path in cache.iterdir()} - {"decoded.lock"}
+    return {path.name for path in cache.iterdir() if not path.name.endswith(REMEMBERED)} - {"decoded.lock"}
 
 
 class Drawn(NamedTuple):
@@ -155,27 +168,23 @@ def test_files_are_decoded_once(files: FileImages, cache: Path, decodings: list[
     assert len(names(cache)) == 1
 
 
-@pytest.mark.parametrize("change", ["content", "time", "side", "order", "name", "format"])
-def test_files_that_differ_in_anything_are_decoded_again(
+@pytest.mark.parametrize("change", ["content", "side", "depth", "order", "format"])
+def test_files_that_hold_something_else_or_are_read_otherwise_are_decoded_again(
     files: FileImages, cache: Path, decodings: list[Path], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     mapped(files, cache)
     decodings.clear()
     other, path = files, files.paths[3]
     if change == "content":
-        status = path.stat()
         Image.new("RGB", (30, 30)).save(path)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    elif change == "time":
-        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     elif change == "side":
-        other = FileImages(files.paths, files.labels, side=9)
+        other = replace(files, side=9)
+    elif change == "depth":
+        other = replace(files, depth=12)
     elif change == "order":
         other = files.part(torch.arange(8, -1, -1))
-    elif change == "format":
-        monkeypatch.setattr(decoded, "FORMAT", decoded.FORMAT + 1)
     else:
-        other = FileImages((*files.paths[:8], files.paths[8].rename(path.with_name("x.png"))), files.labels, side=10)
+        monkeypatch.setattr(decoded, "FORMAT", decoded.FORMAT + 1)
     images = mapped(other, cache)
 
     assert sorted(decodings) == sorted(other.paths)
@@ -183,14 +192,16 @@ def test_files_that_differ_in_anything_are_decoded_again(
     assert len(names(cache)) == 2
 
 
-def test_a_training_size_that_parts_the_same_files_decodes_none_again(
-    tmp_path: Path, cache: Path, decodings: list[Path]
+def test_copies_elsewhere_are_not_decoded_again(
+    files: FileImages, tmp_path: Path, cache: Path, decodings: list[Path]
 ) -> None:
-    for name in ("cat", "dog"):
-        write(tmp_path / "pictures" / name, 10)
-    for train_size in (None, 6):
-        load(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache, train_size=train_size))
-    assert len(decodings) == 20
+    mapped(files, cache)
+    decodings.clear()
+    elsewhere = shutil.copytree(files.paths[0].parent, tmp_path / "elsewhere")
+    copies = replace(files, paths=tuple(elsewhere / path.name for path in files.paths))
+
+    assert torch.equal(everything(mapped(copies, cache)), everything(files))
+    assert decodings == []
 
 
 def test_files_that_are_in_no_split_are_not_decoded(tmp_path: Path, cache: Path, decodings: list[Path]) -> None:
@@ -220,7 +231,7 @@ def test_unchecked_files_without_a_cache_are_not_decoded_up_front(tmp_path: Path
 
 
 def test_progress_rises_to_the_number_of_files(files: FileImages, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "AT_ONCE", 4)
+    monkeypatch.setattr(pictures, "AT_ONCE", 4)
     told: list[tuple[int, int]] = []
     decoded_once(files, cache, GIB, lambda done, total: told.append((done, total)))
     assert told == [(4, 9), (8, 9), (9, 9)]
@@ -242,13 +253,13 @@ def test_a_broken_file_is_named_and_leaves_no_array(tmp_path: Path, cache: Path,
 def test_a_file_that_is_gone_is_named(files: FileImages, cache: Path) -> None:
     files.paths[2].unlink()
     with pytest.raises(UserError, match=files.paths[2].name):
-        decoded_once(files, cache, GIB)
+        decoded.decoded_once(files, ["some digest"] * 9, cache, GIB)
 
 
 def test_an_interrupted_decoding_leaves_nothing_and_can_be_repeated(
     files: FileImages, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "AT_ONCE", 4)
+    monkeypatch.setattr(pictures, "AT_ONCE", 4)
 
     def interrupt(done: int, total: int) -> None:
         assert [name for name in names(cache) if name.endswith(PARTIAL)] == [*names(cache)]
@@ -455,7 +466,7 @@ def test_labels_stay_with_their_images(tmp_path: Path, cache: Path) -> None:
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for number in range(8):
             Image.new("RGB", (8, 8), (80 * level, number, 0)).save(tmp_path / "pictures" / name / f"{number}.png")
-    data = load(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache, train_size=9))
+    data = load(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache))
     seen = set()
     for images in (data.train, data.val, data.test):
         ((pixels, labels),) = images.batches(torch.arange(len(images.labels)), 99)

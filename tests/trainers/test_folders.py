@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -11,8 +12,7 @@ from PIL import Image
 
 from space.errors import UserError
 from trainers.data import Data, FileImages, Squares
-from trainers.datasets import Source, load
-from trainers.folders import LARGEST_SIDE
+from trainers.datasets import LARGEST_SIDE, Source, load
 
 SPLITS = ("train", "val", "test")
 Size = tuple[int, int]
@@ -21,9 +21,12 @@ Size = tuple[int, int]
 def write(
     folder: Path, count: int, size: Size = (8, 8), mode: str = "RGB", suffix: str = ".png", blue: int = 0
 ) -> None:
+    """Pictures that differ in red, and from class to class in green."""
     folder.mkdir(parents=True, exist_ok=True)
+    green = crc32(folder.name.encode()) % 200
     for number in range(count):
-        Image.new(mode, size, number if mode == "L" else (number, 0, blue)).save(folder / f"{number}{suffix}")
+        colour = number + green if mode == "L" else (number, green, blue)
+        Image.new(mode, size, colour).save(folder / f"{number}{suffix}")
 
 
 def flat(
@@ -72,10 +75,6 @@ def test_a_folder_is_parted_the_same_way_each_time(tmp_path: Path) -> None:
     assert [images.paths for images in first.values()] == [images.paths for images in second.values()]
 
 
-def test_a_training_size_leaves_half_of_the_rest_each_to_validate_and_test_on(tmp_path: Path) -> None:
-    assert read(flat(tmp_path), train_size=10).sizes() == {"train": 10, "val": 15, "test": 15}
-
-
 def test_given_splits_are_kept(tmp_path: Path) -> None:
     data = read(parted(tmp_path))
 
@@ -99,13 +98,62 @@ def test_an_impossible_training_size_is_named(tmp_path: Path, make: Callable[[Pa
         read(tmp_path, train_size=train_size)
 
 
-def test_one_image_each_to_validate_and_test_on_is_enough(tmp_path: Path) -> None:
-    assert read(flat(tmp_path), train_size=38).sizes() == {"train": 38, "val": 1, "test": 1}
+@pytest.mark.parametrize("groups", [False, True])
+def test_the_images_to_validate_and_test_on_do_not_depend_on_how_many_train(tmp_path: Path, groups: bool) -> None:
+    flat(tmp_path, ("cat", "dog", "eel"), count=40)
+    named = table(tmp_path, five_together) if groups else None
+    whole = files(read(tmp_path, groups=named))
+    smaller: set[Path] = set()
+    for size in (3, 10, 50, len(whole["train"].paths)):
+        part = files(read(tmp_path, train_size=size, groups=named))
+        assert len(part["train"].paths) == size
+        assert smaller < {*part["train"].paths} <= {*whole["train"].paths}
+        assert part["train"].labels.unique().tolist() == [0, 1, 2]
+        for split in ("val", "test"):
+            assert part[split].paths == whole[split].paths
+        smaller = {*part["train"].paths}
 
 
-def test_a_size_that_leaves_no_image_to_validate_on_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--train-size 39\b"):
-        read(flat(tmp_path), train_size=39)
+@pytest.mark.parametrize("train_size", [0, 29, 40])
+def test_a_size_beyond_what_is_left_to_train_on_gets_the_number_that_is(tmp_path: Path, train_size: int) -> None:
+    with pytest.raises(UserError, match=rf"^--train-size {train_size}: there are 28 images to train on$"):
+        read(flat(tmp_path), train_size=train_size)
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "dev", "Val", "VALID"])
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Train", "TEST"), ("training", "testing")])
+def test_split_folders_are_known_by_their_usual_names(tmp_path: Path, train: str, val: str, test: str) -> None:
+    data = read(parted(tmp_path, {train: 10, val: 4, test: 6}))
+    assert data.classes == ("cat", "dog")
+    assert data.sizes() == {"train": 20, "val": 8, "test": 12}
+    for split, folder in zip(SPLITS, (train, val, test), strict=True):
+        assert {path.parent.parent.name for path in files(data)[split].paths} == {folder}
+
+
+@pytest.mark.parametrize("two", [("val", "valid"), ("test", "Test"), ("train", "training")])
+def test_two_folders_of_one_split_are_named(tmp_path: Path, two: tuple[str, str]) -> None:
+    parted(tmp_path, {"train": 5, "val": 4, **dict.fromkeys(two, 3)})
+    with pytest.raises(UserError) as raised:
+        read(tmp_path)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert all(f"{name}/" in message for name in two)
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "dev"])
+def test_a_class_may_be_called_like_a_split(tmp_path: Path, name: str) -> None:
+    assert read(flat(tmp_path, ("bus", "car", name))).classes == tuple(sorted(("bus", "car", name)))
+
+
+@pytest.mark.parametrize("other", [(), ("extra",)])
+def test_split_folders_without_classes_are_not_taken_for_classes(tmp_path: Path, other: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="train has no sub-folders"):
+        read(flat(tmp_path, ("train", "val", *other)))
+
+
+def test_a_carved_split_is_said_to_come_from_the_folder_that_is_there(tmp_path: Path) -> None:
+    data = read(parted(tmp_path, {"Train": 20, "valid": 5}))
+    assert data.notes == ("test: 15 % of Train/ (6 images), since there is no test/ folder",)
 
 
 def test_nested_files_and_capital_suffixes_count_and_other_files_do_not(tmp_path: Path) -> None:
@@ -139,6 +187,48 @@ def test_images_become_squares_of_the_shortest_side_of_all(tmp_path: Path, sizes
     assert batch.shape == (4, 3, side, side)
 
 
+def deep(root: Path, largest: int, kind: str = "<u2") -> Path:
+    """Two classes of TIFFs whose levels rise to this one in the brightest picture."""
+    for label, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for number in range(1, 9):
+            level = largest * number // 8 - label
+            Image.fromarray(np.full((4, 4), level).astype(kind)).save(root / name / f"{level}.tif")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind", "depth"), [(255, "<i4", 8), (255, "<u2", 8), (4095, "<u2", 12), (65535, "<u2", 16)]
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_deep_levels_are_divided_by_one_number_in_all_images(
+    tmp_path: Path, largest: int, kind: str, depth: int, cached: bool
+) -> None:
+    cache = tmp_path / "cache" if cached else None
+    data = read(deep(tmp_path / "pictures", largest, kind), check=True, cache=cache)
+
+    assert data.depth == depth
+    seen = set()
+    for part in (data.train, data.val, data.test):
+        ((pixels, _),) = part.batches(torch.arange(len(part.labels)), 99)
+        assert all(len(image.unique()) == 1 for image in pixels)
+        seen |= {*pixels[:, 0, 0, 0].tolist()}
+    paths = (tmp_path / "pictures").rglob("*.tif")
+    assert seen == {int(path.stem) >> (depth - 8) for path in paths}
+    said = [note for note in data.notes if note.startswith(f"levels of {depth} bits: divided by {2 ** (depth - 8)}")]
+    assert len(said) == (depth > 8)
+
+
+def test_a_grey_picture_of_8_bits_keeps_its_levels_beside_deeper_ones(tmp_path: Path) -> None:
+    deep(tmp_path, 4095)
+    write(tmp_path / "cat", 8, mode="L")
+    images = files(read(tmp_path))["train"]
+    for path, (pixels, _) in zip(images.paths, images.batches(torch.arange(len(images.labels)), 1), strict=True):
+        with Image.open(path) as image:
+            level = int(np.asarray(image).max())
+        assert pixels.unique().tolist() == [level if path.suffix == ".png" else level >> 4]
+
+
 def test_grey_pictures_get_three_equal_channels(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         write(tmp_path / name, 6, mode="L")
@@ -155,7 +245,7 @@ def test_statistics_are_of_training_images(tmp_path: Path) -> None:
     red = [int(path.stem) / 255 for path in files(data)["train"].paths]
     mean = sum(red) / len(red)
 
-    assert data.mean == pytest.approx((mean, 0, 0))
+    assert data.mean[0] == pytest.approx(mean)
     assert data.std[0] == pytest.approx((sum((level - mean) ** 2 for level in red) / len(red)) ** 0.5)
 
 
@@ -215,7 +305,7 @@ def test_a_shorter_side_gives_the_centre_of_a_larger_square_to_judge_on(tmp_path
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         for number in range(4):
-            pixels = np.random.default_rng(number).integers(0, 256, (8, 14, 3), dtype=np.uint8)
+            pixels = np.random.default_rng([number, len(name), ord(name[0])]).integers(0, 256, (8, 14, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     data = read(tmp_path, image_size=4, shorter_side=8)
     images = files(data)["train"]
@@ -330,7 +420,8 @@ def test_splits_that_share_an_image_are_an_error_that_names_both_files_where_fil
     else:
         other.write_bytes(one.read_bytes())
 
-    read(tmp_path)
+    if "another" not in same:
+        read(tmp_path)
     with pytest.raises(UserError) as raised:
         read(tmp_path, check=True)
     message = str(raised.value)

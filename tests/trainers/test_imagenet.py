@@ -9,7 +9,8 @@ from PIL import Image
 
 from space.errors import UserError
 from trainers.data import FileImages
-from trainers.datasets import IMAGENET_STD, MOST_VAL, Source, load
+from trainers.datasets import IMAGENET_STD, Source, load
+from trainers.splits import MOST_VAL
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
 SIZES = ((300, 240), (224, 500), (90, 60))

@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from trainers import splits
-from trainers.splits import CARVED_SHARE, carve, split, three_way, with_every_class
+from trainers.splits import CARVED_SHARE, carve, split, subset, with_every_class
 
 SEEDS = pytest.mark.parametrize("seed", range(8))
 
@@ -51,6 +51,23 @@ def test_a_class_with_an_image_for_each_part_is_in_each_part(counts: tuple[int, 
         assert labels[part].unique().tolist() == list(range(len(counts)))
 
 
+@SEEDS
+def test_fewer_training_images_are_a_part_of_more_with_classes_in_proportion(seed: int) -> None:
+    labels = drawn_labels(seed, 400, (0.6, 0.3, 0.09, 0.01))
+    indices = torch.arange(50, 350)
+    share = labels[indices].bincount(minlength=4) / 300
+    there = int((share > 0).sum())
+    smaller: set[int] = set()
+    for size in (1, there - 1, there, 10, 47, 48, 200, 299, 300):
+        part = subset(labels, indices, size)
+        assert torch.equal(part, part.sort().values)
+        assert len({*part.tolist()}) == size
+        assert smaller <= {*part.tolist()} <= {*indices.tolist()}
+        assert len(labels[part].unique()) == min(size, there)
+        assert float((labels[part].bincount(minlength=4) - share * size).abs().max()) < 3
+        smaller = {*part.tolist()}
+
+
 def test_what_is_carved_does_not_depend_on_the_generators() -> None:
     labels = drawn_labels(0, 100, (0.5, 0.5))
     groups = torch.arange(100) // 4
@@ -65,7 +82,8 @@ def test_what_is_carved_does_not_depend_on_the_generators() -> None:
 @SEEDS
 def test_parts_that_have_every_class_stay_as_they_are(seed: int) -> None:
     labels = drawn_labels(seed, 100, (0.5, 0.3, 0.2))
-    parts = three_way(labels, None, 70)
+    train, rest = split(labels, torch.arange(100), 70)
+    parts = (train, *split(labels, rest, 15))
     assert all(torch.equal(*pair) for pair in zip(with_every_class(labels, parts), parts, strict=True))
 
 
