@@ -95,7 +95,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
     analyses: dict[str, Any] = {}
     exit_code, studies = session.COMPLETE, []
     for group in groups:
-        name = group.study_name(what.name, device)
+        name = group.study_name(what.name, device, plugins)
         studies.append(name)
         folder = storage.folder(name)
         plan = _plan(group, name, folder, device, plugins, options)
@@ -125,7 +125,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: Options) -> int:
                 say(f"{run.session.reason}{goes_on}")
                 break
             for result in found:
-                write_design(result, folder, group.data, group.source, group.recipe)
+                write_design(result, folder, group.data, group.source, group.recipe, run.uid)
             if what.analysis is not None:
                 analyses[name] = _analyse(what, group, run, folder, options)
     if options.run.json:
@@ -181,8 +181,12 @@ def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options
         return {}
     into = folder / what.analysis
     networks = {row.name: candidate(row) for row in group.rows}
-    with stderr.status(f"{what.analysis} of {len(seeds)} x {len(networks)} networks"):
-        found = analyse(what.analysis, networks, seeds, folder, group.data, into)
+    try:
+        with stderr.status(f"{what.analysis} of {len(seeds)} x {len(networks)} networks"):
+            found = analyse(what.analysis, networks, seeds, folder, group.data, into, run.uid)
+    except UserError as error:  # the weights are gone, but not the results
+        say(f"{error}: no {what.analysis} to show")
+        return {}
     say(f"{what.analysis}: pictures and numbers in {into}")
     if run.session.mlflow_run is not None:
         log_files(into, run.session.mlflow_run, options.run.tracking_uri)

@@ -218,7 +218,7 @@ def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained
 
 
 def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> dict[str, str]:
-    """A digest of every file, beside the images, that the results depend on.
+    """A digest of every file that is there and that, beside the images, the results depend on.
 
     Args:
         names: of backbones; a user's own consist of files.
@@ -229,7 +229,7 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
     files = [file for network in networks if ":" in network for file in source_files(network)]
     files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     found = {}
-    for path in files:
+    for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

@@ -146,6 +146,14 @@ class Design:
         given = [f"{name}={value}" for name, value in self._given()]
         return f"{self.attention}:{','.join(given)}" if given else self.attention
 
+    @property
+    def dashed(self) -> str:
+        """The text form with dashes alone for its punctuation, for names of files and metrics.
+
+        No two designs have the same: no word in the text form has a dash.
+        """
+        return re.sub("[:=,]", "-", str(self))
+
     def _given(self) -> Iterable[tuple[str, Value]]:
         for name in field_names():
             value = getattr(self, name)

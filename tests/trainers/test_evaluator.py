@@ -92,7 +92,7 @@ def test_with_weights_a_training_begins_with_them_and_gates_of_1(tmp_path: Path)
     images = torch.rand(4, 1, 8, 8)
 
     plain = fresh_network("resnet11", Design(), 1, 10, 1, file).eval()
-    trained = trained_network(tmp_path, "resnet11", Design(), 0, 10, 1).eval()
+    trained = trained_network(tmp_path, "resnet11", Design(), 0, 10, 1, "").eval()
     gated = fresh_network("resnet11", Design("se", start="unit"), 2, 10, 1, file).eval()
 
     with torch.inference_mode():
