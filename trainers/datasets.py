@@ -13,6 +13,7 @@ from torchvision import datasets as torchvision_datasets
 from torchvision.transforms.v2 import functional
 
 from space.errors import UserError
+from space.registry import remember
 from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
 from trainers.decoded import MappedImages, OnDecoded, decoded_once, decoding
 from trainers.folders import labelled_files, read_folder, shortest_side
@@ -202,6 +203,7 @@ DATASETS: dict[str, Reader] = {
     "imagenet": _imagenet,
 }
 """Reader of each data set by name; folder:PATH stands beside them, and plug-ins add theirs."""
+remember(DATASETS)
 
 
 def register(name: str) -> Callable[[Reader], Reader]:

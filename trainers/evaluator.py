@@ -115,7 +115,7 @@ def design_folder(backbone: str, design: Design) -> str:
 
     A name of words stays readable as it is; another, such as that of a user's file, is shortened and gets a digest.
     """
-    if _PLAIN_NAME.fullmatch(backbone):
+    if len(backbone) <= _MOST_LETTERS and _PLAIN_NAME.fullmatch(backbone):
         name = backbone.replace("/", "-")
     else:
         short = re.sub(r"^.*/(?=[^/]+\.py:)", "", backbone)
