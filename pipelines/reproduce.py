@@ -201,12 +201,17 @@ def _results_so_far(what: Experiment, group: Group, trials: Sequence[Trial], tab
     return summarise(group, rows, list(latest.values()), table, what.rows)
 
 
+def metric_name(row: str) -> str:
+    """A row's name with dashes for what MLflow does not take."""
+    return re.sub(r"[^A-Za-z0-9_. -]", "-", row)
+
+
 def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) -> View:
     """What MLflow shows of a group."""
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
-            f"{metric}/{re.sub(r'[^A-Za-z0-9_. -]', '-', result['row'])}": result[metric]
+            f"{metric}/{metric_name(result['row'])}": result[metric]
             for result in _results_so_far(what, group, trials, table)
             for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
             if result[metric] is not None
