@@ -248,7 +248,7 @@ def test_what_libraries_print_warn_and_log_meanwhile_is_not_shown(search: Search
     assert ended.code == 0
     assert ended.err == ""
     assert "LOUD" not in ended.out
-    assert os.listdir(here / "export") == ["loud-py-make-se"]
+    assert os.listdir(here / "export") == [design_folder(f"{here}/loud.py:make", Design("se"))]
 
 
 def test_without_its_packages_onnx_is_left_out_and_said_so(

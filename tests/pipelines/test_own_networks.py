@@ -97,7 +97,7 @@ def test_an_own_network_is_searched_and_retrained(own: Search, here: Path) -> No
     record = Storage("runs").read("own")
     assert {trial.job.backbone for trial in record.trials} == {f"{here}/{MAKE}"}
     assert own("retrain", "own", "--top", "1", "--seeds", "1", "--engine", "local").code == 0
-    assert list((here / "runs" / "own").glob("retrain-*/net-py-make-none/model.safetensors"))
+    assert list((here / "runs" / "own").glob("retrain-*/net-py-make~*-none/model.safetensors"))
 
 
 def test_a_network_whose_file_changed_is_another_study(own: Search, here: Path) -> None:

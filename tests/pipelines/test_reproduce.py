@@ -232,23 +232,18 @@ def test_a_study_is_named_by_all_that_its_results_depend_on_but_rows_and_seeds(
 ) -> None:
     rows = experiment("dia-table1").rows
 
-    def name(
-        *, plugin: str = "", layers: str = "11", backbone: str = "net.py:make", wanted: int = 3, **more: Any
-    ) -> str:
+    def name(*, plugin: str = "", depth: int = 11, backbone: str = "", wanted: int = 3, **changes: Any) -> str:
         (tmp_path / "net.py").write_text("from layers import make")
-        (tmp_path / "layers.py").write_text(
-            f"from space.backbones import backbone\nmake = backbone('resnet{layers}').make"
-        )
-        changes = Changes(
-            dataset="digits", backbone=backbone if "." not in backbone else str(tmp_path / backbone), **more
-        )
-        (group,) = grouped(rows, rows[:wanted], changes, tmp_path, False)
+        layers = f"from space.backbones import backbone\nmake = backbone('resnet{depth}').make"
+        (tmp_path / "layers.py").write_text(layers)
+        asked = Changes(dataset="digits", backbone=backbone or f"{tmp_path}/net.py:make", **changes)
+        (group,) = grouped(rows, rows[:wanted], asked, tmp_path, False)
         return group.study_name("it", "cpu", [Plugin("it.py", plugin)] if plugin else [])
 
     one = name()
     assert one == name(wanted=1)
     assert one.startswith("reproduce/it/digits-digits-net-py-make-")
-    others = [{"plugin": "1"}, {"plugin": "2"}, {"layers": "20"}, {"train_size": 50}, {"epochs": 3}]
+    others: list[dict[str, Any]] = [{"plugin": "1"}, {"plugin": "2"}, {"depth": 20}, {"train_size": 50}, {"epochs": 3}]
     others += [{"backbone": "resnet11"}, {"backbone": "resnet11+no_bn"}]
     assert len({one, *(name(**other) for other in others)}) == 1 + len(others)
 
