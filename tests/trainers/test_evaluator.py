@@ -82,7 +82,7 @@ def test_retraining_learns_from_validation_images_too_and_writes_what_was_tested
 
 BACKBONES = [
     *("resnet20", "resnet20+no_bn", "resnet20+no_bn+no_skip", "wrn52-4", "wrn52", "resnext101-8x32", "resnext101"),
-    *("imagenet/resnet50", "imagenet-resnet50", "imagenet.resnet50", "imagenet", "imagenet-2", "timm/imagenet"),
+    *("imagenet/resnet50", "imagenet-resnet50", "imagenet.resnet50", "imagenet", "timm/imagenet", "timm/2x", "timm-2x"),
     *("torchvision/resnet18", "torchvision/resnet18@layer.*bn2", "torchvision/resnet18@layer,*bn2", "Torchvision"),
     *("/home/me/a/net.py:make", "/home/me/b/net.py:make", "/home/me/a-net.py:make", "net.py:make", "net:py.make"),
     *("nets.a:make", "nets:a.make", "nets-a-make", "nets_a_make", "little", "little-se", "little-se-reduction", "se"),
