@@ -27,7 +27,7 @@ Networks = Mapping[str, tuple[str, Design]]
 
 
 def integration(
-    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
+    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path, study: str
 ) -> dict[str, Any]:
     """Feature integration of each network with DIA (Figure 5): writes a picture for each seed.
 
@@ -38,6 +38,7 @@ def integration(
         data: that they were trained on.
         device: cpu or cuda.
         folder: to write into.
+        study: uid of the study that trained them.
 
     Returns:
         By network and seed, for each stage the rows that `feature_integration` gives, up to n = t - 1.
@@ -47,7 +48,7 @@ def integration(
     for name, (on, design) in networks.items():
         found[name] = {}
         for seed in seeds:
-            network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0]).to(device)
+            network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0], study).to(device)
             states = dia_states(network, backbone(on), images)
             heat = {s: feature_integration(h, threads=-1).numpy() for s, h in states.items() if len(h) > 1}
             title = f"{name}, seed {seed}: what each layer's gate tells about later ones"
@@ -60,7 +61,7 @@ def integration(
 
 
 def gradients(
-    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path
+    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path, study: str
 ) -> dict[str, Any]:
     """Gradients behind each stage (Figure 6), before and after training: writes pictures, of the first seed.
 
@@ -79,7 +80,7 @@ def gradients(
                 if moment == "before training":
                     network = fresh_network(on, design, seed, len(data.classes), data.shape[0])
                 else:
-                    network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0])
+                    network = trained_network(weights, on, design, seed, len(data.classes), data.shape[0], study)
                 by_seed.append(stage_gradients(network.to(device), backbone(on), images, labels))
             shown[name] = [stage.numpy() for stage in by_seed[0]]
             found[moment][name] = {
@@ -94,7 +95,7 @@ def gradients(
 
 
 def analyse(
-    kind: Analysis, networks: Networks, seeds: Sequence[int], weights: Path, data: Data, into: Path
+    kind: Analysis, networks: Networks, seeds: Sequence[int], weights: Path, data: Data, into: Path, study: str
 ) -> dict[str, Any]:
     """Do this analysis, or read it if the same one is there already.
 
@@ -105,8 +106,10 @@ def analyse(
         weights: folder of the weights.
         data: that they were trained on.
         into: folder for pictures and numbers.
+        study: uid of the study that trained them.
     """
-    of = {"networks": {name: f"{on} {design}" for name, (on, design) in networks.items()}, "seeds": list(seeds)}
+    named = {name: f"{on} {design}" for name, (on, design) in networks.items()}
+    of = {"study": study, "networks": named, "seeds": list(seeds)}
     path = into / f"{kind}.json"
     if path.exists() and (there := json.loads(path.read_text()))["of"] == of:
         found: dict[str, Any] = there["found"]
@@ -116,7 +119,7 @@ def analyse(
         picture.unlink()  # of other networks or seeds
     device = "cuda" if torch.cuda.is_available() else "cpu"  # the driver's, whatever trained
     do = integration if kind == "integration" else gradients
-    found = json.loads(json.dumps(do(networks, seeds, weights, data, device, into)))
+    found = json.loads(json.dumps(do(networks, seeds, weights, data, device, into, study)))
     path.write_text(json.dumps({"of": of, "found": found}, indent=1))
     return found
 

@@ -14,7 +14,7 @@ from pipelines.front import result_table
 from pipelines.options import CompareOptions
 from pipelines.planned import Plan, trained
 from pipelines.provenance import provenance
-from pipelines.quantities import file_name, show_metric
+from pipelines.quantities import show_metric
 from pipelines.resolve import resolve
 from pipelines.settings import Settings
 from pipelines.summary import show_difference, show_score, summarise
@@ -127,7 +127,7 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
-            f"difference/{file_name(result['design'])}": result["paired_difference"]["mean"]
+            f"difference/{Design.parse(result['design']).dashed}": result["paired_difference"]["mean"]
             for result in results(trials)
             if result["paired_difference"] is not None
         }

@@ -10,11 +10,12 @@ from pipelines.console import say, stderr
 from pipelines.experiments import CLASSES, Printed, Row
 from pipelines.options import Changes
 from pipelines.quantities import file_name
-from pipelines.resolve import default_recipe, full_dataset_name
+from pipelines.resolve import default_recipe, digests, full_dataset_name
 from pipelines.settings import check_fit
 from space import UserError
 from space.backbones import backbone
 from space.choices import Candidate
+from space.plugins import Plugin
 from trainers.cost import Task
 from trainers.data import Data
 from trainers.datasets import Source, load
@@ -64,12 +65,21 @@ class Group:
         sizes = self.data.sizes()
         return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
 
-    def study_name(self, experiment_name: str, device: str) -> str:
-        """The same data, recipe, backbone and device go on where they stopped; other rows and seeds extend them."""
-        table = [self.source.name, self.source.train_size, self.data.digest, self.recipe.to_dict(), device_name(device)]
-        digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
-        parts = [self.source.name, self.recipe_name, self.changes.backbone or "", digest]
-        return f"{STUDIES}/{experiment_name}/" + "-".join(file_name(part) for part in parts if part)
+    def study_name(self, experiment_name: str, device: str, plugins: Sequence[Plugin]) -> str:
+        """A readable name with a digest of all that the results depend on, but for rows and seeds: these extend it."""
+        backbones = sorted({row.backbone for row in self.every})
+        depends_on = {
+            "data": [self.source.name, self.source.train_size, self.data.digest],
+            "backbones": backbones,
+            "recipe": self.recipe.to_dict(),
+            "device": device_name(device),
+            "files": digests(backbones, None, None),
+            "plugins": {plugin.name: plugin.digest for plugin in plugins},
+        }
+        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:6]
+        parts = [self.source.name, self.recipe_name, self.changes.backbone or ""]
+        readable = [file_name(part.partition("@")[0].rstrip("/").rpartition("/")[2]) for part in parts if part]
+        return f"{STUDIES}/{experiment_name}/{'-'.join([*readable, digest])}"
 
 
 def candidate(row: Row) -> Candidate:

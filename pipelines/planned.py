@@ -5,7 +5,7 @@ import functools
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
+from space.identity import Identity
 from space.plugins import call_with
 from trainers.cost import Task
 from trainers.data import Data
@@ -84,12 +85,14 @@ class Trained:
         session: how the session ended.
         table: the FPS of every design of the plan.
         ledger: of the study, still open.
+        uid: of the study.
     """
 
     trials: Sequence[Trial]
     session: Session
     table: FpsTable
     ledger: Ledger
+    uid: str
 
 
 @contextlib.contextmanager
@@ -124,6 +127,7 @@ def trained(
         table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
+        uid = record.attributes["uid"]
         if FPS_TABLE in record.attributes:  # maybe of another process, just now: a design keeps its FPS
             table = table.completed_by(FpsTable.from_json(record.attributes[FPS_TABLE]))
         costs = costs_of(plan.candidates, plan.task, table)
@@ -140,9 +144,9 @@ def trained(
         ended = session.run(
             ledger,
             engine,
-            plan.evaluate,
+            replace(plan.evaluate, study=uid),
             storage.folder(plan.name),
-            view(record.attributes["uid"], table),
+            view(uid, table),
             tracking_uri=tracking_uri,
             lines=functools.partial(_lines, plan.metric),
             time_limit=time_limit,
@@ -150,11 +154,13 @@ def trained(
             counts=plan.is_done,
             nan_is_a_result=plan.nan_is_a_result,
         )
-        yield Trained(plan.latest(ledger.trials), ended, table, ledger)
+        yield Trained(plan.latest(ledger.trials), ended, table, ledger, uid)
 
 
-def write_design(result: Mapping[str, Any], weights: Path, data: Data, source: Source, recipe: Recipe) -> None:
-    """Write beside a design's weights everything that it takes to use them.
+def write_design(
+    result: Mapping[str, Any], weights: Path, data: Data, source: Source, recipe: Recipe, study: str
+) -> None:
+    """Write beside a design's weights everything that it takes to use them, if this study trained any.
 
     Args:
         result: what came out, with its `backbone` and `design`.
@@ -162,16 +168,18 @@ def write_design(result: Mapping[str, Any], weights: Path, data: Data, source: S
         data: that it was trained on.
         source: of the data.
         recipe: that it was trained by.
+        study: its uid.
     """
     design = Design.parse(result["design"])
     folder = weights / design_folder(result["backbone"], design)
-    if not folder.is_dir():
-        return  # it never trained to the end
+    if study not in [whose.study for path in folder.glob("*.safetensors") if (whose := Identity.read(path))]:
+        return
     shorter_side = source.shorter_side
     if shorter_side is None and source.name == "imagenet":
         shorter_side = round(data.shape[1] * IMAGENET_SHORTER_SIDE / IMAGENET_SIDE)
     described = {
         **result,
+        "study": study,
         "fields": design.to_dict(),
         "dataset": data.name,
         "classes": data.classes,

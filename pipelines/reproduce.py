@@ -68,7 +68,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -
     analyses: dict[str, Any] = {}
     exit_code, studies = session.COMPLETE, []
     for group in groups:
-        name = group.study_name(what.name, device)
+        name = group.study_name(what.name, device, plugins)
         studies.append(name)
         folder = storage.folder(name)
         plan = _plan(group, name, folder, device, plugins, options)
@@ -98,7 +98,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -
                 say(f"{run.session.reason}{goes_on}")
                 break
             for result in found:
-                write_design(result, folder, group.data, group.source, group.recipe)
+                write_design(result, folder, group.data, group.source, group.recipe, run.uid)
             if what.analysis is not None:
                 analyses[name] = _analyse(what, group, run, folder, options)
     if options.run.json:
@@ -156,8 +156,12 @@ def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options
         return {}
     into = folder / what.analysis
     networks = {row.name: candidate(row) for row in group.rows}
-    with stderr.status(f"{what.analysis} of {len(seeds)} x {len(networks)} networks"):
-        found = analyse(what.analysis, networks, seeds, folder, group.data, into)
+    try:
+        with stderr.status(f"{what.analysis} of {len(seeds)} x {len(networks)} networks"):
+            found = analyse(what.analysis, networks, seeds, folder, group.data, into, run.uid)
+    except UserError as error:  # the weights are gone, but not the results
+        say(f"{error}: no {what.analysis} to show")
+        return {}
     say(f"{what.analysis}: pictures and numbers in {into}")
     if run.session.mlflow_run is not None:
         log_files(into, run.session.mlflow_run, options.run.tracking_uri)
@@ -172,12 +176,17 @@ def _results_so_far(what: Experiment, group: Group, trials: Sequence[Trial], tab
     return summarise(group, rows, list(latest.values()), table, what.rows)
 
 
+def metric_name(row: str) -> str:
+    """A row's name with dashes for what MLflow does not take."""
+    return re.sub(r"[^A-Za-z0-9_. -]", "-", row)
+
+
 def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) -> View:
     """What MLflow shows of a group."""
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
-            f"{metric}/{re.sub(r'[^A-Za-z0-9_. -]', '-', result['row'])}": result[metric]
+            f"{metric}/{metric_name(result['row'])}": result[metric]
             for result in _results_so_far(what, group, trials, table)
             for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
             if result[metric] is not None

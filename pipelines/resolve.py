@@ -13,7 +13,7 @@ from pipelines.settings import Settings, check_fit, check_plugins, check_same
 from space import SearchSpace, UserError
 from space.backbones import backbone
 from space.choices import PRESETS
-from space.objects import source_file
+from space.objects import source_files
 from space.plugins import Plugin
 from space.pretrained import IMAGENET, Images, find_pretrained
 from trainers.data import Data
@@ -93,7 +93,7 @@ def resolve(
         shape=data.shape,
         backbones=names,
         weights=weights,
-        files=_digests(names, weights, source.groups),
+        files=digests(names, weights, source.groups),
         plugins={plugin.name: plugin.digest for plugin in plugins},
         space=values,
         recipe=recipe,
@@ -236,13 +236,19 @@ def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained
     return recipe, name
 
 
-def _digests(names: Sequence[str], weights: str | None, groups: Path | None) -> dict[str, str]:
-    """A digest of every file, beside the images, that the results depend on."""
-    files = [source_file(name.partition("@")[0]) for name in names]
-    files += [None if weights is None else Path(weights), groups]
+def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> dict[str, str]:
+    """A digest of every file that is there and that, beside the images, the results depend on.
+
+    Args:
+        names: of backbones; a user's own consist of files.
+        weights: file that a training begins with.
+        groups: CSV of images that stay together.
+    """
+    networks = [name.partition("@")[0] for name in names]
+    files = [file for network in networks if ":" in network for file in source_files(network)]
+    files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     found = {}
-    for path in files:
-        if path is not None:
-            with path.open("rb") as file:
-                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    for path in filter(Path.is_file, files):
+        with path.open("rb") as file:
+            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

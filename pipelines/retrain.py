@@ -4,13 +4,14 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines import session
-from pipelines.console import print_json, say, stdout
+from pipelines.console import print_json, say, stdout, warn
 from pipelines.costs import FPS_TABLE, trial_seconds
 from pipelines.engines import find_device, make_engine
 from pipelines.front import result_table
@@ -19,8 +20,8 @@ from pipelines.options import RetrainOptions
 from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
 from pipelines.quantities import show_metric
-from pipelines.resolve import read
-from pipelines.settings import Settings, check_fit, check_plugins
+from pipelines.resolve import digests, read
+from pipelines.settings import Settings, check_fit, check_plugins, check_same
 from pipelines.summary import show_difference, show_score, summarise
 from pipelines.tracking import View, log_model, run_ids
 from search import pareto
@@ -35,6 +36,9 @@ from trainers.throughput import FpsTable
 
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
+RESULTS = "results.json"
+ASKED = "asked"
+"""The attribute with the backbones and designs that the last complete command asked for, the plain one first."""
 
 
 def retrain(options: RetrainOptions) -> int:
@@ -48,13 +52,15 @@ def retrain(options: RetrainOptions) -> int:
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
     check_plugins(searched.name, settings, plugins)
+    files = digests(settings.backbones, settings.weights, None if settings.groups is None else Path(settings.groups))
+    check_same(searched.name, settings, replace(settings, files=files))
     chosen = choose(options, searched, settings)
     recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
     recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
     data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
-    name = _name(searched.name, chosen, recipe)
+    name = _name(searched.name, settings, recipe)
     folder = storage.folder(name)
     find_device(settings.device, options.run.resources.address)
     plan = Plan(
@@ -94,9 +100,12 @@ def retrain(options: RetrainOptions) -> int:
         ended, ledger = run.session, run.ledger
         results = summarise(run.trials, chosen, plan.metric)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
+        every = _every_result(ledger.trials, settings)
+        (folder / RESULTS).write_text(json.dumps(every, indent=2))
         if ended.exit_code == session.COMPLETE:
-            for result in results:
-                write_design(result, folder, data, source, recipe)
+            for result in every:
+                write_design(result, folder, data, source, recipe, run.uid)
+            ledger.annotate(ASKED, [[backbone, str(design)] for backbone, design in chosen])
             _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
     if options.run.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
@@ -149,10 +158,17 @@ def knee(complete: Sequence[Row]) -> Row:
     return best[pareto.knee(objectives(best, "params"))]
 
 
-def _name(study: str, chosen: Sequence[Candidate], recipe: Recipe) -> str:
-    """The same choice and recipe go on where they stopped; more seeds extend them."""
-    table = json.dumps([[f"{name} {design}" for name, design in chosen], recipe.to_dict()], sort_keys=True)
+def _name(study: str, settings: Settings, recipe: Recipe) -> str:
+    """The same study and recipe go on where they stopped; other designs and more seeds extend them."""
+    table = json.dumps([settings.to_json(), recipe.to_dict()], sort_keys=True)
     return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
+
+
+def _every_result(trials: Sequence[Trial], settings: Settings) -> list[dict[str, Any]]:
+    """The results of every design that the retraining has trained, asked for now or before, the plain one first."""
+    latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
+    candidates = dict.fromkeys([(settings.backbones[0], Design()), *(candidate for candidate, _ in latest)])
+    return summarise(list(latest.values()), list(candidates), f"test_{settings.metric}")
 
 
 def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
@@ -167,8 +183,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         return {"designs": float(len(candidates)), **({"plain": statistics.fmean(values)} if values else {})}
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        candidates = list(dict.fromkeys([(settings.backbones[0], Design()), *(t.job.candidate for t in trials)]))
-        (folder / "results.json").write_text(json.dumps(summarise(trials, candidates, metric), indent=2))
+        (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings), indent=2))
 
     return View(
         name=name,
@@ -204,7 +219,13 @@ def _log_models(
         logged = f"{MODEL_ATTRIBUTE}{trial.number}"
         if logged in record.attributes and register in (None, record.attributes[logged]):
             continue
-        network = trained_network(folder, name, design, 0, settings.num_classes, settings.shape[0])
+        try:
+            network = trained_network(
+                folder, name, design, 0, settings.num_classes, settings.shape[0], record.attributes["uid"]
+            )
+        except UserError as error:
+            warn(str(error))
+            continue
         example = np.zeros((2, *settings.shape), np.float32)
         if log_model(network.eval(), example, runs[trial.number], options.run.tracking_uri, register):
             annotate(logged, register)

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.retrain import ASKED
 from pipelines.tracking import run_ids
-from search.storage import Storage
-from search.trials import Trial
+from search.storage import Record, Storage
+from search.trials import Job
 from space import Design, UserError
 from space.backbones import backbone
+from space.identity import Identity
 from space.loading import DESCRIPTION, WEIGHTS, Saved
 from trainers.evaluator import design_folder, weights_name
 
@@ -25,7 +27,7 @@ def find(run: str, design: str | None, storage: Storage) -> Saved:
     Args:
         run: a folder of weights, of a retraining or of a study; the name of one of the latter; or the id that
             MLflow gave a training.
-        design: which one of a retraining; None for the first that was asked for, the plain backbone aside.
+        design: which one of a retraining; None for the first that was asked for last, the plain backbone aside.
         storage: of the studies.
 
     Raises:
@@ -64,24 +66,36 @@ def _last_retraining(study: Path) -> Path | None:
 
 def _of_retraining(folder: Path, design: str | None, storage: Storage) -> Saved:
     """The one of this design; without a text the first one asked for that is not plain."""
+    record = _record(folder, storage)
     found = [Saved.read(network) for network in _described(folder)]
+    if record is not None:
+        uid = record.attributes["uid"]
+        found = [saved for saved in found if saved.described.get("study", uid) == uid]
+        if not found:
+            raise UserError(f"what is in {folder} is from before {record.name} was started anew; train it to the end")
     if design is not None:
         return _of_design(found, design)
-    asked = [design_folder(*trial.job.candidate) for trial in _trials(folder, storage)]
+    asked = [] if record is None else _asked(record)
     others = [saved for saved in found if saved.design != Design()] or found
     if len(others) > 1 and not asked:
         raise UserError(f"{folder} has several designs; say which by --design: {_listed(found)}")
     return min(others, key=lambda saved: [*asked, saved.folder.name].index(saved.folder.name))
 
 
-def _trials(retraining: Path, storage: Storage) -> Sequence[Trial]:
-    """The trainings of a folder, from this storage or from the one that it is in; none if it was moved."""
+def _asked(record: Record) -> list[str]:
+    """The folders of the designs that were asked for last, in this order, then of the others that are trained."""
+    last = [design_folder(name, Design.parse(text)) for name, text in record.attributes.get(ASKED, [])]
+    return [*last, *(design_folder(*trial.job.candidate) for trial in record.trials)]
+
+
+def _record(retraining: Path, storage: Storage) -> Record | None:
+    """The study of a folder, from this storage or from the one that it is in; None if it was moved."""
     for there in (storage, Storage(str(retraining.absolute().parent.parent))):
         root, folder = there.root.resolve(), retraining.resolve()
         name = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""
         if name and there.exists(name):
-            return there.read(name).trials
-    return []
+            return there.read(name)
+    return None
 
 
 def _of_design(found: Sequence[Saved], text: str) -> Saved:
@@ -103,7 +117,7 @@ def _listed(found: Sequence[Saved]) -> str:
 
 def _of_mlflow(run: str, storage: Storage) -> Saved:
     """The network that the training of this id ended with."""
-    searches = storage.names()
+    searches = [name for name in storage.names() if storage.exists(name)]
     for name in [*_with_weights(storage), *searches]:
         record = storage.read(name)
         number = next((number for number, there in run_ids(record.attributes).items() if there == run), None)
@@ -111,7 +125,7 @@ def _of_mlflow(run: str, storage: Storage) -> Saved:
             continue
         job = next(trial.job for trial in record.trials if trial.number == number)
         weights = storage.folder(name) / design_folder(*job.candidate) / weights_name(job.seed)
-        if weights.is_file() and weights.with_name(DESCRIPTION).is_file():
+        if _is_of(weights, record.attributes["uid"], job):
             return Saved.read(weights)
         if name in searches:
             raise UserError(
@@ -123,6 +137,14 @@ def _of_mlflow(run: str, storage: Storage) -> Saved:
         f"no training of a study in {storage.root} has the MLflow id {run}; take the id of a run below a retraining's, "
         "or the retraining's name"
     )
+
+
+def _is_of(weights: Path, study: str, job: Job) -> bool:
+    """Whether a file holds what a study trained, and says nothing else; earlier versions wrote nothing to say so."""
+    wanted = Identity(study=study, backbone=job.backbone, design=str(job.design), seed=job.seed)
+    if not (weights.is_file() and weights.with_name(DESCRIPTION).is_file()):
+        return False
+    return Identity.read(weights) in (None, wanted)
 
 
 def _with_weights(storage: Storage) -> Iterator[str]:

@@ -26,6 +26,7 @@ from optuna.study import Study
 from space.design import Value
 from space.errors import UserError
 from space.objects import find_object, full_name
+from space.registry import remember
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
@@ -33,6 +34,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
 }
 """Maker of each sampler, called with seed=NUMBER; plug-ins add theirs."""
+remember(SAMPLERS)
 
 BUILT_IN = frozenset(SAMPLERS)
 

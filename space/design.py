@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 from space.errors import UserError
+from space.registry import remember
 
 Value: TypeAlias = int | str
 
@@ -40,6 +41,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "spa": (*_RECURRENT, "reduction", "start"),
 }
 """Which fields each attention has, each after those that may make it idle; plug-ins add theirs."""
+remember(FIELDS)
 
 BUILT_IN = frozenset(FIELDS)
 
@@ -50,6 +52,7 @@ _SPECIAL_DEFAULTS: dict[tuple[str, str], Value] = {
     ("dia", "reduction"): 4,
     ("dia", "sharing"): "stage",
 }
+remember(_SPECIAL_DEFAULTS)
 
 _KEEP_ZERO = ("identity", "relu", "tanh")
 """Connections that turn zero into zero."""
@@ -145,6 +148,14 @@ class Design:
     def __str__(self) -> str:
         given = [f"{name}={value}" for name, value in self._given()]
         return f"{self.attention}:{','.join(given)}" if given else self.attention
+
+    @property
+    def dashed(self) -> str:
+        """The text form with dashes alone for its punctuation, for names of files and metrics.
+
+        No two designs have the same: no word in the text form has a dash.
+        """
+        return re.sub("[:=,]", "-", str(self))
 
     def _given(self) -> Iterable[tuple[str, Value]]:
         for name in field_names():

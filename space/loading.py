@@ -14,6 +14,7 @@ from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.errors import UserError
+from space.identity import Identity
 
 DESCRIPTION, WEIGHTS, PROGRAM = "design.json", "model.safetensors", "model.pt2"
 """Files of such a folder; an exported one has the program of torch.export, too."""
@@ -104,7 +105,7 @@ class Saved:
         """The network with its weights, on the CPU, in eval mode.
 
         Raises:
-            UserError: code or weights that are not there any more, or do not fit.
+            UserError: code or weights that are not there any more, do not fit, or are another training's.
         """
         try:
             with torch.random.fork_rng([]):  # what is drawn here is overwritten
@@ -115,6 +116,7 @@ class Saved:
                 instead = f"bring its code back, or use {PROGRAM}, which needs none (torch.export.load)"
             raise UserError(f"{self.folder}: {error}; {instead}") from None
         state = self._state()
+        self._check_identity()
         own = network.state_dict()
         wrong = [n for n in own | state if n not in own or n not in state or own[n].shape != state[n].shape]
         if wrong:
@@ -130,6 +132,16 @@ class Saved:
         """From images (B, C, H, W) of uint8 to what the network sees: (pixels / 255 - mean) / std."""
         mean, std = (torch.tensor(levels).view(1, -1, 1, 1) * 255 for levels in (self.mean, self.std))
         return (images - mean) / std
+
+    def _check_identity(self) -> None:
+        """Make sure that weights and description are of one study and design; the code of a backbone may have moved."""
+        whose = Identity.read(self.weights)
+        same = whose is None or whose.design == str(self.design)
+        if not same or (None if whose is None else whose.study) != self.described.get("study"):
+            raise UserError(
+                f"{self.weights} is not of the training that the {DESCRIPTION} beside it describes; "
+                f"take the {DESCRIPTION} that was written with it, or retrain"
+            )
 
     def _state(self) -> dict[str, Tensor]:
         try:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from space.errors import UserError
 from space.objects import load_source
+from space.registry import all_or_nothing
 
 Result = TypeVar("Result")
 
@@ -16,7 +17,7 @@ Result = TypeVar("Result")
 class Plugin:
     """A plug-in that is loaded in this process, and in every process that it is sent to.
 
-    One that raises ends the command, so what it registered until then is left in the registries.
+    One that raises has registered nothing.
 
     Attributes:
         name: of its file.
@@ -27,7 +28,8 @@ class Plugin:
     source: str
 
     def __post_init__(self) -> None:
-        load_source(self.name, self.source)
+        with all_or_nothing():
+            load_source(self.name, self.source)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Plugin, (self.name, self.source)  # so that whoever unpickles it has loaded it

@@ -25,11 +25,11 @@ def registries() -> Iterator[None]:
     from search.samplers import SAMPLERS
     from space.attention import ATTENTION
     from space.backbones import FACTORIES
-    from space.design import FIELDS
+    from space.design import _SPECIAL_DEFAULTS, FIELDS
     from trainers.datasets import DATASETS
 
     with ExitStack() as stack:
-        for registry in (FIELDS, ATTENTION, FACTORIES, SAMPLERS, DATASETS):
+        for registry in (FIELDS, _SPECIAL_DEFAULTS, ATTENTION, FACTORIES, SAMPLERS, DATASETS):
             stack.enter_context(patch.dict(registry))
         yield
     for name in [name for name in sys.modules if re.search("_[0-9a-f]{12}$", name)]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from space.errors import UserError
+from space.registry import remember
 from trainers.contents import Content
 from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
 from trainers.decoded import MappedImages, decoded_once, decoding
@@ -175,6 +176,7 @@ DATASETS: dict[str, Reader] = {
     "imagenet": _imagenet,
 }
 """Reader of each data set by name; folder:PATH stands beside them, and plug-ins add theirs."""
+remember(DATASETS)
 
 
 def register(name: str) -> Callable[[Reader], Reader]:

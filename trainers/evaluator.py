@@ -1,5 +1,6 @@
 """From (backbone, design, seed) to a training: what the engines hand to their workers."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +13,21 @@ from torch import nn
 from space.backbones import backbone as find_backbone
 from space.build import build, pretrained_parameters
 from space.design import Design
+from space.errors import UserError
+from space.identity import Identity
 from space.plugins import Plugin
 from space.weights import read_weights
 from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
 from trainers.training import Judge, Training
+
+_MAKERS = "imagenet|torchvision|timm"
+_PLAIN_NAME = re.compile(rf"(({_MAKERS})/)?(?!({_MAKERS})(-|$))[a-z0-9_+]+(-[0-9][a-z0-9_+]*)*")
+"""Backbones that are told apart, also from the design behind them, when their slash is a dash: a design starts with a
+letter, and so does what stands behind the first dash only if a maker stands before it."""
+_DIGITS = 8
+_MOST_LETTERS = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,7 @@ class Evaluator:
         judge: on which images a network is judged, and when.
         learn_from_val: whether the validation images are learnt from, too.
         weights_into: folder to write trained weights to; None for nowhere.
+        study: uid of the study that they are written for.
         weights: file of the pretrained weights to begin with; None for none.
         plugins: loaded in every process that has this evaluator.
     """
@@ -43,6 +54,7 @@ class Evaluator:
     judge: Judge = "val"
     learn_from_val: bool = False
     weights_into: Path | None = None
+    study: str = ""
     weights: Path | None = None
     plugins: tuple[Plugin, ...] = ()
 
@@ -57,9 +69,7 @@ class Evaluator:
         pretrained = (
             pretrained_parameters(network, find_backbone(backbone).classifier) if self.weights is not None else []
         )
-        path = None
-        if self.weights_into is not None:
-            path = self.weights_into / design_folder(backbone, design) / weights_name(seed)
+        into = self.weights_into
         return Training(
             network,
             data,
@@ -67,7 +77,8 @@ class Evaluator:
             seed,
             device,
             judge=self.judge,
-            weights_path=path,
+            weights_path=None if into is None else into / design_folder(backbone, design) / weights_name(seed),
+            identity=Identity(study=self.study, backbone=backbone, design=str(design), seed=seed),
             pretrained=pretrained,
         )
 
@@ -83,18 +94,34 @@ def fresh_network(
 
 
 def trained_network(
-    folder: Path, backbone: str, design: Design, seed: int, num_classes: int, in_channels: int
+    folder: Path, backbone: str, design: Design, seed: int, num_classes: int, in_channels: int, study: str
 ) -> nn.Module:
-    """The network with the weights that a training left in `weights_into`, on the CPU."""
+    """The network with the weights that a training of this study left in `weights_into`, on the CPU.
+
+    Raises:
+        UserError: they are not there, or are another training's.
+    """
+    path = folder / design_folder(backbone, design) / weights_name(seed)
+    wanted = Identity(study=study, backbone=backbone, design=str(design), seed=seed)
+    if Identity.read(path) != wanted:
+        raise UserError(f"{path} does not hold what this study trained as {wanted}; that is lost, or in another folder")
     network = build(design, find_backbone(backbone), num_classes, in_channels)
-    network.load_state_dict(load_file(folder / design_folder(backbone, design) / weights_name(seed)))
+    network.load_state_dict(load_file(path))
     return network
 
 
 def design_folder(backbone: str, design: Design) -> str:
-    """Name of a retrained design's folder; of a user's own network without the folders of its file."""
-    short = re.sub(r"^.*/(?=[^/]+\.py:)", "", backbone)
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{short} {design}")
+    """Name of a trained design's folder, which no other backbone and design have.
+
+    A name of words stays readable as it is; another, such as that of a user's file, is shortened and gets a digest.
+    """
+    if len(backbone) <= _MOST_LETTERS and _PLAIN_NAME.fullmatch(backbone):
+        name = backbone.replace("/", "-")
+    else:
+        short = re.sub(r"^.*/(?=[^/]+\.py:)", "", backbone)
+        digest = hashlib.sha256(backbone.encode()).hexdigest()[:_DIGITS]
+        name = f"{re.sub('[^A-Za-z0-9]+', '-', short)[:_MOST_LETTERS]}~{digest}"
+    return f"{name}-{design.dashed}"
 
 
 def weights_name(seed: int) -> str:

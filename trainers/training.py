@@ -1,6 +1,7 @@
 """One network being trained: an epoch a step, resumable to the same numbers."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from space.identity import Identity
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
 from trainers.data import Data, Images
@@ -38,7 +40,8 @@ class Training:
         seed: of shuffling, augmentation and dropout.
         device: where network and data are.
         judge: on which images, and when.
-        weights_path: safetensors file that the trained weights are written to; None for none.
+        weights_path: safetensors file that the trained weights are written to, whole or not at all; None for none.
+        identity: written beside them; None for none.
         pretrained: parameters that came with weights, and learn at the recipe's `backbone_rate`.
     """
 
@@ -52,6 +55,7 @@ class Training:
         *,
         judge: Judge = "val",
         weights_path: Path | None = None,
+        identity: Identity | None = None,
         pretrained: Sequence[nn.Parameter] = (),
     ) -> None:
         self.epoch = 0
@@ -61,6 +65,7 @@ class Training:
         self._device = device
         self._judge_on = judge
         self._weights_path = weights_path
+        self._identity = identity
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
         self._normalise = data.normaliser(device)
@@ -110,8 +115,7 @@ class Training:
         if broken:
             raise FloatingPointError(f"{broken[0]} is {report[broken[0]]} in epoch {self.epoch}")
         if self.done and self._weights_path is not None:
-            self._weights_path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(_portable(self._network.state_dict()), self._weights_path)
+            self._write_weights(self._weights_path)
         report["seconds"] = time.perf_counter() - started
         return report
 
@@ -167,6 +171,13 @@ class Training:
             loss_sum += float(cross_entropy(logits, labels, reduction="sum"))
             counts += confusion(labels, logits.argmax(1), num_classes)
         return {"loss": loss_sum / count, **scores(counts)}
+
+    def _write_weights(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        metadata = None if self._identity is None else self._identity.metadata()
+        save_file(_portable(self._network.state_dict()), partial, metadata)
+        os.replace(partial, path)
 
     def _logits(self, images: Tensor) -> Tensor:
         normalised = self._normalise(images).contiguous(memory_format=self._layout)

@@ -21,6 +21,7 @@ from space.attention.sem import SEM
 from space.attention.spa import SPA
 from space.design import DEFAULT_REDUCTION, FIELDS, Design, add_attention
 from space.errors import UserError
+from space.registry import all_or_nothing, remember
 
 MakeGates: TypeAlias = Callable[[Design, int, int], list[Gate]]
 """(design, channels, blocks) -> the gate of each block of a stage."""
@@ -87,6 +88,7 @@ ATTENTION: dict[str, MakeGates] = {
     "spa": _recurrent(_spa),
 }
 """How the gates of a stage are made, by attention; plug-ins add theirs."""
+remember(ATTENTION)
 
 
 def register(name: str) -> Callable[[Module], Module]:
@@ -105,7 +107,6 @@ def register(name: str) -> Callable[[Module], Module]:
     def add(module: Module) -> Module:
         reduction = _default_reduction(name, module)
         recurrent = issubclass(module, Excitation)
-        add_attention(name, recurrent=recurrent, reduction=reduction)
 
         def make(design: Design, channels: int) -> Any:
             given = {} if design.reduction is None else {"reduction": design.reduction}
@@ -114,12 +115,15 @@ def register(name: str) -> Callable[[Module], Module]:
             except Exception as error:
                 raise UserError(f"attention {name!r} of {channels} channels {_raises(error)}") from None
 
-        ATTENTION[name] = _recurrent(make) if recurrent else _whole(make)
-        try:
-            _try_out(name)
-        except Exception as error:
-            del FIELDS[name], ATTENTION[name]
-            raise error if isinstance(error, UserError) else UserError(f"attention {name!r} {_raises(error)}") from None
+        with all_or_nothing():
+            add_attention(name, recurrent=recurrent, reduction=reduction)
+            ATTENTION[name] = _recurrent(make) if recurrent else _whole(make)
+            try:
+                _try_out(name)
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(f"attention {name!r} {_raises(error)}") from None
         return module
 
     return add

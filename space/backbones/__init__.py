@@ -24,6 +24,7 @@ from space.backbones.resnext import resnext
 from space.backbones.wrn import wrn
 from space.errors import UserError
 from space.objects import full_name
+from space.registry import remember
 
 
 class Family(NamedTuple):
@@ -62,6 +63,7 @@ BACKBONES: tuple[Family, ...] = (
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 """Makers of networks that plug-ins registered, by name; they take `num_classes` and `in_channels`, or neither."""
+remember(FACTORIES)
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 

@@ -1,5 +1,6 @@
 """Exported files compute what the network computes, and RUN finds the network that is meant."""
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -9,10 +10,11 @@ import pickle
 import shutil
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,13 +23,16 @@ from torch import Tensor, nn
 import space
 from pipelines import cli, export
 from pipelines.export import MOST_DIFFERENCE, ProgramError, compare, exported, programs, write_onnx
+from pipelines.retrain import ASKED
 from pipelines.shipped import find
 from pipelines.tracking import run_ids
-from search.storage import Storage
+from search.proposers import Planned
+from search.storage import JOURNAL, Storage
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
 from space.gating import Gated, place_gates
+from space.identity import Identity
 from tests.pipelines.conftest import TINY, Search
 from trainers import throughput
 from trainers.evaluator import design_folder
@@ -56,11 +61,14 @@ def as_trained(network: nn.Module) -> nn.Module:
 
 
 def write(folder: Path, name: str, text: str, **changes: Any) -> nn.Module:
-    """A folder as `search retrain` writes it."""
+    """A folder as `search retrain` writes it; with a `study` the weights say that they are of this one."""
     design = Design.parse(text)
     network = trained(name, design)
     folder.mkdir(parents=True)
-    save_file({key: value.clone() for key, value in network.state_dict().items()}, folder / "model.safetensors")
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    study = changes.get("study")
+    whose = None if study is None else Identity(study=study, backbone=name, design=text, seed=0).metadata()
+    save_file(state, folder / "model.safetensors", whose)
     described = {
         "backbone": name,
         "design": str(design),
@@ -259,7 +267,7 @@ def test_what_libraries_print_warn_and_log_meanwhile_is_not_shown(search: Search
     assert ended.code == 0
     assert ended.err == ""
     assert "LOUD" not in ended.out
-    assert os.listdir(here / "export") == ["loud-py-make-se"]
+    assert os.listdir(here / "export") == [design_folder(f"{here}/loud.py:make", Design("se"))]
 
 
 def test_without_its_packages_onnx_is_left_out_and_said_so(
@@ -380,6 +388,46 @@ def test_the_retraining_written_last_is_that_of_its_study(study: Path) -> None:
     os.utime(last / "resnet11-eca" / "design.json", ns=(0, 0))
     assert found(study, "it").endswith("resnet11-se/model.safetensors")
     shutil.rmtree(last)
+
+
+@contextlib.contextmanager
+def retraining(root: Path, uid: str) -> Iterator[optuna.Study]:
+    """A retraining it/retrain-1, being written, without trials."""
+    with Storage(str(root)).writing("it/retrain-1", Planned.DIRECTIONS, {"uid": uid}) as made:
+        yield made
+
+
+def test_what_an_earlier_study_of_the_same_name_left_is_not_taken(tmp_path: Path) -> None:
+    storage, folder = Storage(str(tmp_path)), tmp_path / "it" / "retrain-1"
+    write(folder / "resnet11-se", "resnet11", "se", study="before")
+    with retraining(tmp_path, "now"):
+        pass
+    with pytest.raises(UserError, match="is from before it/retrain-1 was started anew"):
+        find(str(folder), None, storage)
+    write(folder / "resnet11-ras", "resnet11", "ras", study="now")
+    assert find(str(folder), None, storage).design == Design("ras")
+    with pytest.raises(UserError, match="--design se is not there; there is: ras"):
+        find(str(folder), "se", storage)
+
+
+def test_without_a_design_the_first_asked_for_last_is_meant(tmp_path: Path) -> None:
+    storage, folder = Storage(str(tmp_path)), tmp_path / "it" / "retrain-1"
+    for design in ("none", "se", "ras", "eca"):
+        write(folder / f"resnet11-{design}", "resnet11", design, study="now")
+    for asked in (["none", "se", "ras"], ["none", "eca"], ["none"]):
+        with retraining(tmp_path, "now") as made:
+            made.set_user_attr(ASKED, [["resnet11", design] for design in asked])
+        first = asked[1] if len(asked) > 1 else "eca"
+        assert str(find(str(folder), None, storage).design) == first
+
+
+def test_a_study_that_was_only_begun_hides_no_run(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / JOURNAL).touch()
+    assert storage.names() == ["begun"]
+    with pytest.raises(UserError, match=f"no training of a study in .* has the MLflow id {'0' * 32}"):
+        find("0" * 32, None, storage)
 
 
 def test_designs_without_their_study_are_told_apart_by_the_user(study: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from pipelines.resolve import digests
 from search.storage import Storage
 from space.backbones import backbone
 from tests.pipelines.conftest import Ended, Search, write_folder
@@ -96,13 +97,23 @@ def test_an_own_network_is_searched_and_retrained(own: Search, here: Path) -> No
     record = Storage("runs").read("own")
     assert {trial.job.backbone for trial in record.trials} == {f"{here}/{MAKE}"}
     assert own("retrain", "own", "--top", "1", "--seeds", "1", "--engine", "local").code == 0
-    assert list((here / "runs" / "own").glob("retrain-*/net-py-make-none/model.safetensors"))
+    assert list((here / "runs" / "own").glob("retrain-*/net-py-make~*-none/model.safetensors"))
 
 
 def test_a_network_whose_file_changed_is_another_study(own: Search, here: Path) -> None:
     assert launched(own, "--study", "own").code == 0
     (here / "net.py").write_text(NETWORK + "\n# another one\n")
     assert_one_line(own, here, ["launch", "--study", "own", *TINY[2:-2]], "another content of", "net.py")
+
+
+def test_a_study_knows_the_modules_beside_its_networks(here: Path) -> None:
+    (here / "net.py").write_text("def make(num_classes):\n    from layers import block")
+    (here / "layers.py").write_text("block = 1")
+    before = digests((f"{here}/{MAKE}", "resnet20", "torchvision/resnet18@(?:a|b):c"), None, None)
+    assert {Path(file).name for file in before} == {"net.py", "layers.py"}
+    (here / "layers.py").write_text("block = 2")
+    after = digests((f"{here}/{MAKE}",), None, None)
+    assert [file for file in before if before[file] != after[file]] == [str(here / "layers.py")]
 
 
 def test_with_weights_every_design_starts_at_1(own: Search, here: Path) -> None:

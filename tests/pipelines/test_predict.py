@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import space
 from pipelines.planned import write_design
 from pipelines.predict import read
 from space import Design, UserError
+from space.identity import Identity
 from space.loading import Saved
 from tests.pipelines.conftest import Search
 from trainers.data import Data
@@ -47,7 +49,7 @@ def retrained(into: Path, source: Source, epochs: int = 1) -> tuple[Saved, Data]
         report = training.step()
     data = load(source)
     result = {"backbone": "resnet11", "design": str(design), "test_accuracy": report["test_accuracy"]}
-    write_design(result, into, data, source, recipe)
+    write_design(result, into, data, source, recipe, evaluator.study)
     return Saved.read(into / "resnet11-se"), data
 
 
@@ -59,8 +61,9 @@ def described(tmp_path: Path) -> Any:
         data = load(source)
         folder = tmp_path / "described" / "resnet11-se"
         folder.mkdir(parents=True)
-        (folder / "model.safetensors").touch()
-        write_design({"backbone": "resnet11", "design": "se"}, folder.parent, data, source, RECIPES["digits"])
+        whose = Identity(study="", backbone="resnet11", design="se", seed=0)
+        save_file({}, folder / "model.safetensors", whose.metadata())
+        write_design({"backbone": "resnet11", "design": "se"}, folder.parent, data, source, RECIPES["digits"], "")
         return Saved.read(folder), data
 
     return make

@@ -9,8 +9,11 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from pipelines.experiments import experiment, experiments
-from pipelines.groups import _moved, _on
+from pipelines.groups import _moved, _on, grouped
 from pipelines.options import Changes
+from pipelines.quantities import file_name
+from pipelines.reproduce import metric_name
+from space.plugins import Plugin
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
 from trainers.data import Data, TensorImages
 from trainers.datasets import DATASETS, Source
@@ -223,6 +226,33 @@ def test_rows_that_are_one_network_on_another_backbone_are_said_to_be(search: Se
     ended = reproduce(search, "dia-table1", "resnet11", "--seeds", "1")  # one block a stage: nothing to share
     assert list(by_row(ended)) == ["Org", "SE"]
     assert "DIA-SE is the same network as SE" in ended.err
+
+
+def test_a_study_is_named_by_all_that_its_results_depend_on_but_rows_and_seeds(
+    tmp_path: Path, registries: None
+) -> None:
+    rows = experiment("dia-table1").rows
+
+    def name(*, plugin: str = "", depth: int = 11, backbone: str = "", wanted: int = 3, **changes: Any) -> str:
+        (tmp_path / "net.py").write_text("from layers import make")
+        layers = f"from space.backbones import backbone\nmake = backbone('resnet{depth}').make"
+        (tmp_path / "layers.py").write_text(layers)
+        asked = Changes(dataset="digits", backbone=backbone or f"{tmp_path}/net.py:make", **changes)
+        (group,) = grouped(rows, rows[:wanted], asked, tmp_path, False)
+        return group.study_name("it", "cpu", [Plugin("it.py", plugin)] if plugin else [])
+
+    one = name()
+    assert one == name(wanted=1)
+    assert one.startswith("reproduce/it/digits-digits-net-py-make-")
+    others: list[dict[str, Any]] = [{"plugin": "1"}, {"plugin": "2"}, {"depth": 20}, {"train_size": 50}, {"epochs": 3}]
+    others += [{"backbone": "resnet11"}, {"backbone": "resnet11+no_bn"}]
+    assert len({one, *(name(**other) for other in others)}) == 1 + len(others)
+
+
+def test_results_of_two_rows_have_two_names_in_metrics_and_pictures() -> None:
+    for what in experiments().values():
+        names = [row.name for row in what.rows]
+        assert len({metric_name(name) for name in names}) == len({file_name(name) for name in names}) == len(names)
 
 
 ANALYSES = [

@@ -1,18 +1,27 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mlflow import MlflowClient
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+import space
 from pipelines.fronts import Row, front
+from pipelines.planned import write_design
 from pipelines.retrain import knee, top
-from space import Design
+from pipelines.shipped import find
+from search.storage import Storage
+from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.identity import Identity
 from tests.pipelines.conftest import Search, mlflow_runs
 from trainers.datasets import Source, load
+from trainers.evaluator import design_folder, weights_name
+from trainers.recipe import RECIPES
 
 
 def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
@@ -88,21 +97,78 @@ def test_the_written_weights_give_the_reported_accuracy(launch: Search, search: 
     assert accuracy == pytest.approx(described["test_accuracy"], abs=2 / len(labels))
 
 
-def test_more_seeds_extend_a_retraining_and_models_are_logged_once(launch: Search, search: Search) -> None:
-    launch("--budget", "1")
-    arguments = ("retrain", "--design", "ras", "--epochs", "1", "--engine", "local")
-    search(*arguments, "--seeds", "1")
-    search(*arguments, "--seeds", "2", "--register", "best")
-
-    assert len(mlflow_runs("retrain")) == 1
-    assert len([run for run in mlflow_runs() if "test_accuracy" in run.data.metrics]) == 4
+def test_other_designs_and_more_seeds_extend_a_retraining_and_each_model_is_logged_once(
+    launch: Search, search: Search
+) -> None:
+    launch("--budget", "1", "--backbone", "resnet11")
     client = MlflowClient()
-    (version,) = client.search_model_versions("name='best'")
-    assert client.get_run(str(version.run_id)).data.params["design"] == "ras"
-    first = search(*arguments, "--seeds", "2", "--json").json
-    again = search(*arguments, "--seeds", "2", "--json").json
-    assert first == again
-    assert len(list(client.search_model_versions("name='best'"))) == 1
+
+    def retrained(seeds: int, *designs: str) -> dict[str, Any]:
+        chosen = [part for design in designs for part in ("--design", design)]
+        options = ("--seeds", str(seeds), "--epochs", "1", "--engine", "local", "--register", "best", "--json")
+        result: dict[str, Any] = search("retrain", *chosen, *options).json
+        return result
+
+    def registered() -> list[str]:
+        versions = client.search_model_versions("name='best'", order_by=["version_number ASC"])
+        return [client.get_run(str(version.run_id)).data.params["design"] for version in versions]
+
+    first = retrained(1, "se")
+    more = retrained(2, "ras", "se")
+    assert more["retraining"] == first["retraining"]
+    assert [result["design"] for result in more["results"]] == ["none", "ras", "se"]
+    assert more["results"][2]["by_seed"]["0"] == first["results"][1]["by_seed"]["0"]
+    assert registered() == ["se", "ras"]
+    assert find(first["study"], None, Storage("runs")).design == Design("ras")
+
+    again = retrained(1, "se")
+    assert again == first
+    assert registered() == ["se", "ras"]
+    assert find(first["study"], None, Storage("runs")).design == Design("se")
+    (parent,) = mlflow_runs("retrain")
+    trained = [run for run in mlflow_runs() if "test_accuracy" in run.data.metrics]
+    assert sorted(run.data.params["design"] for run in trained) == ["none", "none", "ras", "ras", "se", "se"]
+    local = Path(first["folder"]) / "results.json"
+    logged = Path(client.download_artifacts(parent.info.run_id, "results.json"))
+    assert json.loads(local.read_text()) == json.loads(logged.read_text())
+    shown = {result["design"]: result["n"] for result in json.loads(local.read_text())}
+    assert shown == {"none": 2, "se": 2, "ras": 2}
+
+
+def test_results_are_shown_where_the_weights_are_gone(launch: Search, search: Search) -> None:
+    launch("--budget", "1", "--backbone", "resnet11")
+    arguments = ("retrain", "--design", "se", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
+    first = search(*arguments)
+    weights = Path(first.json["folder"]) / "resnet11-se" / "model.safetensors"
+    weights.unlink()
+    again = search(*arguments, "--register", "best")
+    assert again.code == 0
+    assert again.json == first.json
+    assert f"warning: {weights} does not hold what this study trained" in again.err
+
+
+def test_a_retraining_goes_on_with_the_code_that_was_searched(launch: Search, search: Search, here: Path) -> None:
+    (here / "net.py").write_text("from layers import make")
+    (here / "layers.py").write_text("from space.backbones import backbone\nmake = backbone('resnet11').make")
+    launch("--budget", "1", "--backbone", "net.py:make")
+    (here / "layers.py").write_text("from space.backbones import backbone\nmake = backbone('resnet20').make")
+    ended = search("retrain", "--design", "se")
+    assert ended.code == 2
+    assert f"another content of {here / 'layers.py'}" in ended.err
+
+
+def test_a_description_is_written_beside_the_weights_of_this_study_alone(tmp_path: Path) -> None:
+    source, whose = Source(name="digits"), Identity(study="before", backbone="resnet11", design="se", seed=0)
+    folder = tmp_path / design_folder("resnet11", Design("se"))
+    folder.mkdir()
+    save_file({}, folder / weights_name(0), whose.metadata())
+    result = {"backbone": "resnet11", "design": "se"}
+    write_design(result, tmp_path, load(source), source, RECIPES["digits"], "now")
+    assert [path.name for path in folder.iterdir()] == [weights_name(0)]
+    save_file({}, folder / weights_name(1), replace(whose, study="now", seed=1).metadata())
+    write_design(result, tmp_path, load(source), source, RECIPES["digits"], "now")
+    with pytest.raises(UserError, match="is not of the training"):
+        space.load(folder)
 
 
 def test_the_logged_model_gives_the_networks_outputs(launch: Search, search: Search) -> None:

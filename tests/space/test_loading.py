@@ -16,6 +16,7 @@ import space
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.identity import Identity
 from space.loading import Saved
 
 OWN = """
@@ -153,3 +154,23 @@ def test_a_network_whose_code_is_gone_has_its_program(tmp_path: Path) -> None:
     assert "model.pt2" not in told
     (tmp_path / "it" / "model.pt2").touch()
     assert "model.pt2, which needs none" in error(tmp_path / "it")
+
+
+@pytest.mark.parametrize(
+    "whose",
+    [
+        None,
+        Identity(study="before", backbone="resnet11", design="se", seed=0),
+        Identity(study="now", backbone="resnet11", design="se:start=unit", seed=0),
+    ],
+)
+def test_weights_of_another_training_than_is_described_are_refused(tmp_path: Path, whose: Identity | None) -> None:
+    network = write(tmp_path / "it", "resnet11", Design("se"), study="now")
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    own = Identity(study="now", backbone="resnet11", design="se", seed=0)
+    save_file(state, tmp_path / "it" / "model.safetensors", own.metadata())
+    assert torch.equal(logits(space.load(tmp_path / "it")), logits(network))
+
+    save_file(state, tmp_path / "it" / "model.safetensors", None if whose is None else whose.metadata())
+    with pytest.raises(UserError, match="is not of the training that the design"):
+        space.load(tmp_path / "it")

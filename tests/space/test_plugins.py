@@ -5,20 +5,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from search.samplers import SAMPLERS
 from space.attention import ATTENTION, Excitation, Gate, register, stage_gates
 from space.backbones import FACTORIES, backbone
 from space.backbones import register as register_backbone
 from space.build import build
 from space.choices import PRESETS, SearchSpace
-from space.design import FIELDS, Design, Stage, hidden_width
+from space.design import _SPECIAL_DEFAULTS, FIELDS, Design, Stage, hidden_width
 from space.errors import UserError
 from space.plugins import Plugin, load_plugins
 from tests.space.conftest import count
+from trainers.datasets import DATASETS
 
 pytestmark = pytest.mark.usefixtures("registries")
 
@@ -217,6 +220,11 @@ class OddReduction(Narrow):
         super().__init__(channels, reduction)
 
 
+class NarrowAndWrong(Narrow):
+    def forward(self, pooled: Tensor) -> Tensor:
+        return super().forward(pooled)[:, :8]
+
+
 class CannotHold(Excitation):
     def forward(self, pooled: Tensor) -> Tensor:
         return pooled
@@ -265,6 +273,11 @@ class OnlyAtDepth1(Scale):
         return super().forward(pooled[:, : pooled.shape[1] // 2] + pooled[:, len(self.weight) :])
 
 
+def everything() -> list[dict[Any, Any]]:
+    """What all registries hold."""
+    return [dict(table) for table in (FIELDS, _SPECIAL_DEFAULTS, ATTENTION, FACTORIES, SAMPLERS, DATASETS)]
+
+
 @pytest.mark.parametrize(
     ("name", "module", "says"),
     [
@@ -277,6 +290,7 @@ class OnlyAtDepth1(Scale):
         ("attention", Scale, "no field of a design"),
         ("new", Keyword, "Keyword(channels, groups) must take channels, may take reduction, and nothing else"),
         ("new", NoChannels, "NoChannels(reduction) must take channels"),
+        ("new", NarrowAndWrong, "attention 'new' raises RuntimeError: "),
         ("new", OddReduction, "attention 'new': reduction=12 is not allowed; use one of 1, 2, 4"),
         ("new", nn.Linear, "a class derived from Excitation or Gate"),
         ("new", lambda channels: None, "a class derived from Excitation or Gate"),
@@ -292,13 +306,12 @@ class OnlyAtDepth1(Scale):
     ],
 )
 def test_a_mistake_is_one_line_and_registers_nothing(name: str, module: type[Gate], says: str) -> None:
-    fields, attention = dict(FIELDS), dict(ATTENTION)
+    before = everything()
     with pytest.raises(UserError) as raised:
         register(name)(module)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert fields == FIELDS
-    assert attention == ATTENTION
+    assert everything() == before
 
 
 def test_a_module_that_cannot_have_so_many_channels_says_so() -> None:
@@ -406,6 +419,23 @@ def test_a_plugin_that_raises_is_one_line_and_may_be_mended(write: Callable[...,
     assert "\n" not in str(raised.value)
     load_plugins([write("mine.py", SOURCE)])
     assert "lifted" in FIELDS
+
+
+def test_a_plugin_that_raises_in_the_end_has_registered_nothing(write: Callable[..., Path]) -> None:
+    others = (
+        "from search.samplers import SAMPLERS, register as sampler\n"
+        "from space.backbones import register as backbone\n"
+        "from trainers.datasets import register as dataset\n"
+        "sampler('chance')(SAMPLERS['random'])\n"
+        "backbone('nothing')(lambda: nn.Identity())\n"
+        "dataset('nothing')(lambda source, download: None)\n"
+    )
+    before = everything()
+    with pytest.raises(UserError, match=r"mine\.py raises ZeroDivisionError"):
+        load_plugins([write("mine.py", f"{SOURCE}\n{others}\n1 / 0")])
+    assert everything() == before
+    load_plugins([write("mine.py", f"{SOURCE}\n{others}")])
+    assert [len(table) for table in everything()] == [len(table) + (table is not before[1]) for table in before]
 
 
 def test_two_plugins_need_two_names(write: Callable[..., Path]) -> None:

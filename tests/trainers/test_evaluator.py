@@ -1,13 +1,16 @@
 """The evaluator: the same numbers under the same seed, in any process."""
 
 import pickle
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from space.design import Design
+from space.design import Design, add_attention
+from space.errors import UserError
 from trainers.datasets import Source
 from trainers.evaluator import Evaluator, design_folder, fresh_network, trained_network, weights_name
 from trainers.recipe import recipe
@@ -77,12 +80,79 @@ def test_retraining_learns_from_validation_images_too_and_writes_what_was_tested
     assert {path.name for path in folder.iterdir()} == {weights_name(0), weights_name(2)}
 
 
-def test_designs_and_seeds_have_files_of_their_own() -> None:
-    designs = [Design(), Design("se"), Design("se", stages="2"), Design("se", reduction=2), Design("ras", depth=3)]
-    folders = {design_folder(name, design) for name in ("resnet11", "resnet20") for design in designs}
-    assert len(folders) == 10
+BACKBONES = [
+    *("resnet20", "resnet20+no_bn", "resnet20+no_bn+no_skip", "wrn52-4", "wrn52", "resnext101-8x32", "resnext101"),
+    *("imagenet/resnet50", "imagenet-resnet50", "imagenet.resnet50", "imagenet", "timm/imagenet", "timm/2x", "timm-2x"),
+    *("torchvision/resnet18", "torchvision/resnet18@layer.*bn2", "torchvision/resnet18@layer,*bn2", "Torchvision"),
+    *("/home/me/a/net.py:make", "/home/me/b/net.py:make", "/home/me/a-net.py:make", "net.py:make", "net:py.make"),
+    *("nets.a:make", "nets:a.make", "nets-a-make", "nets_a_make", "little", "little-se", "little-se-reduction", "se"),
+    *(
+        "timm/resnet18.a1_in1k",
+        "timm/resnet18_a1_in1k",
+        "timm/" + 40 * "long_",
+        "timm/" + 40 * "long_" + "er",
+        "é",
+        "_",
+    ),
+]
+WORDS = ("x", "x_depth_2", "depth2", "resnet20", "x_start_unit", "se_reduction_8")
+"""Names of attentions that might be taken for something else."""
+
+
+def test_no_two_backbones_and_designs_have_one_folder(registries: None) -> None:
+    for word in WORDS:
+        add_attention(word, recurrent=True, reduction=8)
+    texts = ["{}", "{}:depth=2", "{}:depth=2,stages=2", "{}:stages=2", "{}:reduction=2", "{}:start=unit"]
+    designs = [Design()] + [Design.parse(text.format(word)) for word in ("se", *WORDS) for text in texts]
+    pairs = [(name, design) for name in BACKBONES for design in designs]
+    folders = [design_folder(name, design) for name, design in pairs]
+
+    assert len({folder.lower() for folder in folders}) == len(set(pairs))
+    assert all(re.fullmatch(r"[\w+~-]+", folder) and len(folder) < 150 for folder in folders)
+    assert len({design.dashed for design in designs}) == len(designs)
     assert len({weights_name(seed) for seed in range(4)}) == 4
-    assert all("/" not in folder and " " not in folder for folder in folders)
+
+
+def test_a_name_of_words_is_its_folder() -> None:
+    design = Design.parse("se:reduction=8,stages=23")
+    for name, folder in (
+        ("resnet20", "resnet20-se-stages-23-reduction-8"),
+        ("wrn52-4", "wrn52-4-se-stages-23-reduction-8"),
+        ("torchvision/resnet18", "torchvision-resnet18-se-stages-23-reduction-8"),
+    ):
+        assert design_folder(name, design) == folder
+    assert re.fullmatch("net-py-make~[0-9a-f]{8}-none", design_folder("/home/me/net.py:make", Design()))
+
+
+def test_only_the_weights_of_the_training_that_is_meant_are_taken(tmp_path: Path) -> None:
+    writing = replace(SEARCHING, recipe=SEARCHING.recipe.with_epochs(1), judge="test", weights_into=tmp_path, study="a")
+    reports(writing("resnet11", Design(), seed=1))
+    folder = tmp_path / design_folder("resnet11", Design())
+    assert trained_network(tmp_path, "resnet11", Design(), 1, 10, 1, "a")
+
+    with pytest.raises(UserError, match="does not hold what this study trained as resnet11 none, seed 1"):
+        trained_network(tmp_path, "resnet11", Design(), 1, 10, 1, "b")
+    shutil.copy(folder / weights_name(1), folder / weights_name(0))
+    shutil.copytree(folder, tmp_path / design_folder("preresnet11", Design()))
+    for name, seed in (("resnet11", 0), ("preresnet11", 1), ("resnet20", 0)):
+        with pytest.raises(UserError, match=f"does not hold what this study trained as {name} none, seed {seed}"):
+            trained_network(tmp_path, name, Design(), seed, 10, 1, "a")
+
+
+def test_weights_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing = replace(SEARCHING, recipe=SEARCHING.recipe.with_epochs(1), judge="test", weights_into=tmp_path)
+    reports(writing("resnet11", Design(), seed=0))
+    file = tmp_path / design_folder("resnet11", Design()) / weights_name(0)
+    before = file.read_bytes()
+
+    def torn(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("trainers.training.save_file", torn)
+    with pytest.raises(OSError, match="no space left"):
+        reports(writing("resnet11", Design(), seed=0))
+    assert file.read_bytes() == before
 
 
 def test_with_weights_a_training_begins_with_them_and_gates_of_1(tmp_path: Path) -> None:
@@ -92,7 +162,7 @@ def test_with_weights_a_training_begins_with_them_and_gates_of_1(tmp_path: Path)
     images = torch.rand(4, 1, 8, 8)
 
     plain = fresh_network("resnet11", Design(), 1, 10, 1, file).eval()
-    trained = trained_network(tmp_path, "resnet11", Design(), 0, 10, 1).eval()
+    trained = trained_network(tmp_path, "resnet11", Design(), 0, 10, 1, "").eval()
     gated = fresh_network("resnet11", Design("se", start="unit"), 2, 10, 1, file).eval()
 
     with torch.inference_mode():
