@@ -34,6 +34,14 @@ def show_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def show_count(count: float) -> str:
+    """1000 -> 1k, 2500000 -> 2.5M: the short form that `parse_count` reads."""
+    for size, suffix in ((1_000_000, "M"), (1_000, "k")):
+        if abs(count) >= size:
+            return f"{count / size:.4g}{suffix}"
+    return f"{count:.4g}"
+
+
 def show_percent(share: float) -> str:
     """0.9413 -> 94.1 %."""
     return f"{100 * share:.1f} %"
