@@ -78,10 +78,11 @@ def run_note(paragraphs: Sequence[str], links: Mapping[str, str], before: str) -
         links: addresses by their texts.
         before: the description so far; what a user wrote into it is kept.
     """
+    # MLflow shows the beginning of a description, and of that only the first line can be clicked.
     linked = " · ".join(f"[{text}]({address})" for text, address in links.items())
-    ours = "\n\n".join([*paragraphs[:1], linked, *paragraphs[1:]])
+    ours = "\n\n".join([linked, *paragraphs])
     theirs = before.partition(KEPT)[2] if KEPT in before else before and f"\n\n{before}"
-    return ours[: LONGEST - len(KEPT) - len(theirs)] + KEPT + theirs
+    return ours[: max(0, LONGEST - len(KEPT) - len(theirs))] + KEPT + theirs
 
 
 def _columns(metrics: Sequence[str]) -> list[str]:

@@ -104,9 +104,9 @@ class StudyRuns:
         self._client.set_terminated(self.parent, status)
 
     def _describe(self) -> None:
-        links = {"all trials": pages.view_page(self._experiment, self.parent)}
-        for text, path in self._view.pages.items():
-            links[text] = pages.artifact_page(self._experiment, self.parent, path)
+        place = (self._experiment, self.parent)
+        links = {text: pages.artifact_page(*place, path) for text, path in self._view.pages.items()}
+        links["all trials"] = pages.view_page(*place)
         before = self._client.get_run(self.parent).data.tags.get(pages.NOTE, "")  # a user may have written into it
         note = pages.run_note(self._view.describe(self._finished), links, before)
         if note != before:
