@@ -1,6 +1,8 @@
 """What MLflow is told to show: descriptions, links and views, without a server."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -8,6 +10,7 @@ from rich.table import Table
 
 from pipelines import mlflow_pages as pages
 from pipelines.markdown import MOST_ROWS, markdown
+from pipelines.mlflow_runs import where_to_look
 
 LINKS = {"front: params": "#/there", "all trials": "#/list"}
 
@@ -40,6 +43,27 @@ def test_a_description_is_no_longer_than_mlflow_takes_and_the_users_part_is_whol
 
     assert len(note) == pages.LONGEST
     assert note.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("store", "begins"),
+    [
+        ("https://ada:secret@host/ml/", "https://host/ml/#/experiments/7/runs/r?"),
+        ("postgresql://ada:secret@host/db", "mlflow ui --backend-store-uri 'postgresql://ada:***@host/db', then http"),
+        ("sqlite:////elsewhere/mlflow.db", "mlflow ui --backend-store-uri sqlite:////elsewhere/mlflow.db, then http"),
+        (f"sqlite:///{Path('mlflow.db').resolve()}", "mlflow ui, then http://127.0.0.1:5000/#/experiments/7/runs/r?"),
+    ],
+)
+def test_where_to_look_is_an_address_without_passwords(
+    store: str, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
+    client = SimpleNamespace(tracking_uri=store, get_run=lambda run_id: run)
+    monkeypatch.setattr("mlflow.MlflowClient", lambda tracking_uri: client)
+
+    told = where_to_look("r", store)
+    assert told.startswith(begins)
+    assert "secret" not in told
 
 
 def test_every_address_opens_model_training_rather_than_traces() -> None:
