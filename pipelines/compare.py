@@ -6,18 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from pipelines import plots, session
 from pipelines.console import print_json, say, stdout
 from pipelines.costs import trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import result_table
+from pipelines.markdown import markdown
+from pipelines.mlflow_runs import where_to_look
 from pipelines.options import CompareOptions
 from pipelines.planned import Plan, trained
 from pipelines.provenance import provenance
-from pipelines.quantities import show_metric
+from pipelines.quantities import figure_names, show_metric
 from pipelines.resolve import resolve
 from pipelines.settings import Settings
-from pipelines.summary import show_difference, show_score, summarise
+from pipelines.summary import best_figures, show_difference, show_score, show_verdict, summarise, trial_figures
 from pipelines.tracking import View
 from search.storage import Storage
 from search.trials import State, Trial
@@ -27,6 +31,10 @@ from trainers.evaluator import Evaluator
 
 STUDIES = "compare"
 """Folder of the studies, and kind of the runs in MLflow."""
+EXPLANATION = (
+    "± is the standard deviation over the seeds. A difference is paired by seed, with its 95 % interval by "
+    "Student's t: it says how sure it is on this split, not on other data."
+)
 
 
 def compare(options: CompareOptions) -> int:
@@ -91,7 +99,8 @@ def compare(options: CompareOptions) -> int:
     if run.json:
         print_json({"study": name, "metric": plan.metric, "results": results})
     elif results:
-        _print(results, settings, options.seeds)
+        stdout.print(_table(results, settings))
+        stdout.print(EXPLANATION, soft_wrap=True)
     if ended.exit_code != session.COMPLETE:
         goes_on = "; the same command goes on" if ended.exit_code == session.STOPPED else ""
         say(f"{ended.reason}{goes_on}")
@@ -99,7 +108,9 @@ def compare(options: CompareOptions) -> int:
     if failed:
         say(f"search: {len(failed)} of {len(candidates) * options.seeds} trainings failed")
         return session.FAILED
-    say(f" look    {storage.folder(name) / 'comparison.png'}, and in MLflow the artifacts of the run {name}")
+    say(f" look    {storage.folder(name) / 'comparison.png'}")
+    if ended.mlflow_run is not None:
+        say(f"         {where_to_look(ended.mlflow_run, run.tracking_uri)}")
     say(f" surer   the same command with --seeds {2 * options.seeds}")
     return session.COMPLETE
 
@@ -126,11 +137,17 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         return summarise(trials, _all_candidates(trials, plain), metric)
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        return {
+        there = results(trials)
+        differences = {
             f"difference/{Design.parse(result['design']).dashed}": result["paired_difference"]["mean"]
-            for result in results(trials)
+            for result in there
             if result["paired_difference"] is not None
         }
+        return {**differences, **best_figures(there, metric)}
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        there = results(trials)
+        return [show_verdict(there), markdown(_table(there, settings)), EXPLANATION]
 
     table = settings.to_json()
     recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
@@ -142,18 +159,22 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
+        columns=figure_names(metric),
+        figures=lambda trials: trial_figures(trials, plain, metric),
+        describe=describe,
         write_artifacts=lambda trials, run_ids, folder: _write(results(trials), settings, folder),
+        pages={"picture": "comparison.png"},
     )
 
 
-def _print(results: Sequence[Mapping[str, Any]], settings: Settings, seeds: int) -> None:
+def _table(results: Sequence[Mapping[str, Any]], settings: Settings) -> Table:
     metric = settings.objectives[0]
-    table = result_table(
-        f"paired with plain {settings.backbones[0]}, {seeds} seeds", f"val {show_metric(metric)}", "difference (95 %)"
-    )
+    title = f"paired with plain {settings.backbones[0]} by seed"
+    table = result_table(title, "n", f"val {show_metric(metric)}", "difference (95 %)")
     table.add_column("verdict", no_wrap=True)
     for result in results:
         table.add_row(
+            str(result["n"]),
             show_score(result, metric),
             show_difference(result),
             f"{result['num_params']:,}",
@@ -162,9 +183,4 @@ def _print(results: Sequence[Mapping[str, Any]], settings: Settings, seeds: int)
             result["design"],
             result["verdict"] or "",
         )
-    stdout.print(table)
-    stdout.print(
-        "± is the standard deviation over the seeds. A difference is paired by seed, with its 95 % interval by "
-        "Student's t: it says how sure it is on this split, not on other data.",
-        soft_wrap=True,
-    )
+    return table

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.console import stdout
 from pipelines.experiments import Experiment, Row
 from pipelines.groups import Group, candidate
 from pipelines.paired import paired_difference
@@ -105,8 +104,8 @@ def _printed(row: Row, of_paper: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def print_comparison(what: Experiment, results: Sequence[Mapping[str, Any]], changed: bool) -> None:
-    """Print the results of an experiment's rows as a table.
+def comparison_table(what: Experiment, results: Sequence[Mapping[str, Any]], changed: bool) -> Table:
+    """The results of an experiment's rows.
 
     Args:
         what: the experiment.
@@ -121,14 +120,19 @@ def print_comparison(what: Experiment, results: Sequence[Mapping[str, Any]], cha
         table.add_column(head, justify="right", no_wrap=True)
     for result, row in zip(results, cells, strict=True):
         table.add_row(result["row"], *(row[head] for head in heads))
-    stdout.print(table)
-    stdout.print("Test accuracy in percent, mean ± standard deviation over n seeds. * optimistic: the best test epoch.")
-    if "95 %" in heads:
-        stdout.print("against: the paired difference over the seeds, with its 95 % interval.")
+    return table
+
+
+def explanations(what: Experiment, results: Sequence[Mapping[str, Any]], changed: bool) -> list[str]:
+    """What to know to read the table, in sentences."""
+    says = ["Test accuracy in percent, mean ± standard deviation over n seeds. * optimistic: the best test epoch."]
+    if any(result["paired_difference"] is not None for result in results):
+        says.append("against: the paired difference over the seeds, with its 95 % interval.")
     if changed:
-        stdout.print("Not trained as in the paper: its values are no measure of these.")
+        says.append("Not trained as in the paper: its values are no measure of these.")
     if what.note:
-        stdout.print(what.note)
+        says.append(what.note)
+    return says
 
 
 def _cells(result: Mapping[str, Any], changed: bool) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -49,8 +50,16 @@ def print_fronts(record: Record) -> None:
     if not complete:
         say(f"study {record.name} has no complete trial yet")
         return
+    for table in front_tables(complete):
+        stdout.print(table)
+    stdout.print(show_verdict(complete, record.attributes["settings"]["images"]["val"]), soft_wrap=True)
+
+
+def front_tables(complete: Sequence[Row]) -> list[Table]:
+    """Both fronts, for at least one row."""
     several = len({row.backbone for row in complete}) > 1
     metric = show_metric(complete[0].metric)
+    tables = []
     for name, cost in zip(FRONTS, ("parameters", "FPS"), strict=True):
         table = result_table(f"{metric} against {cost}", metric, "gain", "trial")
         for row in front(complete, name):
@@ -63,8 +72,30 @@ def print_fronts(record: Record) -> None:
                 "" if row.relative_fps is None else f"{row.relative_fps:.2f} x",
                 f"{row.backbone} {row.design}" if several else row.design,
             )
-        stdout.print(table)
-    stdout.print(f"One seed each: {_noise(complete, record.attributes['settings']['images']['val'])}", soft_wrap=True)
+        tables.append(table)
+    return tables
+
+
+def show_verdict(complete: Sequence[Row], images: int) -> str:
+    """The best gain and how much of the differences may be noise, in a sentence.
+
+    Args:
+        complete: at least one row.
+        images: that validate.
+    """
+    best = front(complete, "params")[0]
+    # As if the errors of two designs were independent: 95 % of their differences are smaller.
+    noise = 1.96 * (2 * best.score * (1 - best.score) / images) ** 0.5
+    chance = f"with {images:,} validation images, differences under {100 * noise:.1f} points may be chance"
+    others = [row.gain for row in complete if row.gain is not None and row.trial != 0]
+    if not others or best.gain is None:
+        return f"One seed each: {chance}."
+    above = "Best" if best.gain > noise else "None is above plain by more than chance; the best"
+    within = sum(abs(gain) <= noise for gain in others)
+    return (
+        f"{above}: {show_gain(best.gain)} on plain, {best.design}. One seed each: {chance}; "
+        f"{within:,} of {len(others):,} designs are within that of plain."
+    )
 
 
 def result_table(title: str, *columns: str) -> Table:
@@ -74,10 +105,3 @@ def result_table(title: str, *columns: str) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("design", overflow="fold")
     return table
-
-
-def _noise(complete: list[Row], images: int) -> str:
-    """The 95 % interval of a difference between two accuracies, as if their errors were independent."""
-    best = max(row.score for row in complete)
-    points = 100 * 1.96 * (2 * best * (1 - best) / images) ** 0.5
-    return f"with {images:,} validation images, differences under {points:.1f} points may be chance."

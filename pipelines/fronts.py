@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.quantities import figures
 from search import pareto
 from search.trials import State, Trial
 from space import Design
@@ -46,6 +47,10 @@ class Row:
         table = asdict(self)
         metric = table.pop("metric")
         return {metric if name == "score" else name: value for name, value in table.items()}
+
+    def figures(self) -> dict[str, float]:
+        """For lists of runs, at a glance."""
+        return figures(self.metric, self.score, self.gain, self.num_params, self.fps)
 
 
 def metric_of(attributes: Mapping[str, Any]) -> str:

@@ -1,26 +1,26 @@
 """`search launch`: search a space, keep the fronts, show them in MLflow."""
 
 import functools
-import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import plots, session
+from pipelines import session
 from pipelines.console import print_json, say, stderr
 from pipelines.costs import FPS_TABLE, costs_of, limits_of, trial_seconds
 from pipelines.engines import make_engine
 from pipelines.front import print_fronts
 from pipelines.fronts import FRONTS, front, fronts_json, rows
+from pipelines.mlflow_runs import where_to_look
 from pipelines.options import LaunchOptions
-from pipelines.provenance import provenance
 from pipelines.quantities import show_duration, show_gain, show_percent
 from pipelines.resolve import resolve
+from pipelines.search_view import search_view
 from pipelines.session import Session
 from pipelines.settings import Settings
-from pipelines.tracking import EXPERIMENT, View, run_ids
+from pipelines.tracking import run_ids
 from search.bounds import Bounds
 from search.engine import Engine
 from search.ledger import Ledger
@@ -104,12 +104,13 @@ def launch(options: LaunchOptions) -> int:
             weights=settings.weights_file,
             plugins=plugins,
         )
+        commands = _next_commands(options, name)
         ended = session.run(
             ledger,
             engine,
             evaluate,
             storage.folder(name),
-            _view(name, record.attributes["uid"], settings, bounds, options.sampler),
+            search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
             tracking_uri=run.tracking_uri,
             lines=lambda trials: _lines(trials, bounds),
             time_limit=run.seconds,
@@ -174,46 +175,6 @@ def _dry_run(
     return session.COMPLETE
 
 
-def _view(name: str, uid: str, settings: Settings, bounds: Bounds, sampler: str) -> View:
-    """What MLflow shows of a search."""
-    table = settings.to_json()
-    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
-    space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
-
-    def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        complete = rows(trials, {}, bounds.metric)
-        sizes = {f"front_{front_name}": float(len(front(complete, front_name))) for front_name in FRONTS}
-        return {"hypervolume": bounds.hypervolume(trials), **sizes}
-
-    def trial_tags(trials: Sequence[Trial]) -> dict[int, dict[str, str]]:
-        complete = rows(trials, {}, bounds.metric)
-        there = {name: {row.trial for row in front(complete, name)} for name in FRONTS}
-        numbers = [trial.number for trial in trials]
-        return {n: {f"on_front_{name}": str(n in there[name]).lower() for name in FRONTS} for n in numbers}
-
-    def write_artifacts(trials: Sequence[Trial], runs: Mapping[int, str], folder: Path) -> None:
-        complete = rows(trials, runs, bounds.metric)
-        fronts = folder / "fronts"
-        fronts.mkdir()
-        (fronts / "front.json").write_text(json.dumps(fronts_json(complete), indent=2))
-        if complete:
-            for front_name in FRONTS:
-                title = f"{settings.dataset}, {', '.join(settings.backbones)}: {len(complete)} designs"
-                plots.write_html(complete, front_name, title, fronts / f"{front_name}.html")
-                plots.write_png(complete, [front_name], title, fronts / f"{front_name}.png")
-
-    return View(
-        name=name,
-        uid=uid,
-        params={**table, **recipe, **space},
-        tags={"kind": "search", "study": name, "sampler": sampler, **provenance()},
-        trial_name=lambda trial: f"{trial.number} {trial.job.design}",
-        metrics=metrics,
-        trial_tags=trial_tags,
-        write_artifacts=write_artifacts,
-    )
-
-
 def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
     """What the terminal says below the bar."""
     complete = rows(trials, {}, bounds.metric)
@@ -264,8 +225,15 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     else:
         if ledger.trained < ledger.budget:
             say("Every design within the limits has been tried.")
-        where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {options.run.storage}"
-        server = "" if options.run.tracking_uri is None else f" --backend-store-uri {options.run.tracking_uri}"
-        say(f" look     mlflow ui{server}        experiment {EXPERIMENT}, run {name}, artifacts/fronts")
-        say(f" retrain  search retrain {name} --top 3 --seeds 5{where}")
-        say(f" more     search launch --study {name} --budget {2 * options.budget}{where}")
+        if ended.mlflow_run is not None:
+            say(f" look     {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
+        for what, command in _next_commands(options, name).items():
+            say(f" {what:8} {command}")
+
+
+def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
+    where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {options.run.storage}"
+    return {
+        "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
+        "more": f"search launch --study {name} --budget {2 * options.budget}{where}",
+    }

@@ -34,6 +34,14 @@ def show_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def show_count(count: float) -> str:
+    """1000 -> 1k, 2500000 -> 2.5M: the short form that `parse_count` reads."""
+    for size, suffix in ((1_000_000, "M"), (1_000, "k")):
+        if abs(count) >= size:
+            return f"{count / size:.4g}{suffix}"
+    return f"{count:.4g}"
+
+
 def show_percent(share: float) -> str:
     """0.9413 -> 94.1 %."""
     return f"{100 * share:.1f} %"
@@ -44,9 +52,25 @@ def show_gain(gain: float) -> str:
     return f"{100 * gain:+.1f}" if round(100 * gain, 1) else "0"
 
 
+def score_name(metric: str) -> str:
+    """val_balanced_accuracy -> balanced_accuracy."""
+    return metric.removeprefix("val_").removeprefix("test_")
+
+
 def show_metric(name: str) -> str:
     """val_balanced_accuracy -> balanced accuracy."""
-    return name.removeprefix("val_").removeprefix("test_").replace("_", " ")
+    return score_name(name).replace("_", " ")
+
+
+def figures(metric: str, score: float, gain: float | None, num_params: int, fps: float) -> dict[str, float]:
+    """A result at a glance, rounded, under the names of `figure_names`; score and gain in percent."""
+    values = (100 * score, None if gain is None else 100 * gain, num_params, float(f"{fps:.4g}"))
+    return {name: round(v, 2) for name, v in zip(figure_names(metric), values, strict=True) if v is not None}
+
+
+def figure_names(metric: str) -> tuple[str, ...]:
+    """The score, its gain on plain, and the costs."""
+    return (score_name(metric), "gain", "num_params", "fps")
 
 
 def file_name(text: str) -> str:

@@ -12,17 +12,21 @@ from rich.table import Table
 
 from pipelines import session
 from pipelines.analyses import analyse
-from pipelines.comparison import print_comparison, summarise
+from pipelines.comparison import METRIC, comparison_table, explanations, summarise
 from pipelines.console import print_json, say, stderr, stdout
 from pipelines.costs import trial_seconds
 from pipelines.counts import show_counts
 from pipelines.engines import find_device, make_engine
 from pipelines.experiments import Experiment, Row, experiment, experiments
 from pipelines.groups import STUDIES, Group, candidate, grouped
+from pipelines.markdown import markdown
+from pipelines.mlflow_models import log_files
 from pipelines.options import ReproduceOptions
 from pipelines.planned import Plan, Trained, trained, write_design
 from pipelines.provenance import provenance
-from pipelines.tracking import View, log_files
+from pipelines.quantities import figure_names
+from pipelines.summary import trial_figures
+from pipelines.tracking import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
@@ -84,7 +88,7 @@ def _train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -
             plan,
             engine,
             storage,
-            partial(_view, what, group, name),
+            partial(_view, what, group, name, changed=options.changes.any),
             tracking_uri=options.run.tracking_uri,
             time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
         ) as run:
@@ -104,7 +108,9 @@ def _train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -
     if options.run.json:
         print_json({"experiment": what.name, "studies": studies, "results": results, "analyses": analyses})
     else:
-        print_comparison(what, results, options.changes.any)
+        stdout.print(comparison_table(what, results, options.changes.any))
+        for sentence in explanations(what, results, options.changes.any):
+            stdout.print(sentence)
         say(f"weights and results are in {storage.root / STUDIES / what.name}")
     if exit_code == session.COMPLETE and any(result["failed"] for result in results):
         return session.FAILED
@@ -181,7 +187,7 @@ def metric_name(row: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. -]", "-", row)
 
 
-def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) -> View:
+def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable, changed: bool) -> View:
     """What MLflow shows of a group."""
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
@@ -191,6 +197,10 @@ def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) 
             for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
             if result[metric] is not None
         }
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        results = _results_so_far(what, group, trials, table)
+        return [*explanations(what, results, changed), markdown(comparison_table(what, results, changed))]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
         (folder / "results.json").write_text(json.dumps(_results_so_far(what, group, trials, table), indent=2))
@@ -210,6 +220,9 @@ def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable) 
         trial_name=lambda trial: f"{trial.job.backbone} {trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
+        columns=figure_names(METRIC),
+        figures=lambda trials: trial_figures(trials, None, METRIC),
+        describe=describe,
         write_artifacts=write_artifacts,
     )
 

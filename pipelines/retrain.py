@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from pipelines import session
 from pipelines.console import print_json, say, stdout, warn
@@ -16,14 +16,17 @@ from pipelines.costs import FPS_TABLE, trial_seconds
 from pipelines.engines import find_device, make_engine
 from pipelines.front import result_table
 from pipelines.fronts import FRONTS, Row, front, objectives, rows
+from pipelines.markdown import markdown
+from pipelines.mlflow_models import log_model
+from pipelines.mlflow_runs import where_to_look
 from pipelines.options import RetrainOptions
 from pipelines.planned import Plan, trained, write_design
 from pipelines.provenance import provenance
-from pipelines.quantities import show_metric
+from pipelines.quantities import figure_names, show_metric
 from pipelines.resolve import digests, read
 from pipelines.settings import Settings, check_fit, check_plugins, check_same
-from pipelines.summary import show_difference, show_score, summarise
-from pipelines.tracking import View, log_model, run_ids
+from pipelines.summary import best_figures, show_difference, show_score, show_verdict, summarise, trial_figures
+from pipelines.tracking import View, run_ids
 from search import pareto
 from search.storage import Record, Storage
 from search.trials import State, Trial
@@ -39,6 +42,8 @@ MODEL_ATTRIBUTE = "mlflow_model:"
 RESULTS = "results.json"
 ASKED = "asked"
 """The attribute with the backbones and designs that the last complete command asked for, the plain one first."""
+
+EXPLANATION = "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval."
 
 
 def retrain(options: RetrainOptions) -> int:
@@ -110,8 +115,11 @@ def retrain(options: RetrainOptions) -> int:
     if options.run.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
-        _print(results, plan.metric)
+        stdout.print(_table(results, plan.metric))
+        stdout.print(EXPLANATION, soft_wrap=True)
         say(f"weights and designs are in {folder}")
+        if ended.mlflow_run is not None:
+            say(f" look    {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
     if ended.exit_code == session.STOPPED:
         say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
     elif ended.exit_code == session.FAILED:
@@ -175,12 +183,26 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
     """What MLflow shows of a retraining."""
     metric = f"test_{settings.metric}"
 
+    plain = (settings.backbones[0], Design())
+
+    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        candidates = list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
+        return summarise(trials, candidates, metric)
+
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        candidates = list(dict.fromkeys(trial.job.candidate for trial in trials))
-        plain = (settings.backbones[0], Design())
-        complete = [t for t in trials if t.state is State.COMPLETE and t.job.candidate == plain]
-        values = [trial.last[metric] for trial in complete]
-        return {"designs": float(len(candidates)), **({"plain": statistics.fmean(values)} if values else {})}
+        there = results(trials)
+        means = {(result["backbone"], result["design"]): result[metric] for result in there}
+        designs = float(len({trial.job.candidate for trial in trials}))
+        of_plain = means.get((plain[0], str(plain[1])))
+        return {
+            "designs": designs,
+            **({} if of_plain is None else {"plain": of_plain}),
+            **best_figures(there, metric),
+        }
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        there = results(trials)
+        return [show_verdict(there), markdown(_table(there, metric)), EXPLANATION]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
         (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings), indent=2))
@@ -197,6 +219,9 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
+        columns=figure_names(metric),
+        figures=lambda trials: trial_figures(trials, plain, metric),
+        describe=describe,
         write_artifacts=write_artifacts,
     )
 
@@ -231,7 +256,7 @@ def _log_models(
             annotate(logged, register)
 
 
-def _print(results: Sequence[Mapping[str, Any]], metric: str) -> None:
+def _table(results: Sequence[Mapping[str, Any]], metric: str) -> Table:
     table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain (95 %)", "n")
     for result in results:
         table.add_row(
@@ -243,8 +268,4 @@ def _print(results: Sequence[Mapping[str, Any]], metric: str) -> None:
             "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
             f"{result['backbone']} {result['design']}",
         )
-    stdout.print(table)
-    stdout.print(
-        "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval.",
-        soft_wrap=True,
-    )
+    return table

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipelines.paired import Difference, paired_difference
+from pipelines.quantities import figures
 from search.trials import State, Trial
 from space.choices import Candidate
 
@@ -49,11 +50,48 @@ def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], metric: 
     return results
 
 
+def trial_figures(trials: Sequence[Trial], plain: Candidate | None, metric: str) -> dict[int, dict[str, float]]:
+    """What lists of runs show of each complete training, by trial; gains are over plain under the same seed."""
+    complete = [trial for trial in trials if trial.state is State.COMPLETE]
+    plain_scores = {trial.job.seed: trial.last[metric] for trial in complete if trial.job.candidate == plain}
+    shown = {}
+    for trial in complete:
+        score, cost, rival = trial.last[metric], trial.job.cost, plain_scores.get(trial.job.seed)
+        gain = None if rival is None else score - rival
+        shown[trial.number] = figures(metric, score, gain, cost.num_params, cost.fps)
+    return shown
+
+
+def best_figures(results: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """What lists of runs show of the design with the best mean."""
+    if not results:
+        return {}
+    best = max(results, key=lambda result: result[metric])
+    return figures(metric, best[metric], best["gain"], best["num_params"], best["fps"])
+
+
 def verdict(difference: Difference) -> str:
     """Better, worse, or indistinguishable where the 95 % interval holds zero."""
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "indistinguishable"
+
+
+def show_verdict(results: Sequence[Mapping[str, Any]]) -> str:
+    """Which designs are better than plain and which worse, in a sentence; `results` as `summarise` gives them."""
+    judged = [result for result in results if result["verdict"] is not None]
+    if not judged:
+        return "Nothing is known yet of how designs differ from plain: that takes two seeds of each."
+    says = []
+    for verdict in ("better", "worse"):
+        alike = [f"`{r['design']}` {show_difference(r)}" for r in judged if r["verdict"] == verdict]
+        if alike:
+            says.append(f"{verdict} than plain: {', '.join(alike)}")
+    count = sum(result["verdict"] == "indistinguishable" for result in judged)
+    if count:
+        says.append(f"indistinguishable from plain: {count} of {len(judged)} designs")
+    sentence = "; ".join(says)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def show_score(result: Mapping[str, Any], metric: str) -> str:

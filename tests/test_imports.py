@@ -15,7 +15,7 @@ ALLOWED = {
     "search": {"space", "search"},
     "pipelines": {"space", "trainers", "search", "pipelines"},
 }
-OWNERS = {"mlflow": "pipelines/tracking.py", "ray": "search/ray_engine.py"}
+OWNERS = {"mlflow": "pipelines/mlflow_*.py", "ray": "search/ray_engine.py"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -35,9 +35,10 @@ def test_imports_between_our_packages_run_one_way(package: str) -> None:
 
 
 @pytest.mark.parametrize("library", OWNERS)
-def test_a_heavy_library_is_imported_by_its_owner_alone(library: str) -> None:
-    importers = [path for package in ALLOWED for path in (ROOT / package).rglob("*.py") if library in imports(path)]
-    assert importers == [ROOT / OWNERS[library]]
+def test_a_heavy_library_is_imported_by_its_owners_alone(library: str) -> None:
+    importers = {path for package in ALLOWED for path in (ROOT / package).rglob("*.py") if library in imports(path)}
+    assert importers
+    assert importers <= set(ROOT.glob(OWNERS[library]))
 
 
 def test_optuna_stays_inside_search() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from pipelines.mlflow_pages import NOTE
 from pipelines.paired import Difference
 from pipelines.summary import verdict
 from search.storage import Storage
@@ -76,6 +77,10 @@ def test_a_comparison_leaves_numbers_and_a_picture_on_disk_and_in_mlflow(compare
     assert run.data.tags["study"] == name
     assert math.isfinite(run.data.metrics["difference/se"])
     assert len(mlflow_runs()) == 4
+    for part in ("comparison.png", "difference (95 %)", "Student's t", "se"):
+        assert part in run.data.tags[NOTE]
+    for shown in (run, *mlflow_runs()):
+        assert {"accuracy", "gain", "num_params", "fps"} <= set(shown.data.metrics)
 
 
 def test_the_terminal_shows_the_interval_and_the_verdict(compare: Search) -> None:

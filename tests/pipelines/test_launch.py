@@ -1,9 +1,16 @@
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
+from pipelines.fronts import Row, rows
+from pipelines.mlflow_pages import NOTE, VIEW
+from search.trials import Trial
 from tests.pipelines.conftest import Search, mlflow_runs, write_folder
 
 
@@ -138,6 +145,48 @@ def test_mlflow_has_a_run_for_the_study_and_one_for_each_trial(launch: Search) -
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert {"val_accuracy", "train_loss", "num_params", "fps", "macs"} <= set(run.data.metrics)
         assert run.data.params["attention"] == run.data.params["design"].partition(":")[0]
+
+
+def test_mlflow_shows_the_result_without_choosing_anything(launch: Search) -> None:
+    ended = launch("--budget", "4")
+
+    client = MlflowClient()
+    (parent,) = mlflow_runs("search")
+    experiment = client.get_experiment(parent.info.experiment_id)
+    note = parent.data.tags[NOTE]
+    for part in (
+        "accuracy against parameters",
+        "accuracy against FPS",
+        "may be chance",
+        "search retrain",
+        "--budget 8",
+    ):
+        assert part in note
+    for text, key in re.findall(r"\[([^]]*)\]\(#/[^)]*viewStateShareKey=([^&)]*)", note + experiment.tags[NOTE]):
+        assert VIEW + key in experiment.tags, text  # no link leads nowhere
+    linked = set(re.findall(r"/artifacts/([^?)]*)", note))
+    assert linked == {"fronts/params.html", "fronts/fps.html"}
+    assert linked <= {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "fronts")}
+    columns = json.loads(experiment.tags[VIEW + parent.info.run_id])["selectedColumns"]
+    names = {re.sub("metrics.|`", "", column) for column in columns}
+    assert names == {"accuracy", "gain", "num_params", "fps"}
+    for run in [parent, *mlflow_runs()]:
+        assert names <= set(run.data.metrics)
+    for run in mlflow_runs():
+        assert run.data.metrics["accuracy"] == pytest.approx(100 * run.data.metrics["val_accuracy"], abs=0.005)
+    assert f"/#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}?" in ended.err
+
+
+def test_a_gain_that_was_unknown_when_a_trial_ended_is_filled_in(
+    launch: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain_comes_last(trials: Sequence[Trial], *arguments: Any) -> list[Row]:
+        return [row if len(trials) > 2 else replace(row, gain=None) for row in rows(trials, *arguments)]
+
+    monkeypatch.setattr("pipelines.search_view.rows", plain_comes_last)
+    launch("--budget", "3")
+
+    assert all("gain" in run.data.metrics for run in mlflow_runs())
 
 
 @pytest.mark.parametrize("name", ["params", "fps"])

@@ -1,0 +1,229 @@
+"""The pictures of the fronts: where designs stand, what is pale, where the legend is; in both renderers alike."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from pipelines.cost_axes import cost_axis
+from pipelines.fronts import Row, front
+from pipelines.plots import front_page, front_picture
+from pipelines.quantities import parse_count
+
+PLAIN = 220_090
+
+
+def row(trial: int, design: str, added: int, score: float, fps: float, backbone: str = "resnet20") -> Row:
+    return Row(
+        trial=trial,
+        backbone=backbone,
+        design=design,
+        metric="val_accuracy",
+        score=score,
+        gain=score - 0.92,
+        num_params=PLAIN + added,
+        fps=fps,
+        relative_fps=fps / 9000,
+        mlflow_run_id=None,
+    )
+
+
+def rows() -> list[Row]:
+    """A search as it comes out: gates add 27 to 230,000 to the parameters of the plain network."""
+    return [
+        row(0, "none", 0, 0.92, 9000.0),
+        row(1, "eca", 27, 0.925, 8900.0),
+        row(2, "ras:depth=4", 7168, 0.943, 8500.0),
+        row(3, "se:reduction=8", 119_904, 0.939, 8700.0),
+        row(4, "ras", 224, 0.919, 8600.0),
+        row(5, "spa", 230_000, 0.944, 6000.0),
+        row(6, "mine:width=2", 7169, 0.91, 8400.0),
+    ]
+
+
+def with_another_backbone() -> list[Row]:
+    return [
+        *rows(),
+        row(7, "none", -145_000, 0.9, 17000.0, "resnet11"),
+        row(8, "se", -141_000, 0.91, 16000.0, "resnet11"),
+    ]
+
+
+@dataclass(frozen=True)
+class Dot:
+    x: float
+    y: float
+    colour: str
+    opacity: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a renderer made of the rows."""
+
+    dots: Sequence[Dot]
+    line: Sequence[tuple[float, float]]
+    ticks: dict[float, str]
+    legend: dict[str, float]
+    """Opacity by name."""
+    legend_is_outside: bool
+
+
+def by_plotly(shown: Sequence[Row], name: str) -> Drawn:
+    figure: dict[str, Any] = front_page(shown, name, "title").to_dict()
+    line, *traces = figure["data"]
+    axis, legend = figure["layout"]["xaxis"], figure["layout"]["legend"]
+    dots = [
+        Dot(x, y, trace["marker"]["color"], trace["marker"]["opacity"])
+        for trace in traces
+        if trace.get("showlegend", True) is False
+        for x, y in zip(trace["x"], trace["y"], strict=True)
+    ]
+    named = {t["name"]: t.get("marker", {}).get("opacity", 1.0) for t in figure["data"] if t.get("showlegend", True)}
+    assert axis.get("type", "linear") == "linear"
+    return Drawn(
+        dots,
+        list(zip(line["x"], line["y"], strict=True)),
+        dict(zip(axis["tickvals"], axis["ticktext"], strict=True)),
+        named,
+        legend["x"] >= 1 and legend["xanchor"] == "left",
+    )
+
+
+def by_matplotlib(shown: Sequence[Row], name: str) -> Drawn:
+    figure: Figure = front_picture(shown, [name], "title")
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    dots = [
+        Dot(x, y, to_hex(np.asarray(points.get_facecolor())[0]).upper(), float(points.get_alpha() or 0.0))
+        for points in axes.collections
+        for x, y in np.asarray(points.get_offsets()).tolist()
+    ]
+    texts = [text.get_text() for text in legend.get_texts()]
+    opacities = [1.0 if (alpha := handle.get_alpha()) is None else alpha for handle in legend.get_lines()]
+    (line,) = axes.lines
+    return Drawn(
+        dots,
+        [(x, y) for x, y in np.asarray(line.get_xydata()).tolist()],
+        dict(zip(axes.get_xticks(), [text.get_text() for text in axes.get_xticklabels()], strict=True)),
+        dict(zip(texts, opacities, strict=True)),
+        not legend.get_window_extent().overlaps(axes.get_window_extent()),
+    )
+
+
+renderers = pytest.mark.parametrize("draw", [by_plotly, by_matplotlib])
+Draw = Callable[[Sequence[Row], str], Drawn]
+
+
+def found(drawn: Drawn, wanted: Row) -> Dot:
+    (dot,) = [dot for dot in drawn.dots if dot.y == pytest.approx(100 * wanted.score)]
+    return dot
+
+
+@renderers
+@pytest.mark.parametrize("shown", [rows(), with_another_backbone()])
+@pytest.mark.parametrize("name", ["params", "fps"])
+def test_every_design_is_drawn_once_in_the_order_of_its_cost(draw: Draw, shown: list[Row], name: str) -> None:
+    drawn = draw(shown, name)
+
+    assert len(drawn.dots) == len(shown)
+    xs = sorted(shown, key=lambda r: r.num_params if name == "params" else r.fps)
+    places = [cost_axis(shown, name).place(r) for r in xs]
+    assert all(left < right for left, right in itertools.pairwise(places))  # no two costs at one place
+    assert sorted(dot.x for dot in drawn.dots) == pytest.approx(places)
+
+
+@renderers
+def test_plain_is_leftmost_and_added_parameters_are_logarithmic(draw: Draw) -> None:
+    shown = rows()
+    drawn = draw(shown, "params")
+
+    plain, *others = (found(drawn, r).x for r in shown)
+    assert plain < min(others)
+    for (a, left), (b, right) in itertools.combinations(zip(shown[1:], others, strict=True), 2):
+        ratio = (a.num_params - PLAIN) / (b.num_params - PLAIN)
+        assert left - right == pytest.approx(math.log10(ratio))
+    width = max(others) - plain
+    assert min(others) - plain > 0.1 * width  # plain stands apart from the design that adds least
+
+
+@pytest.mark.parametrize("shown", [rows(), with_another_backbone()])
+def test_a_tick_stands_where_a_design_of_that_size_would(shown: list[Row]) -> None:
+    axis = cost_axis(shown, "params")
+
+    assert {"plain", "1k", "100k"} <= set(axis.ticks.values())
+    for place, text in axis.ticks.items():
+        size = 0 if text == "plain" else parse_count(text.removeprefix("−"), "tick")
+        design = row(99, "se", -size if text.startswith("−") else size, 0.5, 1.0)
+        assert place == pytest.approx(axis.place(design))
+        assert axis.limits[0] < place < axis.limits[1]
+    assert "plain resnet20 (220,090)" in axis.label
+
+
+def test_another_backbone_that_is_smaller_stands_left_of_plain_and_the_nearer_the_less_it_lacks() -> None:
+    shown = with_another_backbone()
+    place = cost_axis(shown, "params").place
+
+    assert place(shown[7]) < place(shown[8]) < place(shown[0])
+
+
+def test_ticks_are_few_and_at_least_two_whatever_the_sizes() -> None:
+    for low, high in itertools.combinations((27, 300, 31_000, 39_000, 100_000, 3_000_000), 2):
+        shown = [row(0, "none", 0, 0.9, 9000.0), row(1, "se", low, 0.91, 8900.0), row(2, "se", high, 0.92, low)]
+        for name in ("params", "fps"):
+            assert 2 <= len(cost_axis(shown, name).ticks) <= 12
+
+
+@pytest.mark.parametrize("name", ["params", "fps"])
+@renderers
+def test_a_search_of_one_design_or_without_a_plain_one_can_be_drawn(draw: Draw, name: str) -> None:
+    assert len(draw(rows()[:1], name).dots) == 1
+    assert len(draw(rows()[1:], name).dots) == len(rows()) - 1
+
+
+@renderers
+@pytest.mark.parametrize("name", ["params", "fps"])
+def test_dominated_designs_are_pale_and_a_line_joins_the_others(draw: Draw, name: str) -> None:
+    shown = rows()
+    drawn = draw(shown, name)
+    best = front(shown, name)
+
+    for design in shown:
+        full = design in best or design.design == "none"
+        assert (found(drawn, design).opacity == 1.0) is full
+    assert {round(y, 6) for _, y in drawn.line} == {round(100 * design.score, 6) for design in best}
+    assert [x for x, _ in drawn.line] == sorted(x for x, _ in drawn.line)
+
+
+@renderers
+def test_the_legend_lies_beside_the_points_and_shows_full_colours(draw: Draw) -> None:
+    drawn = draw(rows(), "params")
+
+    assert drawn.legend_is_outside
+    assert set(drawn.legend) == {"front", "plain", "eca", "ras", "se", "spa", "mine"}
+    assert set(drawn.legend.values()) == {1.0}
+
+
+def test_both_renderers_show_the_same() -> None:
+    for name in ("params", "fps"):
+        page, picture = by_plotly(rows(), name), by_matplotlib(rows(), name)
+        for design in rows():
+            a, b = found(page, design), found(picture, design)
+            assert (a.x, a.y, a.opacity) == pytest.approx((b.x, b.y, b.opacity))
+            assert a.colour == b.colour
+        assert page.ticks == picture.ticks
+
+
+def test_hovering_tells_what_a_design_adds() -> None:
+    figure: dict[str, Any] = front_page(rows(), "params", "title").to_dict()
+    texts = [text for trace in figure["data"] for text in trace.get("text", ())]
+
+    (ras,) = [text for text in texts if "ras:depth=4" in text]
+    for part in ("94.3 %", "+2.3 on plain", "227,258 parameters", "+7,168 added", "8,500 fps", "trial 2"):
+        assert part in ras
