@@ -23,6 +23,7 @@ from space.design import (
     Value,
     allowed,
     default,
+    is_idle,
     no_attention,
     unit_start_learns,
 )
@@ -36,8 +37,11 @@ Candidate: TypeAlias = tuple[str, Design]
 
 PRESETS = ("small", "papers", "full")
 ALL_STAGES = "all"
+LAST_STAGES = {"last": 1, "last two": 2}
+"""In a TOML file: so many stages at the end of each backbone."""
 ANY_STAGES = "any"
 """In a TOML file: every set of stages that all backbones have."""
+STAGE_WORDS = ", ".join(map(repr, (ALL_STAGES, *LAST_STAGES, ANY_STAGES)))
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,13 @@ class SearchSpace:
 
     @classmethod
     def load(cls, source: str | Path, backbones: Mapping[str, Layout]) -> "SearchSpace":
-        """Read a preset (`PRESETS`), which has the attentions of plug-ins, too, or a TOML file.
+        """Read a TOML file, or a preset (`PRESETS`): that has the attentions of plug-ins, too, and fits the backbones.
 
         Raises:
             UserError: naming the file, the key and what is allowed.
         """
-        if str(source) in PRESETS:
+        is_preset = str(source) in PRESETS
+        if is_preset:
             text = resources.files("space.presets").joinpath(f"{source}.toml").read_text()
         else:
             try:
@@ -72,12 +77,13 @@ class SearchSpace:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
-        if str(source) in PRESETS:
+        if is_preset:
             table["attention"] += [name for name in FIELDS if name not in BUILT_IN]
         try:
             space = cls(backbones, _values(table, _stage_sets(backbones.values())))
-            for layout in backbones.values():
-                space._check_stages(layout)
+            if is_preset:
+                space = space._fitted()
+            space._check_stages()
             space._check_start()
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
@@ -109,16 +115,18 @@ class SearchSpace:
         names = tuple(self.backbones)
         backbone = str(choose("backbone", names)) if len(names) > 1 else names[0]
         attention = str(choose("attention", tuple(self.values))) if len(self.values) > 1 else next(iter(self.values))
-        picked: dict[str, Value] = {}
+        layout = self.backbones[backbone]
+        picked: dict[str, Value | None] = {}
         for name in FIELDS[attention]:
-            options = self.values[attention].get(name)
-            if options is None or _is_idle(attention, name, picked):
+            if is_idle(name, picked):
                 continue
-            picked[name] = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
-        if picked.get("stages") == ALL_STAGES:
-            del picked["stages"]
-        design = Design.from_dict({"attention": attention, **picked})
-        return backbone, design.canonical(self.backbones[backbone])
+            options = self.values[attention].get(name)
+            if options is None or (name == "start" and not unit_start_learns(attention, picked)):
+                picked[name] = default(attention, name, picked.get("deepening"))
+                continue
+            value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
+            picked[name] = _stage_digits(value, layout) if name == "stages" else value
+        return backbone, Design.from_dict({"attention": attention, **picked}).canonical(layout)
 
     def choices(self) -> dict[str, tuple[Value, ...]]:
         """Every choice that `sample` may make, with its options."""
@@ -150,25 +158,29 @@ class SearchSpace:
         """The options of each field of each attention, for JSON."""
         return {attention: {n: list(o) for n, o in table.items()} for attention, table in self.values.items()}
 
-    def _check_stages(self, layout: Layout) -> None:
+    def _fitted(self) -> "SearchSpace":
+        """Without stages that a backbone does not have, and with each set of stages once."""
+        values = {attention: dict(table) for attention, table in self.values.items()}
+        for table in values.values():
+            if "stages" in table:
+                table["stages"] = _fitting(table["stages"], self.backbones.values())
+        return SearchSpace(self.backbones, values)
+
+    def _check_stages(self) -> None:
         for attention, table in self.values.items():
-            for stages in table.get("stages", ()):
-                if stages != ALL_STAGES:
-                    Design(attention, stages=str(stages)).canonical(layout)
+            for stages, (name, layout) in product(table.get("stages", ()), self.backbones.items()):
+                try:
+                    Design(attention, stages=_stage_digits(stages, layout)).canonical(layout)
+                except UserError as error:
+                    raise UserError(f"{name}: {error}") from None
 
     def _check_start(self) -> None:
         """Where only start=unit is wanted, no other choice may rule it out."""
         for attention, table in self.values.items():
-            if table.get("start") != ("unit",):
-                continue
-            names = [name for name in ("deepening", "connection", "bias") if name in table]
-            for picked in product(*(table[name] for name in names)):
-                fields = dict(zip(names, picked, strict=True))
-                if set(table.get("depth", ())) - {1} and not unit_start_learns(attention, fields):
-                    raise UserError(
-                        f"{attention}: start=unit with connection={fields.get('connection')} would never learn; "
-                        'leave that connection out, or add "published" to start'
-                    )
+            if table.get("start") == ("unit",):
+                names = [name for name in ("depth", "deepening", "connection", "bias") if name in table]
+                for picked in product(*(table[name] for name in names)):
+                    Design.from_dict({"attention": attention, **dict(zip(names, picked, strict=True)), "start": "unit"})
 
 
 class _Walk:
@@ -195,18 +207,24 @@ class _Walk:
         return None
 
 
-def _is_idle(attention: str, name: str, picked: Mapping[str, Value]) -> bool:
-    """Whether the decisions made so far leave this field nothing to decide."""
-    depth = picked.get("depth", default(attention, "depth"))
-    if name in ("deepening", "connection"):
-        return depth == 1
-    deepening = str(picked.get("deepening", "implicit"))
-    connection = picked.get("connection", default(attention, "connection", deepening))
-    if name == "bn":
-        return depth in (1, 2) or connection != "bn"
-    if name == "start" and depth != 1 and connection is not None:
-        return not unit_start_learns(attention, {**picked, "connection": connection, "deepening": deepening})
-    return False
+def _stage_digits(option: Value, layout: Layout) -> str:
+    """The stages that an option means in a backbone of this layout."""
+    every = "".join(str(stage) for stage in range(1, len(layout) + 1))
+    if option in LAST_STAGES:
+        return every[-LAST_STAGES[str(option)] :]
+    return every if option == ALL_STAGES else str(option)
+
+
+def _fitting(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value, ...]:
+    """The options that mean stages of every backbone, the first of those that mean the same ones; else all stages."""
+    found: dict[tuple[str, ...], Value] = {}
+    for option in options:
+        meant = tuple(_stage_digits(option, layout) for layout in layouts)
+        if all(
+            set(digits) <= set(_stage_digits(ALL_STAGES, layout)) for digits, layout in zip(meant, layouts, strict=True)
+        ):
+            found.setdefault(meant, option)
+    return tuple(found.values()) or (ALL_STAGES,)
 
 
 def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> dict[str, dict[str, tuple[Value, ...]]]:
@@ -252,7 +270,7 @@ def _options(key: str, attention: str | None, name: str, given: object, stage_se
     for value in given:
         if name == "stages":
             if not (isinstance(value, str) and value):
-                raise UserError(f"key {key!r}: {value!r} is not 'all', 'any' or a set of stage digits such as '23'")
+                raise UserError(f"key {key!r}: {value!r} is not {STAGE_WORDS} or a set of stage digits such as '23'")
         elif value not in options or type(value) not in (int, str):
             raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
     return (ALL_STAGES, *stage_sets) if name == "stages" and ANY_STAGES in given else tuple(given)

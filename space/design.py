@@ -126,10 +126,11 @@ class Design:
             if name != "stages" and value not in allowed(self.attention, name):
                 raise UserError(_not_allowed(self.attention, name, value))
         for name in FIELDS[self.attention]:
-            if name != "stages" and getattr(self, name) is None:
+            if is_idle(name, vars(self)):
+                self._set(name, None)
+            elif getattr(self, name) is None:
                 self._set(name, default(self.attention, name, self.deepening))
-        self._drop_idle()
-        if self.start == "unit" and not unit_start_learns(self.attention, self.to_dict()):
+        if self.start == "unit" and not unit_start_learns(self.attention, vars(self)):
             raise UserError(
                 f"{self.attention}: start=unit with connection={self.connection} would never learn; "
                 "use connection=bn or start=published"
@@ -137,13 +138,6 @@ class Design:
 
     def _set(self, name: str, value: Value | None) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass, still being made
-
-    def _drop_idle(self) -> None:
-        if self.depth == 1:
-            self._set("deepening", None)
-            self._set("connection", None)
-        if self.connection != "bn" or self.depth == 2:
-            self._set("bn", None)
 
     def __str__(self) -> str:
         given = [f"{name}={value}" for name, value in self._given()]
@@ -254,13 +248,25 @@ def allowed(attention: str, name: str) -> tuple[Value, ...]:
     return ("stage",) if (attention, name) == ("dia", "sharing") else VALUES[name]
 
 
-def default(attention: str, name: str, deepening: str | None = None) -> Value | None:
+def default(attention: str, name: str, deepening: Value | None = None) -> Value | None:
     """The value that a field of this attention takes when left out."""
     if name == "connection" and deepening == "explicit":
         return "identity"  # Eq. 2
     if name == "stages":
         return None
     return _SPECIAL_DEFAULTS.get((attention, name), DEFAULT_REDUCTION if name == "reduction" else VALUES[name][0])
+
+
+def is_idle(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether the other fields leave this one nothing to say.
+
+    Args:
+        name: a field.
+        values: those that come before it in `FIELDS`, where one left out is idle.
+    """
+    if name in ("deepening", "connection"):
+        return values.get("depth") == 1
+    return name == "bn" and (values.get("connection") != "bn" or values.get("depth") == 2)
 
 
 def add_attention(name: str, *, recurrent: bool, reduction: int | None) -> None:
@@ -289,7 +295,7 @@ def add_attention(name: str, *, recurrent: bool, reduction: int | None) -> None:
     )
 
 
-def unit_start_learns(attention: str, values: Mapping[str, Value]) -> bool:
+def unit_start_learns(attention: str, values: Mapping[str, Any]) -> bool:
     """Whether a gate that starts at exactly 1 gets gradients with these values of its other fields.
 
     At the unit start the last module of a block puts out a constant. Where one module does all the

@@ -17,7 +17,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import gated
+from space.gating import gated, place_gates, residual
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,28 @@ class Place(NamedTuple):
     Attributes:
         size: channels, height and width of the features.
         normalised: see `Site`.
+        in_one_pass: whether the network multiplies by the gate where it adds the shortcut, as our blocks do; others
+            know nothing of the gate, and multiply first.
     """
 
     size: tuple[int, int, int]
     normalised: bool = True
+    in_one_pass: bool = True
 
     def __str__(self) -> str:
-        return "x".join(map(str, self.size)) + ("" if self.normalised else " unnormalised")
+        words = ["x".join(map(str, self.size))]
+        words += [] if self.normalised else ["unnormalised"]
+        words += [] if self.in_one_pass else ["multiplied first"]
+        return " ".join(words)
 
     def gate(self, design: Design) -> nn.Module:
         """Features -> gated features, as one block of this design computes them."""
         gate = stage_gates(design, self.size[0], blocks=1)[0]
         return gated(nn.Identity(), gate, design, self.size[0], self.normalised)
+
+    def add(self, shortcut: Tensor, end: nn.Module, features: Tensor) -> Tensor:
+        """Shortcut + end(features), computed as the network does it."""
+        return residual(shortcut, end, features) if self.in_one_pass else shortcut + end(features)
 
 
 class GatedStage(NamedTuple):
@@ -116,24 +126,27 @@ def _plain(name: str, task: Task) -> _Plain:
 
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
+    """Where gates stand, as a forward pass shows; the network keeps those that it is watched with."""
     sizes: dict[int, tuple[int, int, int]] = {}
+    multiplied_first: set[int] = set()
 
     def remember(stage: int, output: Tensor) -> None:
         sizes[stage] = (output.shape[1], output.shape[2], output.shape[3])
 
-    hooks = [
-        network.get_submodule(site.path).register_forward_hook(
-            lambda module, inputs, output, stage=site.stage: remember(stage, output)
-        )
-        for site in backbone.sites
-    ]
+    device = next(network.parameters()).device
+    with torch.device(device):
+        place_gates(network, backbone.sites, Design("eca"))
+    for site in backbone.sites:
+        around = network.get_submodule(site.path)
+        end = around.get_submodule("end")
+        end.register_forward_hook(lambda module, inputs, output, stage=site.stage: remember(stage, output))
+        # our blocks do not call it: they take it apart, see `residual`
+        around.register_forward_hook(lambda module, inputs, output, stage=site.stage: multiplied_first.add(stage))
     with torch.inference_mode():
-        network.eval()(torch.zeros(1, *task.shape, device=next(network.parameters()).device))
-    for hook in hooks:
-        hook.remove()
+        network.eval()(torch.zeros(1, *task.shape, device=device))
     normalised = {site.stage: site.normalised for site in backbone.sites}
     return tuple(
-        GatedStage(stage.blocks, Place(sizes[number], normalised[number]))
+        GatedStage(stage.blocks, Place(sizes[number], normalised[number], number not in multiplied_first))
         for number, stage in enumerate(backbone.layout)
     )
 

@@ -20,8 +20,9 @@ class Recipe:
         nesterov: Nesterov's momentum.
         weight_decay: L2 penalty, on every parameter.
         schedule: one-cycle (up for 30 % of the steps, then down by a cosine), cosine, or milestones.
-        milestones: epochs after which the rate is multiplied by `gamma`.
+        milestones: epochs after which the rate is multiplied by `gamma`; see `drops`.
         gamma: see `milestones`.
+        milestones_of: epochs of the training that the milestones are told for; None for `epochs`.
         crop_padding: pixels of zero padding before a random crop; 0 for none.
         resized_crop: train on random parts of the images, 8 to 100 % of their area, resized.
         flip: mirror half of the images.
@@ -43,6 +44,7 @@ class Recipe:
     schedule: Schedule = "milestones"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
+    milestones_of: int | None = None
     crop_padding: int = 4
     resized_crop: bool = False
     flip: bool = True
@@ -59,10 +61,16 @@ class Recipe:
         if self.batch_size < 2:
             raise UserError(f"batch size {self.batch_size}: batch normalisation needs at least 2 images")
 
+    @property
+    def drops(self) -> tuple[int, ...]:
+        """The milestones in proportion to the epochs: each once, and none before the first epoch or after the last."""
+        scaled = {round(milestone * self.epochs / (self.milestones_of or self.epochs)) for milestone in self.milestones}
+        return tuple(sorted(scaled.intersection(range(1, self.epochs))))
+
     def with_epochs(self, epochs: int) -> "Recipe":
-        """The same recipe over another number of epochs, its milestones moved in proportion."""
-        scaled = tuple(round(milestone * epochs / self.epochs) for milestone in self.milestones)
-        return replace(self, epochs=epochs, milestones=scaled)
+        """The same recipe over another number of epochs, its milestones in proportion."""
+        told_for = self.milestones_of or self.epochs
+        return replace(self, epochs=epochs, milestones_of=told_for if self.milestones and epochs != told_for else None)
 
     def without_augmentation(self) -> "Recipe":
         """The same recipe on the images as they are (DIANet Table 9)."""

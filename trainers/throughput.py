@@ -21,7 +21,6 @@ from space.backbones import backbone as find_backbone
 from space.build import build
 from space.choices import Candidate
 from space.design import Design
-from space.gating import residual
 from trainers.cost import Place, Task, attended_stages, computation
 from trainers.recipe import Recipe
 from trainers.training import steps_per_epoch
@@ -149,6 +148,7 @@ class _Bench:
     """Times what stands at the end of a branch, together with the addition of the shortcut."""
 
     def __init__(self, place: Place, conditions: Conditions, device: str) -> None:
+        self._place = place
         self._features = _random((conditions.batch, *place.size), device)
         self._shortcut = _random((conditions.batch, *place.size), device)
         self._conditions = conditions
@@ -158,7 +158,7 @@ class _Bench:
     def seconds(self, end: nn.Module) -> float:
         """Of shortcut + end(features)."""
         end = end.to(self._device).eval()
-        return _seconds(lambda: residual(self._shortcut, end, self._features), GATE_SECONDS, self._conditions)
+        return _seconds(lambda: self._place.add(self._shortcut, end, self._features), GATE_SECONDS, self._conditions)
 
 
 def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:

@@ -214,4 +214,4 @@ def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRSche
         )
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=total)
-    return MultiStepLR(optimizer, [milestone * steps for milestone in recipe.milestones], recipe.gamma)
+    return MultiStepLR(optimizer, [epoch * steps for epoch in recipe.drops], recipe.gamma)

@@ -1,16 +1,16 @@
 """The search space: sampling, enumeration, presets and TOML files."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 
 from space.backbones import backbone
 from space.choices import PRESETS, Candidate, SearchSpace
-from space.design import FIELDS, Design, Layout, Stage, Value
+from space.design import FIELDS, Design, Layout, Stage, Value, allowed
 from space.errors import UserError
 
 ONE: dict[str, Layout] = {"two-blocks": (Stage(2, 64), Stage(2, 128), Stage(2, 256))}
@@ -120,6 +120,134 @@ def test_enumeration_equals_a_list_written_by_hand(tmp_path: Path) -> None:
     texts += ["none", "eca:depth=2", "eca:depth=2,start=unit", "eca:depth=2,connection=tanh"]
 
     assert {design for _, design in space.enumerate()} == {Design.parse(text) for text in texts}
+
+
+def meant(option: Value, layout: Layout) -> str:
+    """The stages that an option names."""
+    every = "123456789"[: len(layout)]
+    return {"all": every, "last": every[-1:], "last two": every[-2:]}.get(str(option), str(option))
+
+
+def combinations_of(
+    values: Mapping[str, Mapping[str, Sequence[Value]]], layouts: Mapping[str, Layout]
+) -> Iterator[Candidate | UserError]:
+    """The canonical design of each combination of values, or what is wrong with it."""
+    for (name, layout), (attention, table) in product(layouts.items(), values.items()):
+        for picked in product(*table.values()):
+            fields = dict(zip(table, picked, strict=True))
+            if "stages" in fields:
+                fields["stages"] = meant(fields["stages"], layout)
+            try:
+                yield name, Design.from_dict({"attention": attention, **fields}).canonical(layout)
+            except UserError as error:
+                yield error
+
+
+def random_table(attention: str, generator: random.Random) -> dict[str, list[Value]]:
+    """One or two values of some fields."""
+    options = {name: [*allowed(attention, name)] if name != "stages" else STAGES for name in FIELDS[attention]}
+    return {
+        name: generator.sample(values, min(len(values), generator.choice((1, 2))))
+        for name, values in options.items()
+        if generator.random() < 0.7
+    }
+
+
+STAGES: list[Value] = ["all", "last", "last two", "1", "12", "321"]
+
+
+def test_enumeration_equals_all_combinations_of_values_that_are_designs(tmp_path: Path) -> None:
+    generator, refused = random.Random(0), 0
+    for attention in ("se", "ras", "eca", "dia", "spa") * 20:
+        table = random_table(attention, generator)
+        text = f'attention = ["none", "{attention}"]\n[{attention}]\n'
+        text += "\n".join(f"{name} = {values}" for name, values in table.items())
+        every = set(combinations_of({"none": {}, attention: table}, TWO))
+        designs = {each for each in every if not isinstance(each, UserError)}  # the others would never learn from 1
+        if table.get("start") == ["unit"] and designs < every:
+            refused += 1
+            with pytest.raises(UserError, match="would never learn"):
+                load(tmp_path, text, TWO)
+            continue
+        enumerated = list(load(tmp_path, text, TWO).enumerate())
+        assert len(set(enumerated)) == len(enumerated)
+        assert set(enumerated) == designs, text
+        assert {design.start for _, design in enumerated} <= {None, *table.get("start", ("published",))}
+    assert refused in range(1, 20)
+
+
+@pytest.mark.parametrize("attention", ["se", "ras", "eca", "dia", "cbam", "sem", "spa"])
+def test_a_space_of_gates_that_start_at_1_has_no_other_ones(tmp_path: Path, attention: str) -> None:
+    space = load(tmp_path, f'attention = ["{attention}"]\nstart = ["unit"]')
+    assert {design for _, design in space.enumerate()} == {Design(attention, start="unit")}
+
+
+@pytest.mark.parametrize("depth", ["", "depth = [2]\n"])
+def test_where_every_gate_is_to_start_at_1_a_connection_that_rules_it_out_is_a_mistake_at_any_depth(
+    tmp_path: Path, depth: str
+) -> None:
+    with pytest.raises(UserError, match="connection=relu would never learn"):
+        load(tmp_path, f'attention = ["ras"]\nconnection = ["bn", "relu"]\n{depth}start = ["unit"]')
+
+
+@pytest.mark.parametrize("preset", ["small", "papers"])
+@pytest.mark.parametrize("backbones", [ONE, TWO], ids=["one", "two"])
+def test_a_preset_is_all_combinations_of_its_values(preset: str, backbones: dict[str, Layout]) -> None:
+    space = SearchSpace.load(preset, backbones)
+    every = combinations_of(space.values, backbones)
+    assert set(space.enumerate()) == {each for each in every if not isinstance(each, UserError)}
+
+
+def of_depth(count: int) -> Layout:
+    return tuple(Stage(2, 64) for _ in range(count))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("depths", [(1,), (2,), (3,), (4,), (9,), (1, 2), (4, 2), (3, 4), (9, 1, 3)], ids=str)
+def test_a_preset_fits_every_backbone(preset: str, depths: tuple[int, ...]) -> None:
+    layouts = {f"{count} stages": of_depth(count) for count in depths}
+    space = SearchSpace.load(preset, layouts)
+
+    for attention, table in space.values.items():
+        options = table.get("stages", ("all",))
+        sets = [tuple(meant(option, layout) for layout in layouts.values()) for option in options]
+        assert len(set(sets)) == len(sets) > 0
+        for digits in sets:
+            for layout, some in zip(layouts.values(), digits, strict=True):
+                Design(attention, stages=None if attention == "none" else some).canonical(layout)
+        assert attention == "none" or any(design.stages is None for _, design in random_candidates(space, 300))
+
+
+@pytest.mark.parametrize(
+    ("count", "stages"), [(1, {None}), (2, {None, "2"}), (3, {None, "23", "3"}), (4, {None, "34", "4"})]
+)
+def test_the_small_preset_has_all_the_last_two_and_the_last_stage(count: int, stages: set[str | None]) -> None:
+    space = SearchSpace.load("small", {"it": of_depth(count)})
+    assert {design.stages for _, design in space.enumerate()} == stages
+
+
+def test_the_last_stage_is_that_of_each_backbone(tmp_path: Path) -> None:
+    layouts = {"three": of_depth(3), "four": of_depth(4)}
+    space = load(tmp_path, 'attention = ["eca"]\nstages = ["last", "last two"]', layouts)
+    assert {(name, design.stages) for name, design in space.enumerate()} == {
+        ("three", "3"),
+        ("three", "23"),
+        ("four", "4"),
+        ("four", "34"),
+    }
+
+
+@pytest.mark.parametrize("depths", [(1,), (4, 2)], ids=str)
+def test_a_file_that_names_a_stage_that_is_not_there_gets_one_line_with_the_backbone(
+    tmp_path: Path, depths: tuple[int, ...]
+) -> None:
+    with pytest.raises(UserError) as raised:
+        load(
+            tmp_path, 'attention = ["se"]\nstages = ["all", "3"]', {f"net{count}": of_depth(count) for count in depths}
+        )
+    assert str(raised.value) == (
+        f"{tmp_path / 'space.toml'}: net{depths[-1]}: stages=3: this backbone has the stages {'12'[: depths[-1]]}"
+    )
 
 
 def test_each_enumerated_design_is_canonical(space: SearchSpace) -> None:

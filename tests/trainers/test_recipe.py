@@ -42,21 +42,42 @@ def test_the_recipes_of_the_papers(
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "milestones"),
+    ("name", "epochs", "drops"),
     [
         ("ras", 164, (81, 122)),
         ("ras", 328, (162, 244)),
         ("ras", 82, (40, 61)),
+        ("ras", 3, (1, 2)),
+        ("ras", 2, (1,)),
+        ("ras", 1, ()),
         ("dianet-wrn", 10, (4, 6, 8)),
         ("dianet-imagenet", 12, (3, 6, 9)),
         ("digits", 3, ()),
     ],
 )
-def test_milestones_move_in_proportion_to_the_epochs(name: str, epochs: int, milestones: tuple[int, ...]) -> None:
+def test_milestones_move_in_proportion_to_the_epochs(name: str, epochs: int, drops: tuple[int, ...]) -> None:
     changed = recipe(name).with_epochs(epochs)
     assert changed.epochs == epochs
-    assert changed.milestones == milestones
-    assert changed.to_dict() == {**recipe(name).to_dict(), "epochs": epochs, "milestones": list(milestones)}
+    assert changed.drops == drops
+    same = {**changed.to_dict(), "epochs": recipe(name).epochs, "milestones_of": None}
+    assert same == recipe(name).to_dict()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_over_any_number_of_epochs_the_rate_begins_as_in_the_recipe_and_falls_between_two_epochs(name: str) -> None:
+    for epochs in range(1, 401):
+        drops = recipe(name).with_epochs(epochs).drops
+        assert list(drops) == sorted({*drops} & {*range(1, epochs)})
+        for milestone in recipe(name).milestones:
+            there = milestone * epochs / recipe(name).epochs
+            assert any(abs(there - drop) <= 0.5 for drop in (0, *drops, epochs))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_number_of_epochs_may_change_several_times(name: str) -> None:
+    for first, second in [(1, 164), (5, 400), (7, recipe(name).epochs), (3, 3)]:
+        assert recipe(name).with_epochs(first).with_epochs(second) == recipe(name).with_epochs(second)
+    assert recipe(name).with_epochs(recipe(name).epochs) == recipe(name)
 
 
 @pytest.mark.parametrize("name", RECIPES)

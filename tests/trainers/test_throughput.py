@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from space.backbones import backbone
 from space.build import build
@@ -79,6 +81,64 @@ def test_gates_never_make_a_network_faster(table: FpsTable, candidates: list[Can
 def test_designs_that_compute_the_same_have_the_same_fps(table: FpsTable) -> None:
     for text in ("se:sharing=stage", "se:start=unit", "se:stages=123"):
         assert table.fps(Design.parse(text), "resnet20", TASK) == table.fps(Design("se"), "resnet20", TASK)
+
+
+class Written(TorchDispatchMode):
+    """Counts the numbers that operations write."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.count += out.numel() if isinstance(out, Tensor) else 0
+        return out
+
+
+def written(call: Callable[[], object], at_least: float, conditions: Conditions) -> float:
+    """A clock that goes by what is written: exact, and the same whatever else runs."""
+    with Written() as mode:
+        call()
+    return mode.count
+
+
+DESIGNS = ("se", "ras", "eca:depth=3", "cbam", "sem:stages=2", "spa:depth=2,connection=tanh")
+ONE_BLOCK = ("resnet11", "preresnet11", "wrn10-1", "resnet11+no_skip")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *ONE_BLOCK,
+        "resnet20",
+        "preresnet20",
+        "wrn16-1",
+        "resnet20+no_skip",
+        "preresnet20+no_bn",
+        "resnet20@.*bn3",
+        "resnet20@.*bn2",
+        "imagenet/resnet18",
+        "torchvision/resnet18",
+        "timm/resnet18",
+    ],
+)
+def test_what_the_table_predicts_is_what_the_network_with_gates_computes(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    for constant, value in {"ROUNDS": 1, "BATCH": 2, "_seconds": written}.items():
+        monkeypatch.setattr(throughput, constant, value)
+    task = Task(10, (3, 32, 32))
+    one_block = ("dia", "dia:cells=2") if name in ONE_BLOCK else ()  # further blocks go on from a state
+    designs = [Design.parse(text) for text in (*DESIGNS, *one_block)]
+    table = measure_table([(name, design) for design in designs], task, "cpu")
+
+    for design in designs:
+        fps, _ = measure_fps(build(design, backbone(name), task.num_classes), task.shape, "cpu")
+        assert table.fps(design, name, task) == pytest.approx(fps, rel=1e-9), design
+        assert fps < table.fps(Design(), name, task)
 
 
 def test_a_table_survives_json(table: FpsTable) -> None:

@@ -18,7 +18,7 @@ from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from trainers.data import Data, FileImages, Images, TensorImages
-from trainers.recipe import Recipe
+from trainers.recipe import RECIPES, Recipe
 from trainers.training import Judge, Training, steps_per_epoch
 
 CPU = torch.device("cpu")
@@ -193,11 +193,21 @@ def test_the_cosine_schedule() -> None:
     assert rates(recipe) == pytest.approx([0.1 * (1 + math.cos(math.pi * t / total)) for t in range(total)])
 
 
-@pytest.mark.parametrize(("milestones", "gamma"), [((3, 5), 0.1), ((1, 2, 6), 0.5), ((), 0.1), ((4, 4), 0.5)])
+@pytest.mark.parametrize(("milestones", "gamma"), [((3, 5), 0.1), ((1, 2, 6), 0.5), ((), 0.1), ((4,), 0.5)])
 def test_the_milestones_schedule(milestones: tuple[int, ...], gamma: float) -> None:
     recipe = replace(PLAIN, epochs=7, learning_rate=0.2, milestones=milestones, gamma=gamma)
     expected = [0.2 * gamma ** sum(milestone <= epoch for milestone in milestones) for epoch in range(7)]
     assert rates(recipe) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("name", [name for name, it in RECIPES.items() if it.schedule != "one-cycle"])
+def test_over_few_epochs_the_rate_begins_as_in_the_recipe_and_never_rises(name: str, epochs: int) -> None:
+    recipe = replace(RECIPES[name].with_epochs(epochs), batch_size=8)
+    found = rates(recipe)
+    assert found[0] == recipe.learning_rate
+    assert found == sorted(found, reverse=True)
+    assert found[-1] > 0
 
 
 def test_milestones_count_epochs_not_steps() -> None:
