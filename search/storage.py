@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import time
@@ -48,7 +49,7 @@ class Record:
 
 
 class Storage:
-    """The studies of one place.
+    """The studies of one place, each opened once: a journal is replayed at its first use, and only then.
 
     Args:
         where: a folder, in which each study has a folder with its journal; or a database URL such as
@@ -60,6 +61,7 @@ class Storage:
         self.root = Path(DEFAULT_FOLDER if self._url else where).absolute()
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--storage {where} is a file; a folder or a database URL is wanted")
+        self._studies: dict[str, optuna.Study] = {}
 
     def folder(self, name: str) -> Path:
         """The study's own folder: lock, checkpoints, journal."""
@@ -72,9 +74,9 @@ class Storage:
             return [journal.parent.name for journal in journals]
         if self._missing():
             return []
-        summaries = optuna.get_all_study_summaries(self._database())
-        summaries.sort(key=lambda summary: float(summary.user_attrs.get(OPENED, 0)))
-        return [summary.study_name for summary in summaries if "/" not in summary.study_name]
+        studies = self._database.get_all_studies()
+        studies.sort(key=lambda study: float(study.user_attrs.get(OPENED, 0)))
+        return [study.study_name for study in studies if "/" not in study.study_name]
 
     def find(self, name: str | None) -> str:
         """This study, or the one written last if no name is given.
@@ -132,9 +134,7 @@ class Storage:
             lock.flush()
             if self._url is None:
                 _mend(folder / JOURNAL)
-            study = optuna.create_study(
-                study_name=name, storage=self._backend(name), directions=list(directions), load_if_exists=True
-            )
+            study = self._made(name, directions)
             if FOUNDING not in study.user_attrs:
                 study.set_user_attr(FOUNDING, dict(attributes))
             if self._url is not None:  # a journal has the time of its file
@@ -142,13 +142,21 @@ class Storage:
             yield study
 
     def _open(self, name: str) -> optuna.Study | None:
-        if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
-            return None
-        try:
-            study = optuna.load_study(study_name=name, storage=self._backend(name))
-        except KeyError:
-            return None
-        return study if FOUNDING in study.user_attrs else None
+        if name not in self._studies:
+            if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
+                return None
+            with contextlib.suppress(KeyError):  # a process was killed before it had made the study
+                self._studies[name] = optuna.load_study(study_name=name, storage=self._backend(name))
+        study = self._studies.get(name)
+        return study if study is not None and FOUNDING in study.user_attrs else None
+
+    def _made(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
+        self._open(name)
+        if name not in self._studies:
+            self._studies[name] = optuna.create_study(
+                study_name=name, storage=self._backend(name), directions=list(directions)
+            )
+        return self._studies[name]
 
     def _missing(self) -> bool:
         """Whether this is a SQLite file that is not there; opening it would make one."""
@@ -158,18 +166,17 @@ class Storage:
         return path.parent.is_dir() and not path.exists()
 
     def _backend(self, name: str) -> BaseStorage:
-        return self._database() if self._url is not None else _journal(self.folder(name) / JOURNAL)
+        if self._url is not None:
+            return self._database
+        return JournalStorage(JournalFileBackend(str(self.folder(name) / JOURNAL)))
 
+    @functools.cached_property
     def _database(self) -> RDBStorage:
         assert self._url is not None
         try:
             return RDBStorage(self._url)
         except Exception as error:  # each database driver has errors of its own
             raise UserError(f"--storage {self._url} cannot be opened: {str(error).splitlines()[0]}") from None
-
-
-def _journal(path: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _mend(journal: Path) -> None:
