@@ -147,6 +147,7 @@ def launch(options: Options) -> int:
             evaluate,
             storage.folder(name),
             _view(name, record.attributes["uid"], settings, bounds, options.sampler),
+            storage=storage,
             tracking_uri=run.tracking_uri,
             lines=lambda trials: _lines(trials, bounds),
             time_limit=time_limit,

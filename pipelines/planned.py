@@ -143,6 +143,7 @@ def trained(
             plan.evaluate,
             storage.folder(plan.name),
             view(record.attributes["uid"], table),
+            storage=storage,
             tracking_uri=tracking_uri,
             lines=functools.partial(_lines, plan.metric),
             time_limit=time_limit,

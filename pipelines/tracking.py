@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.console import warn
 from search.trials import State, Trial
+from space.errors import Stopped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:
-            self._outcome = "FAILED"
+            self._outcome = "KILLED" if issubclass(kind, Stopped) else "FAILED"
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive() or self._backlog:

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend
 
-from tests.pipelines.conftest import Search, mlflow_runs, write_folder
+from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 
 
 def files(folder: Path) -> set[str]:
@@ -61,7 +61,7 @@ def test_no_command_replays_the_journal_of_a_study_twice(
         return read_logs(backend, log_number_from)
 
     monkeypatch.setattr(JournalFileBackend, "read_logs", counting)
-    commands = {
+    commands: dict[str, Callable[[], Ended]] = {
         "launch": lambda: launch("--study", "mine", "--budget", "1"),
         "launch again": lambda: launch("--study", "mine", "--budget", "2"),
         "status": lambda: search("status"),

@@ -1,6 +1,7 @@
 """Studies on disk and in databases: made, found, written by one process, read by any."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -69,7 +70,6 @@ class Written:
     """A study that another process is writing."""
 
     where: str
-    folder: Path
     pid: int
 
 
@@ -78,13 +78,13 @@ def _written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("written")
     where = str(folder / "runs") if request.param == "folder" else f"sqlite:///{folder}/studies.db"
     with another_writer(where, folder) as process:
-        yield Written(where, folder, process.pid)
+        yield Written(where, process.pid)
 
 
 @pytest.fixture
-def written(_written: Written, monkeypatch: pytest.MonkeyPatch) -> Written:
-    """A study that another process is writing, seen from the same working folder."""
-    monkeypatch.chdir(_written.folder)
+def written(_written: Written, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Written:
+    """A study that another process is writing, seen from another working folder."""
+    monkeypatch.chdir(tmp_path)
     return _written
 
 
@@ -132,7 +132,7 @@ def test_a_search_goes_on_in_the_storage_where_it_stopped(
 
 def test_a_second_writer_is_told_which_process_is_the_first(written: Written) -> None:
     with (
-        pytest.raises(UserError, match=rf"study study is being run by process {written.pid}\b"),
+        pytest.raises(UserError, match=f"study study is being run by process {written.pid} on {socket.gethostname()};"),
         Storage(written.where).writing("study", ("maximize",), {}),
     ):
         pytest.fail("two processes write one study")
