@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.console import silence_libraries, stderr
-from space.errors import UserError
+from pipelines.console import say, silence_libraries
+from space.errors import Stopped, UserError
 
 if TYPE_CHECKING:
     from pipelines.options import RunOptions, TaskOptions
@@ -497,10 +497,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        stderr.print(f"search: {error}", markup=False, soft_wrap=True)
+        say(f"search: {error}")
         sys.exit(2)
+    except Stopped as error:
+        say(f"search: {error}; the same command goes on")
+        sys.exit(3)
     except SystemExit as ended:
         if ended.code != TYPER_INTERRUPTED:
             raise
-        stderr.print("stopped; the same command starts again")
+        say("stopped; the same command starts again")
         sys.exit(3)

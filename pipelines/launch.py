@@ -111,6 +111,7 @@ def launch(options: LaunchOptions) -> int:
             evaluate,
             storage.folder(name),
             search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
+            storage=storage,
             tracking_uri=run.tracking_uri,
             lines=lambda trials: _lines(trials, bounds),
             time_limit=run.seconds,

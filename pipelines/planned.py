@@ -147,6 +147,7 @@ def trained(
             replace(plan.evaluate, study=uid),
             storage.folder(plan.name),
             view(uid, table),
+            storage=storage,
             tracking_uri=tracking_uri,
             lines=functools.partial(_lines, plan.metric),
             time_limit=time_limit,

@@ -1,5 +1,6 @@
 """Running a ledger to its end on an engine, watched by the terminal and by MLflow."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,9 @@ from pipelines.tracking import RUN_ATTRIBUTE, Tracker, View
 from search.engine import Engine
 from search.execution import Evaluate
 from search.ledger import Ledger
+from search.storage import Storage
 from search.trials import Trial
+from space.errors import Stopped
 
 COMPLETE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3
 """Exit codes."""
@@ -48,6 +51,7 @@ def run(
     folder: Path,
     view: View,
     *,
+    storage: Storage,
     tracking_uri: str | None,
     lines: Lines,
     time_limit: float | None,
@@ -63,12 +67,16 @@ def run(
         evaluate: makes the trainings.
         folder: of the study; checkpoints go there.
         view: what MLflow shows.
+        storage: that the ledger writes.
         tracking_uri: of MLflow; None for its default.
         lines: what the terminal says below the bar.
         time_limit: seconds.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
         nan_is_a_result: go on however many trainings break off in nan.
+
+    Raises:
+        Stopped: the storage can be written no longer.
     """
     began = datetime.now()
 
@@ -81,16 +89,22 @@ def run(
             if trial.trained or (trial.failure and not (nan_is_a_result and trial.failure.kind == "nan"))
         ]
 
-    tracker = Tracker(
-        view, tracking_uri, ledger.trials, lambda number, run: ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
-    )
+    def should_stop() -> bool:
+        storage.check()
+        return stopping() or _hopeless(ended())
+
+    def remember(number: int, run: str) -> None:
+        with contextlib.suppress(Stopped), storage.answering():  # the engine meets that, too; MLflow knows its runs
+            ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
+
+    tracker = Tracker(view, tracking_uri, ledger.trials, remember)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
     for observer in (watch, display, tracker):
         ledger.observe(observer)
     with tracker, Stopping(time_limit) as stopping:
-        with display:
-            engine.run(ledger, evaluate, folder / "checkpoints", lambda: stopping() or _hopeless(ended()))
+        with storage.answering(), display:
+            engine.run(ledger, evaluate, folder / "checkpoints", should_stop)
         watch.stop()
         for trial in ended():
             if trial.failure is not None:

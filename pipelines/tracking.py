@@ -18,6 +18,7 @@ from typing import Any
 from pipelines.console import warn
 from pipelines.mlflow_runs import StudyRuns
 from search.trials import Trial
+from space.errors import Stopped
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -101,7 +102,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:
-            self._outcome = "FAILED"
+            self._outcome = "KILLED" if issubclass(kind, Stopped) else "FAILED"
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive() or self._backlog:

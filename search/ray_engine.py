@@ -82,7 +82,7 @@ class RayEngine:
             _Worker, evaluate=evaluate, checkpoints=checkpoints, gpus=self._resources["gpu"]
         )
         with tempfile.TemporaryDirectory(prefix="search-tune-") as folder:
-            tune.Tuner(
+            tuner = tune.Tuner(
                 tune.with_resources(trainable, self._resources),
                 tune_config=tune.TuneConfig(
                     search_alg=_LedgerSearcher(ledger),
@@ -99,7 +99,11 @@ class RayEngine:
                     failure_config=tune.FailureConfig(max_failures=RESTARTS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
-            ).fit()
+            )
+            try:
+                tuner.fit()
+            except tune.TuneError as error:  # of what our parts raised Tune keeps the text alone
+                raise error.__context__ or error from None
 
     def alone(self, measure: Callable[[], Result]) -> Result:
         """Run this where trials will run, while nothing else of ours does."""

@@ -2,20 +2,26 @@
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search.trials import Trial, read_trial
-from space.errors import UserError
+from space.errors import Stopped, UserError
+
+if TYPE_CHECKING:
+    from search.lease import Lease
 
 SQLITE = "sqlite:///"
 OPENED = "opened"
@@ -27,6 +33,10 @@ JOURNAL = "journal.log"
 FOUNDING = "founding"
 """The attribute with all that a study is made with, written at once."""
 DEFAULT_FOLDER = "runs"
+
+MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint")
+"""What databases say of a table, or a row of it, that another process has just made."""
+RACE_SECONDS = 0.2
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -48,7 +58,7 @@ class Record:
 
 
 class Storage:
-    """The studies of one place.
+    """The studies of one place, each opened once: a journal is replayed at its first use, and only then.
 
     Args:
         where: a folder, in which each study has a folder with its journal; or a database URL such as
@@ -60,9 +70,11 @@ class Storage:
         self.root = Path(DEFAULT_FOLDER if self._url else where).absolute()
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--storage {where} is a file; a folder or a database URL is wanted")
+        self._studies: dict[str, optuna.Study] = {}
+        self._leases: list[Lease] = []
 
     def folder(self, name: str) -> Path:
-        """The study's own folder: lock, checkpoints, journal."""
+        """The study's own folder: checkpoints, and the journal with its lock."""
         return self.root / name
 
     def names(self) -> list[str]:
@@ -72,9 +84,10 @@ class Storage:
             return [journal.parent.name for journal in journals]
         if self._missing():
             return []
-        summaries = optuna.get_all_study_summaries(self._database())
-        summaries.sort(key=lambda summary: float(summary.user_attrs.get(OPENED, 0)))
-        return [summary.study_name for summary in summaries if "/" not in summary.study_name]
+        with self.answering():
+            studies = self._database.get_all_studies()
+        studies.sort(key=lambda study: float(study.user_attrs.get(OPENED, 0)))
+        return [study.study_name for study in studies if "/" not in study.study_name]
 
     def find(self, name: str | None) -> str:
         """This study, or the one written last if no name is given.
@@ -92,7 +105,8 @@ class Storage:
 
     def exists(self, name: str) -> bool:
         """Whether a study of this name has been made; one that a killed process only began has not."""
-        return self._open(name) is not None
+        with self.answering():
+            return self._open(name) is not None
 
     def read(self, name: str) -> Record:
         """An existing study as it is now; another process may be writing it.
@@ -100,12 +114,13 @@ class Storage:
         Raises:
             UserError: it does not exist, or is being made at this moment.
         """
-        study = self._open(name)
-        if study is None:
-            raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
-        trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
-        attributes = {key: value for key, value in study.user_attrs.items() if key != FOUNDING}
-        attributes |= study.user_attrs[FOUNDING]
+        with self.answering():
+            study = self._open(name)
+            if study is None:
+                raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
+            trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
+            stored = study.user_attrs
+        attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
         return Record(name, attributes, [trial for trial in trials if trial is not None])
 
     @contextlib.contextmanager
@@ -114,41 +129,82 @@ class Storage:
     ) -> Iterator[optuna.Study]:
         """The study to write, made with these attributes if it is new; no other process can write it meanwhile.
 
+        A journal is locked by a file, and a study of a database by a lease there.
+
         Raises:
             UserError: another process is writing it.
+            Stopped: the database went away, or gave the study to another process.
         """
         folder = self.folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UserError(
-                    f"study {name} is being run by process {lock.read().strip()}; wait for it, or stop it with Ctrl-C"
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with self.answering(), self._held(name):
             if self._url is None:
                 _mend(folder / JOURNAL)
-            study = optuna.create_study(
-                study_name=name, storage=self._backend(name), directions=list(directions), load_if_exists=True
-            )
+            study = self._made(name, directions)
             if FOUNDING not in study.user_attrs:
                 study.set_user_attr(FOUNDING, dict(attributes))
             if self._url is not None:  # a journal has the time of its file
                 study.set_user_attr(OPENED, time.time())
             yield study
 
-    def _open(self, name: str) -> optuna.Study | None:
-        if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
-            return None
+    def check(self) -> None:
+        """Make sure that what is being written still may be.
+
+        Raises:
+            Stopped: the database has given it to another process, or was away for too long.
+        """
+        for lease in self._leases:
+            lease.check()
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Tell in one line of a database that goes away meanwhile.
+
+        Raises:
+            Stopped: it did.
+        """
         try:
-            study = optuna.load_study(study_name=name, storage=self._backend(name))
-        except KeyError:
-            return None
-        return study if FOUNDING in study.user_attrs else None
+            yield
+        except Exception as error:
+            from sqlalchemy.exc import InterfaceError, OperationalError  # takes a moment
+
+            reason = error.__cause__ if isinstance(error, StorageInternalError) else error
+            if not isinstance(reason, InterfaceError | OperationalError):
+                raise
+            raise Stopped(f"the database {self._url} is away: {str(reason.orig).splitlines()[0]}") from None
+
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """Keep other processes from writing a study."""
+        if self._url is None:
+            with _locked(self.folder(name) / "lock", name):
+                yield
+            return
+        from search.lease import Lease  # takes a moment
+
+        with Lease(self._database.engine, name) as lease:
+            self._leases.append(lease)
+            try:
+                yield
+            finally:
+                self._leases.remove(lease)
+
+    def _open(self, name: str) -> optuna.Study | None:
+        if name not in self._studies:
+            if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
+                return None
+            with contextlib.suppress(KeyError):  # a process was killed before it had made the study
+                self._studies[name] = optuna.load_study(study_name=name, storage=self._backend(name))
+        study = self._studies.get(name)
+        return study if study is not None and FOUNDING in study.user_attrs else None
+
+    def _made(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
+        self._open(name)
+        if name not in self._studies:
+            self._studies[name] = optuna.create_study(
+                study_name=name, storage=self._backend(name), directions=list(directions)
+            )
+        return self._studies[name]
 
     def _missing(self) -> bool:
         """Whether this is a SQLite file that is not there; opening it would make one."""
@@ -158,18 +214,47 @@ class Storage:
         return path.parent.is_dir() and not path.exists()
 
     def _backend(self, name: str) -> BaseStorage:
-        return self._database() if self._url is not None else _journal(self.folder(name) / JOURNAL)
+        if self._url is not None:
+            return self._database
+        return JournalStorage(JournalFileBackend(str(self.folder(name) / JOURNAL)))
 
+    @functools.cached_property
     def _database(self) -> RDBStorage:
         assert self._url is not None
         try:
-            return RDBStorage(self._url)
+            return _opened(self._url)
         except Exception as error:  # each database driver has errors of its own
             raise UserError(f"--storage {self._url} cannot be opened: {str(error).splitlines()[0]}") from None
 
 
-def _journal(path: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(path)))
+def _opened(url: str, tries: int = 10) -> RDBStorage:
+    """A database; of processes that make its tables at the same moment one succeeds, and the others try again."""
+    from sqlalchemy.exc import DBAPIError  # takes a moment
+
+    try:
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # connections drop between two trials
+    except DBAPIError as error:
+        if tries == 1 or not any(words in str(error) for words in MADE_MEANWHILE):
+            raise
+    time.sleep(RACE_SECONDS)
+    return _opened(url, tries - 1)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, study: str) -> Iterator[None]:
+    """Hold a file's lock; across machines it holds where their file system supports flock, as NFS 4 does."""
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"study {study} is being run by process {lock.read().strip()}; wait for it, or stop it with Ctrl-C"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        yield
 
 
 def _mend(journal: Path) -> None:

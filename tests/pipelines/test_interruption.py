@@ -1,10 +1,13 @@
 """Stopped or killed at any moment, the same command completes the budget."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,16 +20,18 @@ Start = Callable[..., subprocess.Popen[str]]
 LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5")
 
 
-def trials() -> list[Trial]:
-    storage = Storage("runs")
+def trials(storage: Storage | None = None) -> list[Trial]:
+    storage = storage or Storage("runs")
     return storage.read("mine").trials if storage.exists("mine") else []
 
 
-def wait_until_trained(process: subprocess.Popen[str], count: int) -> None:
+def wait_until_trained(process: subprocess.Popen[str], count: int, where: str = "runs") -> None:
     """Until so many trials are trained and another one is running; the process is left suspended just then."""
 
+    storage = Storage(where)
+
     def there() -> bool:
-        now = trials()
+        now = trials(storage)
         return sum(trial.trained for trial in now) >= count and any(trial.state is State.RUNNING for trial in now)
 
     while process.poll() is None:
@@ -103,11 +108,39 @@ def test_the_time_limit_stops_resumably(search: Search) -> None:
     assert_complete(search)
 
 
-def test_two_launches_of_one_study_do_not_mix(search: Search, start: Start) -> None:
-    first = start(*LAUNCH, "--engine", "local")
-    wait_until_trained(first, 1)
-    second = search(*LAUNCH, "--engine", "local")
+def test_two_launches_of_one_study_do_not_mix(
+    search: Search, start: Start, here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = f"sqlite:///{here}/studies.db"
+    command = (*LAUNCH, "--budget", "3", "--space", str(here / "tiny.toml"), "--engine", "local", "--storage", database)
+    first = start(*command)
+    wait_until_trained(first, 1, database)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    second = search(*command)
+    first.send_signal(signal.SIGCONT)
+    _out, err = first.communicate()
 
     assert second.code == 2
-    assert f"is being run by process {first.pid}" in second.err
-    assert first.poll() is None
+    assert f"is being run by process {first.pid} on " in second.err
+    assert first.returncode == 0, err
+    assert [trial.state for trial in trials(Storage(database)) if trial.trained] == [State.COMPLETE] * 3
+
+
+def test_a_launch_that_loses_its_study_stops_and_says_who_has_it(
+    launch: Search, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter(range(1000))
+
+    def be_robbed(stopping: Stopping) -> bool:
+        if next(asked) == 5:
+            with contextlib.closing(sqlite3.connect(here / "studies.db")) as database, database:
+                database.execute("UPDATE attention_search_leases SET holder = 'x', host = 'far', pid = 7")
+        return False
+
+    monkeypatch.setattr(Stopping, "__call__", be_robbed)
+    ended = launch("--study", "mine", "--budget", "8", "--storage", "sqlite:///studies.db")
+    assert ended.code == 3
+    says = "search: study mine is no longer held: process 7 on far took it over; the same command goes on"
+    assert ended.err.strip().splitlines()[-1] == says
+    assert 1 <= sum(trial.trained for trial in trials(Storage("sqlite:///studies.db"))) <= 5
+    assert mlflow_runs("search")[0].info.status == "KILLED"

@@ -1,17 +1,19 @@
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from optuna.storages.journal import JournalFileBackend
 
 from pipelines.fronts import Row, rows
 from pipelines.mlflow_pages import NOTE, VIEW
 from search.trials import Trial
-from tests.pipelines.conftest import Search, mlflow_runs, write_folder
+from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 
 
 def files(folder: Path) -> set[str]:
@@ -51,6 +53,30 @@ def test_a_larger_budget_extends_the_study_and_the_same_one_trains_nothing(launc
     assert status["complete"] == 4
     assert status["running"] == status["failed"] == status["stopped"] == 0
     assert status["budget"] == 4
+
+
+def test_no_command_replays_the_journal_of_a_study_twice(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replays: Counter[str] = Counter()
+    read_logs = JournalFileBackend.read_logs
+
+    def counting(backend: JournalFileBackend, log_number_from: int) -> Iterator[dict[str, Any]]:
+        if log_number_from == 0 and Path(backend._file_path).stat().st_size:
+            replays[backend._file_path] += 1
+        return read_logs(backend, log_number_from)
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", counting)
+    commands: dict[str, Callable[[], Ended]] = {
+        "launch": lambda: launch("--study", "mine", "--budget", "1"),
+        "launch again": lambda: launch("--study", "mine", "--budget", "2"),
+        "status": lambda: search("status"),
+        "front": lambda: search("front"),
+    }
+    for name, command in commands.items():
+        replays.clear()
+        assert command().code == 0
+        assert list(replays.values()) == [1], name
 
 
 def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: Search, search: Search) -> None:

@@ -1,15 +1,17 @@
 """Studies on disk and in databases: made, found, written by one process, read by any."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from search.ledger import Ledger
 from search.proposers import Sampled
@@ -68,7 +70,6 @@ class Written:
     """A study that another process is writing."""
 
     where: str
-    folder: Path
     pid: int
 
 
@@ -77,13 +78,13 @@ def _written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("written")
     where = str(folder / "runs") if request.param == "folder" else f"sqlite:///{folder}/studies.db"
     with another_writer(where, folder) as process:
-        yield Written(where, folder, process.pid)
+        yield Written(where, process.pid)
 
 
 @pytest.fixture
-def written(_written: Written, monkeypatch: pytest.MonkeyPatch) -> Written:
-    """A study that another process is writing, seen from the same working folder."""
-    monkeypatch.chdir(_written.folder)
+def written(_written: Written, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Written:
+    """A study that another process is writing, seen from another working folder."""
+    monkeypatch.chdir(tmp_path)
     return _written
 
 
@@ -131,7 +132,7 @@ def test_a_search_goes_on_in_the_storage_where_it_stopped(
 
 def test_a_second_writer_is_told_which_process_is_the_first(written: Written) -> None:
     with (
-        pytest.raises(UserError, match=rf"study study is being run by process {written.pid}\b"),
+        pytest.raises(UserError, match=f"study study is being run by process {written.pid} on {socket.gethostname()};"),
         Storage(written.where).writing("study", ("maximize",), {}),
     ):
         pytest.fail("two processes write one study")
@@ -275,6 +276,44 @@ def test_a_line_cut_short_is_dropped_and_the_study_goes_on(
     trials = search(storage, budget=5)
     assert story(trials) == story(search(Storage(str(tmp_path / "other")), budget=5))
     assert story(storage.read("study").trials) == story(trials)
+
+
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each journal with something in it is read from its beginning."""
+    counted: Counter[str] = Counter()
+    read_logs = JournalFileBackend.read_logs
+
+    def counting(backend: JournalFileBackend, log_number_from: int) -> Iterator[dict[str, object]]:
+        if log_number_from == 0 and Path(backend._file_path).stat().st_size:
+            counted[Path(backend._file_path).parent.name] += 1
+        return read_logs(backend, log_number_from)
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", counting)
+    return counted
+
+
+def test_a_journal_is_replayed_once_however_often_its_study_is_read_and_written(
+    journal: Path, search: Callable[..., list[Trial]], replays: Counter[str]
+) -> None:
+    storage = Storage(str(journal.parent.parent))
+    for budget in (4, 5):
+        storage.find(None)
+        assert len([trial for trial in storage.read("study").trials if trial.trained]) == budget - 1
+        search(storage, budget=budget)
+    assert len([trial for trial in storage.read("study").trials if trial.trained]) == 5
+    assert replays == {"study": 1}
+
+
+def test_what_was_read_of_a_study_cut_short_stays_right_when_it_is_mended(
+    journal: Path, search: Callable[..., list[Trial]], story: Callable[[list[Trial]], list[object]]
+) -> None:
+    *whole, last = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(whole) + last[:-5])
+    storage = Storage(str(journal.parent.parent))
+    storage.read("study")
+    search(storage, budget=5)
+    assert story(storage.read("study").trials) == story(Storage(str(journal.parent.parent)).read("study").trials)
 
 
 def test_a_study_cut_short_can_be_read_before_it_is_mended(
