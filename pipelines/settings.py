@@ -22,6 +22,7 @@ from trainers.cost import Task
 from trainers.data import Data
 from trainers.datasets import Source
 from trainers.recipe import Recipe
+from trainers.training import steps_per_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +166,10 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: P
     """Make sure that this data can be trained on by this recipe with these backbones, from these weights.
 
     Raises:
-        UserError: a batch larger than the data, images that a network does not take, or weights that do not fit.
+        UserError: too few images, images that a network does not take, or weights that do not fit.
     """
     size = len(data.train.labels)
+    steps_per_epoch(recipe, size)
     if recipe.batch_size > size:
         raise UserError(
             f"a batch of {recipe.batch_size} is larger than the {size} training images of {data.name}; "
