@@ -176,7 +176,7 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: P
     """Make sure that this data can be trained on by this recipe with these backbones, from these weights.
 
     Raises:
-        UserError: a batch larger than the data, images that a network does not take, or weights that do not fit.
+        UserError: too few images, images that a network does not take, or weights that do not fit.
     """
     size = len(data.train.labels)
     if size < 2:

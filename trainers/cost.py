@@ -35,7 +35,7 @@ class Task:
 
 def count_params(network: nn.Module) -> int:
     """Trainable parameters; one that is shared counts once."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:

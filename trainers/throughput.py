@@ -23,7 +23,7 @@ from space.choices import Candidate
 from space.design import Design
 from trainers.cost import Place, Task, attended_stages, computation
 from trainers.recipe import Recipe
-from trainers.training import steps_per_epoch
+from trainers.training import steps_per_epoch, trainable
 
 BATCH = 128
 LARGEST = 96 * 96
@@ -174,7 +174,12 @@ def estimate_training_seconds(
     """About how long this network trains: the time of one step and of one batch to judge, times their numbers.
 
     Timed on a part of a batch where images are large.
+
+    Raises:
+        UserError: it cannot be trained: see `Training`.
     """
+    steps = steps_per_epoch(recipe, images["train"])
+    trainable(network)
     network = network.to(device)
     conditions = conditions_for(task.shape, device)
     size = max(2, min(recipe.batch_size, conditions.batch // 2))
@@ -183,7 +188,6 @@ def estimate_training_seconds(
     step = _seconds(lambda: cross_entropy(network.train()(batch), labels).backward(), 0.0, conditions)
     with torch.inference_mode():
         judge = _seconds(lambda: network.eval()(batch), 0.0, conditions)
-    steps = steps_per_epoch(recipe, images["train"])
     return recipe.epochs * (steps * step * recipe.batch_size + images["val"] * judge) / size
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from space.errors import UserError
 from space.identity import Identity
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
@@ -43,6 +44,9 @@ class Training:
         weights_path: safetensors file that the trained weights are written to, whole or not at all; None for none.
         identity: written beside them; None for none.
         pretrained: parameters that came with weights, and learn at the recipe's `backbone_rate`.
+
+    Raises:
+        UserError: too few images, or a network in which nothing learns.
     """
 
     def __init__(
@@ -70,10 +74,11 @@ class Training:
         self._network = network.to(memory_format=self._layout)
         self._normalise = data.normaliser(device)
         self._class_weights = _class_weights(data).to(device) if recipe.class_weights else None
-        slow = {id(parameter) for parameter in pretrained}
-        groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if id(p) not in slow]}]
+        learning, slow = trainable(network), {id(parameter) for parameter in pretrained}
+        groups: list[dict[str, Any]] = [{"params": [p for p in learning if id(p) not in slow]}]
         if slow:
-            groups.append({"params": list(pretrained), "lr": recipe.learning_rate * recipe.backbone_rate})
+            rate = recipe.learning_rate * recipe.backbone_rate
+            groups.append({"params": [p for p in learning if id(p) in slow], "lr": rate})
         self._optimizer = torch.optim.SGD(
             groups,
             lr=recipe.learning_rate,
@@ -191,8 +196,26 @@ def _portable(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
 
+def trainable(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn: a user's network may have frozen others.
+
+    Raises:
+        UserError: there is none.
+    """
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not learning:
+        raise UserError("all parameters of the network are frozen; let at least its last layer learn")
+    return learning
+
+
 def steps_per_epoch(recipe: Recipe, train_size: int) -> int:
-    """Batches in an epoch; a last batch of one image is left out."""
+    """Batches in an epoch; a last batch of one image is left out.
+
+    Raises:
+        UserError: no batch is left.
+    """
+    if train_size < 2:
+        raise UserError(f"training images: {train_size}; batch normalisation needs at least 2")
     return -(-train_size // recipe.batch_size) - (train_size % recipe.batch_size == 1)
 
 
@@ -208,7 +231,7 @@ def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRSche
         return OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=total,
+            total_steps=max(2, total),  # the last step has next to no rate, and may not be the only one
             base_momentum=recipe.momentum - 0.05,
             max_momentum=recipe.momentum + 0.05,
         )

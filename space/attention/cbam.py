@@ -64,6 +64,7 @@ class CBAM(Gate):
 
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
-        assert self.mlp.hold() == 0.0  # and nothing has trained: the BN's running mean and variance are 0 and 1
+        logit = self.mlp.hold()
+        assert logit == 0.0  # and nothing has trained: the BN's running mean and variance are 0 and 1
         nn.init.zeros_(self.spatial.bn.weight)
         self.scale = 4.0  # 1 / (sigmoid(0) * sigmoid(0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from space.backbones import backbone
+from space.backbones import backbone, register
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
@@ -106,6 +106,21 @@ def test_counting_leaves_a_network_as_it_was(training: bool) -> None:
 
     assert network.training is training
     torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+
+
+def test_a_frozen_parameter_does_not_count_and_gates_in_a_frozen_network_do(registries: None) -> None:
+    @register("frozen stem")
+    def frozen_stem(num_classes: int, in_channels: int) -> nn.Module:
+        network = backbone("resnet11").make(in_channels, num_classes)
+        network.get_submodule("stem").requires_grad_(False)
+        return network
+
+    task = Task(10, (3, 32, 32))
+    stem = 3 * 9 * 16 + 32
+    for text in ("none", "se", "dia:stages=3"):
+        design = Design.parse(text)
+        assert num_params(design, "frozen stem", task) == num_params(design, "resnet11", task) - stem
+        assert num_params(design, "frozen stem", task) == count_params(built(design, "frozen stem", task))
 
 
 def test_a_shared_parameter_counts_once() -> None:

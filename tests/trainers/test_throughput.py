@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from space.backbones import backbone
 from space.build import build
 from space.choices import Candidate, SearchSpace
 from space.design import Design
+from space.errors import UserError
 from trainers import throughput
 from trainers.cost import Task, attended_stages, computation
 from trainers.recipe import Recipe
@@ -83,12 +84,14 @@ def test_designs_that_compute_the_same_have_the_same_fps(table: FpsTable) -> Non
         assert table.fps(Design.parse(text), "resnet20", TASK) == table.fps(Design("se"), "resnet20", TASK)
 
 
-class Written(TorchDispatchMode):
-    """Counts the numbers that operations write."""
+class Written(TorchFunctionMode):
+    """Counts the numbers that functions return."""
 
-    count = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -98,7 +101,8 @@ class Written(TorchDispatchMode):
 
 def written(call: Callable[[], object], at_least: float, conditions: Conditions) -> float:
     """A clock that goes by what is written: exact, and the same whatever else runs."""
-    with Written() as mode:
+    mode = Written()
+    with mode:
         call()
     return mode.count
 
@@ -174,3 +178,11 @@ def test_training_takes_its_steps_and_validations(monkeypatch: pytest.MonkeyPatc
     estimate = estimate_training_seconds(network, TASK, recipe, {"train": images, "val": 30, "test": 1}, "cpu")
 
     assert estimate == pytest.approx(3 * (steps * 2.0 + 3 * 0.5))
+
+
+def test_the_duration_of_a_training_in_which_nothing_learns_is_a_mistake() -> None:
+    network = build(Design(), backbone("resnet11"), 10, 1).requires_grad_(False)
+    with pytest.raises(UserError, match="frozen"):
+        estimate_training_seconds(network, TASK, Recipe(epochs=3, batch_size=10), {"train": 9, "val": 9}, "cpu")
+    network.get_submodule("fc").requires_grad_(True)
+    assert estimate_training_seconds(network, TASK, Recipe(epochs=3, batch_size=10), {"train": 9, "val": 9}, "cpu") > 0

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from space.backbones import backbone
-from space.build import build
+from space.build import build, pretrained_parameters
 from space.design import Design
+from space.errors import UserError
 from trainers.data import Data, FileImages, Images, TensorImages
 from trainers.recipe import RECIPES, Recipe
 from trainers.training import Judge, Training, steps_per_epoch
@@ -469,6 +470,46 @@ def test_pretrained_parameters_learn_at_a_share_of_the_rate_all_along(recipe: Re
         if run.done:
             break
         run.step()
+
+
+@pytest.mark.parametrize("fine_tuned", [False, True])
+def test_what_a_network_has_frozen_stays_and_gates_and_the_rest_learn(fine_tuned: bool) -> None:
+    it = build(Design("se"), replace(backbone("resnet11"), make=half_frozen), 3)
+    before = {name: parameter.detach().clone() for name, parameter in it.named_parameters()}
+    pretrained = pretrained_parameters(it, "fc") if fine_tuned else []
+    run = Training(it, data(), replace(PLAIN, epochs=2, weight_decay=0.1), 5, CPU, pretrained=pretrained)
+    finished(run)
+
+    same = {name for name, parameter in it.named_parameters() if torch.equal(parameter, before[name])}
+    assert same == {name for name in before if name.startswith(("stem.", "stages.0.")) and ".gate." not in name}
+    groups = run.state_dict()["optimizer"]["param_groups"]
+    assert sum(len(group["params"]) for group in groups) == len(before) - len(same)
+
+
+def half_frozen(in_channels: int, num_classes: int) -> nn.Module:
+    """A network whose first stage has frozen itself."""
+    network = backbone("resnet11").make(in_channels, num_classes)
+    for part in ("stem", "stages.0"):
+        network.get_submodule(part).requires_grad_(False)
+    return network
+
+
+def test_a_network_in_which_nothing_learns_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="all parameters of the network are frozen"):
+        Training(network().requires_grad_(False), data(), PLAIN, 0, CPU)
+
+
+@EACH_SCHEDULE
+def test_two_images_are_enough_to_train_and_one_is_a_mistake(recipe: Recipe) -> None:
+    assert len(finished(training(recipe, using=data(train=2)))) == recipe.epochs
+    for count in (0, 1):
+        with pytest.raises(UserError, match=f"training images: {count};"):
+            training(recipe, using=data(train=count))
+
+
+def test_a_single_step_of_one_cycle_learns() -> None:
+    recipe = replace(PLAIN, epochs=1, learning_rate=0.2, schedule="one-cycle")
+    assert 0.1 < rates(recipe)[0] < 0.2
 
 
 def test_without_pretrained_parameters_the_share_changes_nothing() -> None:
