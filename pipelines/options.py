@@ -66,6 +66,7 @@ class TaskOptions:
         normalise: measured, weights or imagenet.
         backbone: name, or several by commas.
         gate_at: pattern of the modules whose outputs are gated.
+        replace_attention: take out what attention the networks carry themselves.
         weights: file of pretrained weights, or torchvision's or timm's name for some.
         recipe: name.
         epochs: instead of the recipe's, like the next two.
@@ -87,6 +88,7 @@ class TaskOptions:
     normalise: str | None = None
     backbone: str | None = None
     gate_at: str | None = None
+    replace_attention: bool = False
     weights: str | None = None
     recipe: str | None = None
     epochs: int | None = None

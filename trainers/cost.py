@@ -17,7 +17,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import gated
+from space.gating import Site, gated
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,16 @@ class Place(NamedTuple):
 
 
 class GatedStage(NamedTuple):
-    """A stage that carries gates: how many, and where they stand."""
+    """The blocks of a stage that carry gates at one place: how many, where, and which stage, counted from 0."""
 
     blocks: int
     place: Place
+    number: int
 
 
 def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
-    """The stages that carry this design's gates."""
-    return [stage for number, stage in enumerate(_plain(backbone, task).stages) if design.attends(number)]
+    """The stages that carry this design's gates; one with blocks of several widths comes once for each width."""
+    return [stage for stage in _plain(backbone, task).stages if design.attends(stage.number)]
 
 
 def computation(design: Design) -> Design:
@@ -116,14 +117,16 @@ def _plain(name: str, task: Task) -> _Plain:
 
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
-    sizes: dict[int, tuple[int, int, int]] = {}
+    pixels: dict[int, tuple[int, int]] = {}
 
-    def remember(stage: int, output: Tensor) -> None:
-        sizes[stage] = (output.shape[1], output.shape[2], output.shape[3])
+    def remember(site: Site, output: Tensor) -> None:
+        _, *sides = output.shape
+        sides.pop(2 if site.channels_last else 0)
+        pixels[site.stage] = (sides[0], sides[1])
 
     hooks = [
         network.get_submodule(site.path).register_forward_hook(
-            lambda module, inputs, output, stage=site.stage: remember(stage, output)
+            lambda module, inputs, output, site=site: remember(site, output)
         )
         for site in backbone.sites
     ]
@@ -133,8 +136,9 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
         hook.remove()
     normalised = {site.stage: site.normalised for site in backbone.sites}
     return tuple(
-        GatedStage(stage.blocks, Place(sizes[number], normalised[number]))
+        GatedStage(alike.blocks, Place((alike.channels, *pixels[number]), normalised[number]), number)
         for number, stage in enumerate(backbone.layout)
+        for alike in stage.widths
     )
 
 
