@@ -50,6 +50,13 @@ GateAt = Annotated[
         "Default: the last normalisation of each residual branch."
     ),
 ]
+ReplaceAttention = Annotated[
+    bool,
+    typer.Option(
+        "--replace-attention",
+        help="Take out the attention that a network carries itself, such as SE: plain is the network without it.",
+    ),
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option(
@@ -129,6 +136,7 @@ def _task_options(
         ),
     ] = None,
     gate_at: GateAt = None,
+    replace_attention: ReplaceAttention = False,
     weights: Annotated[
         str | None,
         typer.Option(help="Pretrained weights: FILE.safetensors, FILE.pt, or torchvision's or timm's name for some."),
@@ -167,6 +175,7 @@ def _task_options(
         normalise=normalise,
         backbone=backbone,
         gate_at=gate_at,
+        replace_attention=replace_attention,
         weights=weights,
         recipe=recipe,
         epochs=epochs,
@@ -434,6 +443,7 @@ def profile(
         str, typer.Option(help="Such as resnet164, torchvision/resnet50, timm/NAME or FILE.py:FACTORY.")
     ] = "resnet20",
     gate_at: GateAt = None,
+    replace_attention: ReplaceAttention = False,
     show_gates: Annotated[
         bool, typer.Option("--show-gates", help="Where gates would sit: module, stage, channels, resolution.")
     ] = False,
@@ -455,6 +465,7 @@ def profile(
         design=design,
         backbone=backbone,
         gate_at=gate_at,
+        replace_attention=replace_attention,
         show_gates=show_gates,
         num_classes=num_classes,
         channels=channels,

@@ -107,6 +107,7 @@ class TaskOptions:
         normalise: measured, weights or imagenet.
         backbone: name, or several by commas.
         gate_at: pattern of the modules whose outputs are gated.
+        replace_attention: take out what attention the networks carry themselves.
         weights: file of pretrained weights, or torchvision's or timm's name for some.
         recipe: name.
         epochs: instead of the recipe's, like the next two.
@@ -128,6 +129,7 @@ class TaskOptions:
     normalise: str | None = None
     backbone: str | None = None
     gate_at: str | None = None
+    replace_attention: bool = False
     weights: str | None = None
     recipe: str | None = None
     epochs: int | None = None
@@ -328,6 +330,7 @@ class ProfileOptions:
         design: its text.
         backbone: name.
         gate_at: pattern of the modules whose outputs are gated.
+        replace_attention: take out what attention the network carries itself.
         show_gates: print where they are.
         num_classes: of the classifier.
         channels: of an image.
@@ -340,6 +343,7 @@ class ProfileOptions:
     design: str
     backbone: str
     gate_at: str | None
+    replace_attention: bool
     show_gates: bool
     num_classes: int
     channels: int

@@ -5,12 +5,13 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.console import print_json, stderr, stdout
+from pipelines.console import print_json, say, stderr, stdout
 from pipelines.engines import find_device
 from pipelines.options import ProfileOptions
 from pipelines.settings import check_images
 from space import Design
 from space.backbones import backbone as find_backbone
+from space.backbones import chosen
 from space.build import build
 from trainers.cost import Task, attended_stages, count_macs, count_params
 from trainers.throughput import measure_fps
@@ -21,7 +22,9 @@ SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 
 def profile(options: ProfileOptions) -> None:
     """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
-    network_of = find_backbone(options.backbone + ("" if options.gate_at is None else f"@{options.gate_at}"))
+    network_of = chosen(options.backbone, options.gate_at, replace_attention=options.replace_attention)
+    for note in network_of.notes:
+        say(note)
     side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)
     shape = (options.channels, side, side)
     check_images(shape, [network_of.name])
@@ -56,18 +59,17 @@ def profile(options: ProfileOptions) -> None:
 def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:
     """Where gates sit; all places where the design has none, else those of the stages that it attends."""
     every = Design() == design
-    sizes = [stage.place.size for stage in attended_stages(Design("se") if every else design, name, task)]
-    attended = [n for n in range(len(find_backbone(name).layout)) if every or design.attends(n)]
-    size_of = dict(zip(attended, sizes, strict=True))
+    attended = attended_stages(Design("se") if every else design, name, task)
+    pixels = {stage.number: stage.place.size[1:] for stage in attended}
     places: list[dict[str, Any]] = [
         {
             "module": site.path,
             "stage": site.stage + 1,
             "channels": site.channels,
-            "resolution": list(size_of[site.stage][1:]),
+            "resolution": list(pixels[site.stage]),
         }
         for site in find_backbone(name).sites
-        if site.stage in size_of
+        if site.stage in pixels
     ]
     if as_json:
         print_json(places)

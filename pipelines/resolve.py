@@ -11,7 +11,7 @@ from pipelines.options import RunOptions, TaskOptions
 from pipelines.progress import decoding
 from pipelines.settings import Settings, check_fit, check_plugins, check_same
 from space import SearchSpace, UserError
-from space.backbones import backbone
+from space.backbones import Name, backbone, chosen
 from space.choices import PRESETS
 from space.objects import source_files
 from space.plugins import Plugin
@@ -57,6 +57,8 @@ def resolve(
         assert study is not None
         check_plugins(study, frozen, plugins)
     names = _backbones(task, frozen)
+    for note in dict.fromkeys(note for name in names for note in backbone(name).notes):
+        say(note)
     layouts = {name: backbone(name).layout for name in names}
     weights, images = _weights(task, run, frozen, names)
     recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
@@ -145,11 +147,11 @@ def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
 
 
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
-    if task.backbone is None and task.gate_at is None and frozen:
+    if task.backbone is None and task.gate_at is None and not task.replace_attention and frozen:
         return frozen.backbones
-    behind = "" if task.gate_at is None else f"@{task.gate_at}"
     typed = (task.backbone or "resnet20").split(",")
-    return tuple(dict.fromkeys(backbone(f"{name.strip()}{behind}").name for name in typed))
+    found = (chosen(name.strip(), task.gate_at, replace_attention=task.replace_attention) for name in typed)
+    return tuple(dict.fromkeys(it.name for it in found))
 
 
 def _weights(
@@ -244,7 +246,7 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
         weights: file that a training begins with.
         groups: CSV of images that stay together.
     """
-    networks = [name.partition("@")[0] for name in names]
+    networks = [Name.parse(name).network for name in names]
     files = [file for network in networks if ":" in network for file in source_files(network)]
     files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     found = {}

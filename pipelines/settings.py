@@ -13,7 +13,7 @@ from torch import nn
 
 from pipelines.quantities import file_name
 from space import Design, Layout, SearchSpace, UserError
-from space.backbones import backbone
+from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
 from space.plugins import Plugin
@@ -148,7 +148,7 @@ class Settings:
         table = {name: value for name, value in self.to_json().items() if name not in ("space_name", "recipe_name")}
         digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:6]
         dataset = file_name(self.dataset.rstrip("/").rpartition("/")[2])
-        backbones = file_name("-".join(name.partition("@")[0].rpartition("/")[2] for name in self.backbones))
+        backbones = file_name("-".join(Name.parse(name).network.rpartition("/")[2] for name in self.backbones))
         return f"{dataset}-{backbones}-{digest}"
 
     def to_json(self) -> dict[str, Any]:

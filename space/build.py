@@ -31,7 +31,7 @@ def build(
     network = backbone.make(in_channels, num_classes)
     if weights is not None:
         design = design.starting_at_one()
-        load_weights(network, weights, backbone.classifier)
+        load_weights(network, weights, backbone.classifier, backbone.removed)
     place_gates(network, backbone.sites, design)
     return network
 

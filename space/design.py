@@ -59,10 +59,22 @@ _KEEP_ZERO = ("identity", "relu", "tanh")
 
 
 class Stage(NamedTuple):
-    """One stage of a backbone: how many blocks carry a gate, and of how many channels."""
+    """One stage of a backbone: how many blocks carry a gate, and of how many channels.
+
+    Attributes:
+        blocks: of the first width.
+        channels: the first width.
+        more: blocks of other widths. What the blocks of a stage share is shared by those of one width.
+    """
 
     blocks: int
     channels: int
+    more: tuple["Stage", ...] = ()
+
+    @property
+    def widths(self) -> tuple["Stage", ...]:
+        """The blocks of each width."""
+        return self._replace(more=()), *self.more
 
 
 Layout: TypeAlias = tuple[Stage, ...]
@@ -220,7 +232,7 @@ class Design:
         values: dict[str, Value | None] = dict(self.to_dict())
         if self.stages == every:
             values["stages"] = None
-        attended = [stage for number, stage in enumerate(layout) if self.attends(number)]
+        attended = [alike for number, stage in enumerate(layout) if self.attends(number) for alike in stage.widths]
         if self.sharing == "stage" and self.attention != "dia" and all(s.blocks == 1 for s in attended):
             values["sharing"] = "block"
         if self.reduction is not None:

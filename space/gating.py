@@ -23,12 +23,14 @@ class Site(NamedTuple):
         stage: the stage, counted from 0.
         channels: channels of that output.
         normalised: whether that output is normalised, or is meant not to be.
+        channels_last: whether that output is (B, H, W, C).
     """
 
     path: str
     stage: int
     channels: int
     normalised: bool = True
+    channels_last: bool = False
 
 
 class Gated(nn.Module):
@@ -57,15 +59,19 @@ def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:
 
 
 def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> None:
-    """Put the design's gates at these sites, which come in the order of the forward pass."""
+    """Put the design's gates at these sites, which come in the order of the forward pass.
+
+    What the blocks of a stage share is shared by those of one width.
+    """
     names = defaultdict[nn.Module, list[str]](list)  # a module may have several, and the forward pass go by any
     for path, module in network.named_modules(remove_duplicate=False):
         names[module].append(path)
-    for stage in sorted({site.stage for site in sites if design.attends(site.stage)}):
-        there = [site for site in sites if site.stage == stage]
-        for site, gate in zip(there, stage_gates(design, there[0].channels, len(there)), strict=True):
+    attended = sorted((site for site in sites if design.attends(site.stage)), key=lambda site: site.stage)
+    for stage, channels in dict.fromkeys((site.stage, site.channels) for site in attended):
+        there = [site for site in attended if (site.stage, site.channels) == (stage, channels)]
+        for site, gate in zip(there, stage_gates(design, channels, len(there)), strict=True):
             end = network.get_submodule(site.path)
-            around = gated(end, gate, design, site.channels, site.normalised)
+            around = gated(end, gate, design, channels, site.normalised, site.channels_last)
             for path in names[end]:
                 parent, _, name = path.rpartition(".")
                 setattr(network.get_submodule(parent), name, around)
@@ -88,13 +94,44 @@ class SeesNormalised(Gate):
         self.gate.start_at_one()
 
 
-def gated(end: nn.Module, gate: Gate, design: Design, channels: int, normalised: bool) -> Gated:
+class OfChannelsLast(Gate):
+    """A gate for features (B, H, W, C)."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def forward(self, features: Tensor) -> Tensor:
+        seen: Tensor = self.gate(features.permute(0, 3, 1, 2))
+        return seen.permute(0, 2, 3, 1)
+
+    def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors whose product is the gated features, in as few passes as the gate allows."""
+        one, other = self.gate.factors(features.permute(0, 3, 1, 2))
+        return one.permute(0, 2, 3, 1), other.permute(0, 2, 3, 1)
+
+    def start_at_one(self) -> None:
+        """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
+        self.gate.start_at_one()
+
+
+class BatchNormLast(nn.BatchNorm2d):
+    """BN of features (B, H, W, C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def gated(
+    end: nn.Module, gate: Gate, design: Design, channels: int, normalised: bool, channels_last: bool = False
+) -> Gated:
     """A gate round a branch's last module; dia normalises first what is not (BN+GAP in DIANet Table 10).
 
     Where the gates start at 1, only dia's gate sees the normalised branch: the network's function must not change.
     """
-    if design.attention != "dia" or normalised:
-        return Gated(end, gate)
-    if design.start == "unit":
-        return Gated(end, SeesNormalised(gate, channels))
-    return Gated(nn.Sequential(end, nn.BatchNorm2d(channels)), gate)
+    if design.attention == "dia" and not normalised:
+        if design.start == "unit":
+            gate = SeesNormalised(gate, channels)
+        else:
+            end = nn.Sequential(end, (BatchNormLast if channels_last else nn.BatchNorm2d)(channels))
+    return Gated(end, OfChannelsLast(gate) if channels_last else gate)

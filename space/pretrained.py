@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from space.backbones.foreign import TIMM, TORCHVISION, import_timm
+from space.backbones.names import Name
 from space.errors import UserError
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -57,7 +58,7 @@ def find_pretrained(text: str, backbone: str, folder: Path) -> Pretrained:
     Raises:
         UserError: no such file or name, or weights that cannot be fetched.
     """
-    network = backbone.partition("@")[0]
+    network = Name.parse(backbone).network
     if text.endswith(FILES):
         path = Path(text).expanduser().absolute()
         if not path.is_file():

@@ -46,7 +46,7 @@ def read_weights(path: Path) -> State:
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
+def load_weights(network: nn.Module, weights: State, classifier: str, removed: Collection[str] = ()) -> None:
     """Give a plain network these weights.
 
     Its last layer stays as it is where the classes differ in number, or where there are no weights for it.
@@ -55,6 +55,7 @@ def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
         network: freshly made, without gates.
         weights: for it; all names may have one thing more before them, such as `module.` or `model.`.
         classifier: path of the last layer.
+        removed: paths of modules that were taken out of the network; weights for them are left out.
 
     Raises:
         UserError: names or shapes that do not fit; the first five are told.
@@ -65,6 +66,7 @@ def load_weights(network: nn.Module, weights: State, classifier: str) -> None:
     if any(name not in weights or weights[name].shape != own[name].shape for name in last):
         weights = {name: tensor for name, tensor in weights.items() if name not in last} | {n: own[n] for n in last}
     missing = [n for n in own if n not in weights and not n.endswith("num_batches_tracked")]
+    weights = {n: tensor for n, tensor in weights.items() if not n.startswith(tuple(f"{path}." for path in removed))}
     unknown = [n for n in weights if n not in own]
     other = [
         f"{n} {tuple(weights[n].shape)} for {tuple(own[n].shape)}"

@@ -17,7 +17,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import gated, place_gates, residual
+from space.gating import Site, gated, place_gates, residual
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,16 @@ class Place(NamedTuple):
 
 
 class GatedStage(NamedTuple):
-    """A stage that carries gates: how many, and where they stand."""
+    """The blocks of a stage that carry gates at one place: how many, where, and which stage, counted from 0."""
 
     blocks: int
     place: Place
+    number: int
 
 
 def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
-    """The stages that carry this design's gates."""
-    return [stage for number, stage in enumerate(_plain(backbone, task).stages) if design.attends(number)]
+    """The stages that carry this design's gates; one with blocks of several widths comes once for each width."""
+    return [stage for stage in _plain(backbone, task).stages if design.attends(stage.number)]
 
 
 def computation(design: Design) -> Design:
@@ -127,11 +128,13 @@ def _plain(name: str, task: Task) -> _Plain:
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
     """Where gates stand, as a forward pass shows; the network keeps those that it is watched with."""
-    sizes: dict[int, tuple[int, int, int]] = {}
+    pixels: dict[int, tuple[int, int]] = {}
     multiplied_first: set[int] = set()
 
-    def remember(stage: int, output: Tensor) -> None:
-        sizes[stage] = (output.shape[1], output.shape[2], output.shape[3])
+    def remember(site: Site, output: Tensor) -> None:
+        _, *sides = output.shape
+        sides.pop(2 if site.channels_last else 0)
+        pixels[site.stage] = (sides[0], sides[1])
 
     device = next(network.parameters()).device
     with torch.device(device):
@@ -139,15 +142,20 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
     for site in backbone.sites:
         around = network.get_submodule(site.path)
         end = around.get_submodule("end")
-        end.register_forward_hook(lambda module, inputs, output, stage=site.stage: remember(stage, output))
+        end.register_forward_hook(lambda module, inputs, output, site=site: remember(site, output))
         # our blocks do not call it: they take it apart, see `residual`
         around.register_forward_hook(lambda module, inputs, output, stage=site.stage: multiplied_first.add(stage))
     with torch.inference_mode():
         network.eval()(torch.zeros(1, *task.shape, device=device))
     normalised = {site.stage: site.normalised for site in backbone.sites}
     return tuple(
-        GatedStage(stage.blocks, Place(sizes[number], normalised[number], number not in multiplied_first))
+        GatedStage(
+            alike.blocks,
+            Place((alike.channels, *pixels[number]), normalised[number], number not in multiplied_first),
+            number,
+        )
         for number, stage in enumerate(backbone.layout)
+        for alike in stage.widths
     )
 
 

@@ -18,6 +18,7 @@ from space.backbones.foreign import (
     torchvision_network,
 )
 from space.backbones.imagenet import imagenet_resnet, imagenet_resnext
+from space.backbones.names import Name
 from space.backbones.preresnet import preresnet
 from space.backbones.resnet import resnet
 from space.backbones.resnext import resnext
@@ -89,18 +90,37 @@ def register(name: str) -> Callable[[Factory], Factory]:
 def backbone(name: str) -> Backbone:
     """The backbone of this name, such as resnet164, imagenet/resnet50+conv_bias, torchvision/resnet50 or net.py:make.
 
-    Behind @ stands a regular expression for the modules whose outputs are gated: torchvision/resnet18@layer.*bn2
+    Behind @ stands a regular expression for the modules whose outputs are gated: torchvision/resnet18@layer.*bn2.
+    +no_attention takes out what attention the network carries itself: timm/seresnet18+no_attention.
 
     Raises:
         UserError: there is none, or no place for gates in it.
     """
-    network, _, pattern = name.partition("@")
-    named = ":" in network and network not in FACTORIES
-    return _backbone(full_name(network) if named else network, pattern)
+    parts = Name.parse(name)
+    named = ":" in parts.network and parts.network not in FACTORIES
+    return _backbone(parts._replace(network=full_name(parts.network)) if named else parts)
+
+
+def chosen(name: str, pattern: str | None = None, *, replace_attention: bool = False) -> Backbone:
+    """The backbone that is meant by a name and what is typed beside it.
+
+    Args:
+        name: of the backbone.
+        pattern: of the modules whose outputs are gated, if it is not in the name.
+        replace_attention: take out what attention the network carries itself, if there is some.
+
+    Raises:
+        UserError: as `backbone`.
+    """
+    parts = Name.parse(name if pattern is None else f"{name}@{pattern}")
+    if replace_attention and not parts.plain and backbone(parts.network).own_attention:
+        parts = parts._replace(plain=True)
+    return backbone(str(parts))
 
 
 @cache
-def _backbone(network: str, pattern: str) -> Backbone:
+def _backbone(name: Name) -> Backbone:
+    network, pattern, plain = name
     if network in FACTORIES:
         make = called(network, FACTORIES[network])
     elif network.startswith(TORCHVISION):
@@ -111,10 +131,10 @@ def _backbone(network: str, pattern: str) -> Backbone:
         make = own_network(network)
     else:
         ours = _member(network)
-        if not pattern:
+        if not pattern and not plain:
             return ours
         make = ours.make
-    return found_backbone(network, make, pattern or None)
+    return found_backbone(network, make, pattern or None, plain=plain)
 
 
 def _member(name: str) -> Backbone:
@@ -143,4 +163,4 @@ def _exists(name: str) -> bool:
         return False
 
 
-__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Options", "backbone", "register"]
+__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Name", "Options", "backbone", "chosen", "register"]

@@ -27,6 +27,8 @@ class Backbone:
         sites: the places for gates in such a network, in the order of the forward pass.
         classifier: path of the last layer, whose outputs are the classes.
         on_meta: whether it runs on the meta device, without values.
+        own_attention: paths of the attention modules that it carries without any design.
+        removed: paths of those that were taken out.
     """
 
     name: str
@@ -36,6 +38,19 @@ class Backbone:
     sites: tuple[Site, ...]
     classifier: str = "fc"
     on_meta: bool = True
+    own_attention: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of it, a line each."""
+        if not self.own_attention:
+            return ()
+        modules = f"{len(self.own_attention)} modules, such as {self.own_attention[0]}"
+        return (
+            f"{self.name} keeps the attention that it carries itself ({modules}), and a design's gates come beside it; "
+            "--replace-attention takes it out",
+        )
 
     def skeleton(self, in_channels: int, num_classes: int) -> nn.Module:
         """The network to count with: on the meta device, where it runs there."""

@@ -78,7 +78,7 @@ def residual_backbone(
         if imagenet:
             stem.append(nn.MaxPool2d(3, 2, 1))
         stages, width = [], stem_channels
-        for number, (blocks, channels) in enumerate(layout):
+        for number, (blocks, channels, _) in enumerate(layout):
             stage = nn.Sequential()
             for position in range(blocks):
                 stride = 2 if number > 0 and position == 0 else 1
@@ -95,7 +95,7 @@ def residual_backbone(
         make=make,
         sites=tuple(
             Site(f"stages.{number}.{position}.{block.END}", number, channels, block.NORMALISED or options.no_bn)
-            for number, (blocks, channels) in enumerate(layout)
+            for number, (blocks, channels, _) in enumerate(layout)
             for position in range(blocks)
         ),
     )

@@ -5,52 +5,26 @@ while an image passes, so no list of block classes is needed: a gate goes onto t
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
+from space.backbones.watching import SUMS, SWAPS, Node, Watched
 from space.design import Layout, Stage
 from space.errors import UserError
 from space.gating import Site
 
-SUMS = {"add", "add_"}
-"""Functions that add, in every way of writing it."""
-LAYERS = re.compile(r"conv(_transpose)?[123]d|linear|bilinear|matmul|(b?add)?b?mm|einsum|scaled_dot_product_attention")
-"""Functions that count as layers."""
-CHANNELS_LAST = {"linear", "layer_norm"}
-"""Functions whose channels are the last dimension."""
+TURNS = SWAPS | {"permute", "contiguous"}
+"""Functions that change nothing but the order of dimensions."""
+PARTS = {"__getitem__", "narrow", "chunk", "split", "tensor_split", "split_with_sizes"}
+"""Functions that take some of the channels, if they leave the pixels."""
+LINEAR = SUMS | TURNS | PARTS | {"batch_norm", "sub", "sub_", "pad", "dropout"}
+"""Functions that are linear without being layers."""
 MOST_STAGES = 9
 """A design names its stages by digits."""
 SHOWN = 8
 """Names in an error."""
-
-
-@dataclass(eq=False)
-class Node:
-    """A tensor at one moment of the forward pass.
-
-    Attributes:
-        shape: of the tensor.
-        function: name of what computed it.
-        parents: what it was computed from.
-        depth: layers on the longest way from the image.
-        modules: paths of the modules that returned it, the innermost first.
-    """
-
-    shape: tuple[int, ...]
-    function: str = ""
-    parents: tuple["Node", ...] = ()
-    depth: int = 0
-    modules: list[str] = field(default_factory=list)
-
-    @property
-    def is_layer(self) -> bool:
-        """Whether a layer with weights computed it."""
-        return LAYERS.fullmatch(self.function) is not None
 
 
 class Branch(NamedTuple):
@@ -58,164 +32,26 @@ class Branch(NamedTuple):
 
     Attributes:
         end: what is added to the shortcut.
-        fork: what both sides are computed from.
-        inside: what is computed on the way there, and not on the way of the shortcut.
+        whole: the sum.
+        inside: what is computed on the way to the end, and not on the way of the shortcut: bits as in `Node.before`.
     """
 
     end: Node
-    fork: Node
-    inside: set[Node]
+    whole: Node
+    inside: int
 
 
-class Watched(NamedTuple):
-    """What a forward pass showed.
+class Place(NamedTuple):
+    """A module whose output is gated, and that output."""
 
-    Attributes:
-        branches: in the order of the pass.
-        outputs: what each module returned, by path, in the order of the pass; several where it ran several times.
-        modules: of the network, by path.
-        images: what went in.
-        output: of the network; None if that is no tensor.
-    """
-
-    branches: Sequence[Branch]
-    outputs: Mapping[str, Sequence[Node]]
-    modules: Mapping[str, nn.Module]
-    images: Node
-    output: Node | None
+    path: str
+    node: Node
 
     @property
-    def stem(self) -> str:
-        """Path of the convolution that the images enter; empty if there is none."""
-        for path in self.outputs:
-            module = self.modules[path]
-            if isinstance(module, nn.Conv2d):
-                return path if module.in_channels == self.images.shape[1] and module.groups == 1 else ""
-        return ""
-
-    @property
-    def classifier(self) -> str:
-        """Path of the layer, linear or a convolution, that the outputs leave; empty if there is none."""
-        node = self.output
-        while node and node.parents and not node.is_layer:
-            node = max(node.parents, key=lambda parent: parent.depth)
-        paths = node.modules if node else []
-        return next((path for path in paths if isinstance(self.modules[path], nn.Linear | nn.Conv2d)), "")
-
-
-class _Notes(TorchFunctionMode):
-    """Notes what each tensor is computed from."""
-
-    def __init__(self, images: Tensor) -> None:
-        super().__init__()
-        self.sums: list[tuple[Node, Node]] = []
-        self.outputs: dict[str, list[Node]] = {}
-        self.images = Node(tuple(images.shape))
-        self._nodes = {id(images): self.images}
-        self._alive: list[Tensor] = []  # an id names a tensor only while it lives
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        parents = tuple(node for tensor in _tensors((args, kwargs or {})) if (node := self.node(tensor)))
-        result = func(*args, **(kwargs or {}))
-        if not parents:
-            return result
-        name = getattr(func, "__name__", "")
-        if name in SUMS and len(parents) == 2 and parents[0].shape == parents[1].shape and len(parents[0].shape) == 4:
-            self.sums.append((parents[0], parents[1]))
-        for tensor in _tensors(result):
-            self._alive.append(tensor)
-            node = Node(tuple(tensor.shape), name, parents, max(parent.depth for parent in parents))
-            node.depth += node.is_layer
-            self._nodes[id(tensor)] = node
-        return result
-
-    def node(self, tensor: Any) -> Node | None:
-        """A tensor as it is now."""
-        return self._nodes.get(id(tensor))
-
-    def returned(self, path: str, output: Any) -> None:
-        """A module has returned this."""
-        node = self.node(output)
-        if node is not None:
-            node.modules.append(path)
-            self.outputs.setdefault(path, []).append(node)
-
-
-def _tensors(given: Any) -> Iterator[Tensor]:
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, list | tuple):
-        for each in given:
-            yield from _tensors(each)
-    elif isinstance(given, Mapping):
-        yield from _tensors(list(given.values()))
-
-
-def watch(network: nn.Module, images: Tensor) -> Watched:
-    """Pass images (B, C, H, W) through a network, in eval mode, and note what it computes from what."""
-    modules = {path: module for path, module in network.named_modules() if path}
-    notes = _Notes(images)
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output, path=path: notes.returned(path, output))
-        for path, module in modules.items()
-    ]
-    try:
-        with notes, torch.inference_mode():
-            output = notes.node(network.eval()(images))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    branches = [branch for pair in notes.sums if (branch := _branch(*pair))]
-    return Watched(_blocks(branches), notes.outputs, modules, notes.images, output)
-
-
-def _branch(one: Node, other: Node) -> Branch | None:
-    """The deeper side of a sum, if the other one is a shortcut: at most one layer beside it."""
-    sides = [(*_way_back(shortcut, _ancestors(end)), end) for shortcut, end in ((one, other), (other, one))]
-    layers, fork, end = min(sides, key=lambda side: (side[0], -side[2].depth))
-    if layers > 1 or end.depth <= fork.depth + layers:
-        return None
-    return Branch(end, fork, _ancestors(end) - _ancestors(fork))
-
-
-def _way_back(node: Node, goal: set[Node]) -> tuple[int, Node]:
-    """Layers on the shortest way back to one of these nodes, and which it is: the images at the latest."""
-    layers = {node: 0}
-    queue = [node]
-    while queue[0] not in goal:
-        before = queue.pop(0)
-        for parent in before.parents:
-            if parent not in layers:
-                layers[parent] = layers[before] + before.is_layer
-                queue.append(parent)
-    return layers[queue[0]], queue[0]
-
-
-def _blocks(branches: Sequence[Branch]) -> list[Branch]:
-    """Without skips over several blocks, and without sums inside a block, such as those between Res2Net's groups."""
-
-    def inner(outer: Branch) -> list[Branch]:
-        size = outer.end.shape[2:]
-        return [it for it in branches if it.end in outer.inside - {outer.end} and it.end.shape[2:] == size]
-
-    def is_skip(outer: Branch) -> bool:
-        return len({it.fork for it in inner(outer) if it.end.shape == outer.end.shape}) > 1
-
-    blocks = [it for it in branches if not is_skip(it)]
-    inside = [it.end for outer in blocks for it in inner(outer)]
-    return [it for it in blocks if it.end not in inside]
-
-
-def _ancestors(node: Node) -> set[Node]:
-    """A node and all that it was computed from."""
-    found, queue = {node}, [node]
-    while queue:
-        new = set(queue.pop().parents) - found
-        found |= new
-        queue += new
-    return found
+    def size(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        assert self.node.size is not None
+        return self.node.size
 
 
 def find_sites(watched: Watched, pattern: str | None = None) -> tuple[Site, ...]:
@@ -225,107 +61,201 @@ def find_sites(watched: Watched, pattern: str | None = None) -> tuple[Site, ...]
         watched: what a pass through the network showed.
         pattern: regular expression for the names of the modules whose outputs are gated; None for the last
             normalisation of each residual branch. Its groups tell the stages; without groups, and without a pattern,
-            places of the same channels and size are a stage.
+            places of the same channels and size are a stage, or those of the same size where that gives too many.
 
     Raises:
         UserError: nothing is found, or what the pattern names is no place for a gate.
     """
-    ends = _ends(watched) if pattern is None else _named(watched, pattern)
-    stages: dict[object, int] = {}
-    shapes: dict[int, tuple[int, ...]] = {}
-    for path, node, key in ends:
-        shape = node.shape[1:]
-        stage = stages.setdefault(key or shape, len(stages))
-        if shapes.setdefault(stage, shape) != shape:
-            raise UserError(
-                f"--gate-at {pattern}: {path} returns {_times(shape)} and others of its stage {_times(shapes[stage])}; "
-                "let the pattern's groups tell them apart, or leave the groups out"
-            )
-    if len(stages) > MOST_STAGES:
-        most = f"{len(stages)} stages, and a design names at most {MOST_STAGES}"
+    if pattern is None:
+        places, groups = _found(watched), None
+    else:
+        places, groups = _named(watched, pattern)
+    stages = _stages(places) if groups is None else _as_told(f"--gate-at {pattern}", places, groups)
+    if len(set(stages)) > MOST_STAGES:
+        most = f"{len(set(stages))} stages, and a design names at most {MOST_STAGES}"
         raise UserError(f"{most}; name fewer places with --gate-at PATTERN")
-    numbers = [stages[key or node.shape[1:]] for _, node, key in ends]
-    bare = {stage for stage, (_, node, _) in zip(numbers, ends, strict=True) if not _is_normalised(watched, node)}
+    bare = {stage for stage, (_, node) in zip(stages, places, strict=True) if not _is_normalised(watched, node)}
     return tuple(
-        Site(path, stage, node.shape[1], stage not in bare)
-        for stage, (path, node, _) in zip(numbers, ends, strict=True)
+        Site(place.path, stage, place.size[0], stage not in bare, place.node.channel == 3)
+        for stage, place in zip(stages, places, strict=True)
     )
 
 
 def layout_of(sites: Sequence[Site]) -> Layout:
     """Blocks and channels of each stage."""
-    by_stage: dict[int, list[Site]] = {}
-    for site in sites:
-        by_stage.setdefault(site.stage, []).append(site)
-    return tuple(Stage(len(there), there[0].channels) for _, there in sorted(by_stage.items()))
+    layout = []
+    for stage in range(1 + max(site.stage for site in sites)):
+        widths = [site.channels for site in sites if site.stage == stage]
+        first, *more = (Stage(widths.count(width), width) for width in dict.fromkeys(widths))
+        layout.append(first._replace(more=tuple(more)))
+    return tuple(layout)
 
 
-def _ends(watched: Watched) -> list[tuple[str, Node, object]]:
-    found = dict(end for part in _parts(watched) if (end := _end(watched, part.end)))
+def _stages(places: Sequence[Place]) -> list[int]:
+    """The stage of each place, counted from 0 in the order of the pass: by its size."""
+    sizes: list[tuple[int, ...]] = [place.size for place in places]
+    if len(set(sizes)) > MOST_STAGES:
+        sizes = [size[1:] for size in sizes]
+    return _numbered(sizes)
+
+
+def _as_told(flag: str, places: Sequence[Place], groups: Sequence[object]) -> list[int]:
+    """The stage of each place, by the groups of a pattern."""
+    pixels: dict[object, tuple[int, int, int]] = {}
+    for place, group in zip(places, groups, strict=True):
+        first = pixels.setdefault(group, place.size)
+        if first[1:] != place.size[1:]:
+            raise UserError(
+                f"{flag}: {place.path} returns {_times(place.size)} and others of its stage {_times(first)}; "
+                "let the pattern's groups tell them apart, or leave the groups out"
+            )
+    return _numbered(groups)
+
+
+def _numbered(keys: Sequence[object]) -> list[int]:
+    order = list(dict.fromkeys(keys))
+    return [order.index(key) for key in keys]
+
+
+def _found(watched: Watched) -> list[Place]:
+    """At the end of each residual branch."""
+    found = [place for branch in residual_branches(watched) if (place := _place(watched, branch))]
     if not found:
         raise UserError(f"no residual branch found; {_how_to_name(watched)}")
-    return [(path, found[path], None) for path in watched.outputs if path in found]
+    by_path = {place.path: place for place in found}
+    return [by_path[path] for path in watched.outputs if path in by_path]
 
 
-def _parts(watched: Watched) -> list[Branch]:
-    """The branches; of one that is a sum that no module returns, its terms."""
-    parts, queue = [], [*watched.branches]
-    while queue:
-        branch = queue.pop(0)
-        meeting = _back(branch.end)[-1]
-        if _end(watched, branch.end) or meeting.function not in SUMS:
-            parts.append(branch)
-        else:
-            terms = [term for term in meeting.parents if term in branch.inside]
-            queue += [Branch(term, branch.fork, branch.inside & _ancestors(term)) for term in terms]
-    return parts
+def residual_branches(watched: Watched) -> list[Branch]:
+    """The branches of residual blocks, in the order of the pass.
+
+    Without skips over several blocks, and without sums inside a block, such as those between Res2Net's groups.
+    """
+    branches = [branch for whole, terms in _sums(watched) for branch in _branches(watched, whole, terms)]
+
+    def inner(outer: Branch) -> list[Branch]:
+        size = outer.end.shape[2:]
+        return [
+            it
+            for it in branches
+            if it.whole is not outer.whole and outer.inside >> it.whole.number & 1 and it.end.shape[2:] == size
+        ]
+
+    def is_skip(outer: Branch) -> bool:
+        return len({it.whole for it in inner(outer) if it.end.shape == outer.end.shape}) > 1
+
+    blocks = [it for it in branches if not is_skip(it)]
+    inside = [it for outer in blocks for it in inner(outer)]
+    return [it for it in blocks if it not in inside]
 
 
-def _end(watched: Watched, end: Node) -> tuple[str, Node] | None:
-    """The last normalisation of a branch that ends so; else the last layer, or the first module behind it."""
-    last: tuple[str, Node] | None = None
-    if not _has_channels_first(end):
-        return None
-    for node in _back(end):
-        alone = [path for path in node.modules if len(watched.outputs[path]) == 1]
+def _sums(watched: Watched) -> Iterator[tuple[Node, list[Node]]]:
+    """Every sum with its terms; one that nothing but another sum sees, not even a module, is a part of that."""
+    terms_of = {it.whole: it.terms for it in watched.sums}
+    parts = {
+        term for it in watched.sums for term in it.terms if term in terms_of and term.uses == 1 and not term.modules
+    }
+
+    def terms(node: Node) -> list[Node]:
+        return [it for term in terms_of[node] for it in (terms(term) if term in parts else [term])]
+
+    for whole in terms_of:
+        if whole not in parts:
+            yield whole, terms(whole)
+
+
+def _branches(watched: Watched, whole: Node, terms: Sequence[Node]) -> list[Branch]:
+    """The terms that stand beside a shortcut; none where shortcut and layers together are one layer in disguise."""
+    found = []
+    for end in terms:
+        beside = [it for it in terms if it is not end and _is_shortcut(watched, it, end)]
+        if beside:
+            found.append(Branch(end, whole, end.before & ~min(beside, key=lambda it: it.depth).before))
+    inside = 0
+    for branch in found:
+        inside |= branch.inside
+    return [] if not found or _is_one_layer(watched, inside) else found
+
+
+def _is_shortcut(watched: Watched, shortcut: Node, end: Node) -> bool:
+    """Whether one term has at most one layer beside the other, which is deeper; a separable convolution is one layer.
+
+    A mere normalisation is no shortcut, but a part of a sum of parallel layers.
+    """
+    own = list(watched.among(shortcut.before & ~end.before))
+    layers = [node for node in own if node.is_layer]
+    if len(layers) - any(node.depthwise for node in layers) * (len(layers) == 2) > 1:
+        return False
+    if not layers and any("norm" in node.function for node in own):
+        return False
+    return _depth(watched, end.before & ~shortcut.before) > len(layers)
+
+
+def _is_one_layer(watched: Watched, numbers: int) -> bool:
+    """Whether branches are made to become a single convolution when the network is deployed.
+
+    So they are if they have several layers side by side, or one that is depthwise, and nothing that is not linear.
+    """
+    nodes = list(watched.among(numbers))
+    layers = [node for node in nodes if node.is_layer]
+    linear = all(node.is_layer or node.rescaled or node.function in LINEAR for node in nodes)
+    return linear and (len(layers) > 1 or layers[0].depthwise) and _depth(watched, numbers) == 1
+
+
+def _depth(watched: Watched, numbers: int) -> int:
+    """Layers on the longest way through these nodes."""
+    depth: dict[Node, int] = {}
+    for node in watched.among(numbers):
+        depth[node] = node.is_layer + max((depth.get(parent, 0) for parent in node.parents), default=0)
+    return max(depth.values(), default=0)
+
+
+def _place(watched: Watched, branch: Branch) -> Place | None:
+    """The last normalisation of a branch that ends so; else the last layer, or the first module behind it.
+
+    What stands behind a layer scale is taken only where nothing else is: a gate that sees almost nothing learns late.
+    """
+    last: Place | None = None
+    behind: Place | None = None
+    for node in _back(branch.end, branch.inside):
+        alone = [path for path in node.modules if watched.runs_once(path)] if watched.is_map(node) else []
         norms = [path for path in node.modules if _is_norm(watched.modules[path])]
         if norms:
-            return next(((path, node) for path in [*norms, *alone] if path in alone), last)
+            return next((Place(path, node) for path in [*norms, *alone] if path in alone), last or behind)
         if alone:
-            last = alone[0], node
-    return last
+            last = Place(alone[0], node)
+        if node.rescaled:
+            last, behind = None, last or behind
+    return last or behind
 
 
-def _back(node: Node) -> list[Node]:
-    """A node and what it is made of pixel by pixel, back to a layer, or to where two maps are added."""
+def _back(node: Node, inside: int = -1) -> list[Node]:
+    """A node and what it is made of pixel by pixel, back to a layer, or to where two maps are added.
+
+    Args:
+        node: to start from.
+        inside: bits of the nodes to stay among; where others go in, too, it ends.
+    """
     nodes = [node]
     while not node.is_layer:
-        alike = {parent for parent in node.parents if parent.shape == node.shape}
-        trunk = [parent for parent in alike if all(parent in _ancestors(other) for other in alike)]
-        if not trunk or (len(alike) > 1 and node.function in SUMS):
+        alike = [it for it in dict.fromkeys(node.parents) if it.shape == node.shape or _is_of(node, it)]
+        trunk = [it for it in alike if all(other.before >> it.number & 1 for other in alike)]
+        if not trunk or (len(alike) > 1 and node.function in SUMS) or not all(inside >> it.number & 1 for it in alike):
             break
         node = trunk[0]
         nodes.append(node)
     return nodes
 
 
+def _is_of(node: Node, parent: Node) -> bool:
+    """Whether a map is its parent with the dimensions in another order, or some channels of it."""
+    if node.size is None or parent.size is None:
+        return False
+    return node.function in TURNS or (node.function in PARTS and node.size[1:] == parent.size[1:])
+
+
 def _is_normalised(watched: Watched, node: Node) -> bool:
     return any(_is_norm(watched.modules[path]) for before in _back(node) for path in before.modules)
-
-
-def _has_channels_first(node: Node) -> bool:
-    """Whether channels are the second of four dimensions: not where the last layer's width stands at the end."""
-    layer = node
-    while layer.parents and not layer.is_layer and layer.function not in CHANNELS_LAST:
-        layer = max(layer.parents, key=lambda parent: (parent.shape == layer.shape, parent.depth))
-    if len(node.shape) != 4 or node.function in CHANNELS_LAST:
-        return False
-    if layer.function in CHANNELS_LAST:
-        return node.shape[1] == layer.shape[-1]
-    if layer.is_layer and not layer.function.startswith("conv"):
-        return False
-    width = layer.shape[1]
-    return node.shape[1] == width or node.shape[-1] != width  # chunks and concatenations have other widths
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -334,7 +264,8 @@ def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower() and (has_own or not any(module.children()))
 
 
-def _named(watched: Watched, pattern: str) -> list[tuple[str, Node, object]]:
+def _named(watched: Watched, pattern: str) -> tuple[list[Place], list[object] | None]:
+    """What a pattern names, and its groups, if it has some."""
     if not pattern.isprintable():
         raise UserError(f"--gate-at {pattern!r}: it must be printable, on one line")
     try:
@@ -349,21 +280,24 @@ def _named(watched: Watched, pattern: str) -> list[tuple[str, Node, object]]:
         if len(nodes) != 1:
             says = "runs several times in a forward pass" if nodes else "returns no tensor in a forward pass"
             raise UserError(f"--gate-at {pattern}: {path} {says}; a gate needs a module that runs once")
-        if not _has_channels_first(nodes[0]):
+        if not watched.is_map(nodes[0]):
             raise UserError(f"--gate-at {pattern}: {path} returns {_times(nodes[0].shape)}, no map (B, C, H, W)")
-    _check_once(watched, pattern, list(matches))
-    ordered = [path for path in watched.outputs if path in matches]
-    return [(path, watched.outputs[path][0], matches[path].groups() or None) for path in ordered]
+    _check_once(watched, pattern, [Place(path, watched.outputs[path][0]) for path in matches])
+    places = [Place(path, nodes[0]) for path, nodes in watched.outputs.items() if path in matches]
+    return places, [matches[place.path].groups() for place in places] if compiled.groups else None
 
 
-def _check_once(watched: Watched, pattern: str, paths: Sequence[str]) -> None:
-    """Make sure that no branch gets two gates."""
-    nodes = [{node} for outputs in watched.outputs.values() for node in outputs]
-    for inside in [*(part.inside for part in _parts(watched)), *nodes]:
-        twice = [path for path in paths if watched.outputs[path][0] in inside]
-        if len(twice) > 1:
+def _check_once(watched: Watched, pattern: str, places: Sequence[Place]) -> None:
+    """Make sure that no branch gets two gates; of branches in each other the innermost counts."""
+    branches = sorted(residual_branches(watched), key=lambda branch: branch.inside.bit_count())
+    first: dict[object, Place] = {}
+    for place in places:
+        bit = 1 << place.node.number
+        owner = next((branch.inside for branch in branches if branch.inside & bit), bit)
+        there = first.setdefault(owner, place)
+        if there is not place:
             raise UserError(
-                f"--gate-at {pattern}: {twice[0]} and {twice[1]} are in one branch, which takes one gate; "
+                f"--gate-at {pattern}: {there.path} and {place.path} are in one branch, which takes one gate; "
                 "narrow the pattern"
             )
 
@@ -373,10 +307,16 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def _how_to_name(watched: Watched) -> str:
-    maps = [path for path, nodes in watched.outputs.items() if len(nodes) == 1 and _has_channels_first(nodes[0])]
+    maps = [
+        path for path, (node, *_) in watched.outputs.items() if watched.runs_once(path) and _is_first(watched, node)
+    ]
     if not maps:
         return "none of its modules returns a feature map (B, C, H, W)"
     return (
         "name the modules whose outputs are gated with --gate-at PATTERN, a regular expression for some of "
         + ", ".join([*maps[:SHOWN], *(["..."] if len(maps) > SHOWN else [])])
     )
+
+
+def _is_first(watched: Watched, node: Node) -> bool:
+    return watched.is_map(node) and node.channel == 1

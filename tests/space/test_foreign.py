@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from space.backbones import FACTORIES, Backbone, backbone, register
 from space.backbones.foreign import called, found_backbone
 from space.build import build
-from space.design import Design
+from space.design import Design, Stage
 from space.errors import UserError
-from space.gating import Gated
+from space.gating import Gated, Site
 from tests.space.conftest import count
 
 
@@ -149,8 +149,8 @@ def test_a_factory_of_any_kind_makes_networks_for_any_images_and_classes(
     factory, on_meta = FACTORIES_THAT_FIT[which]
     it = own(factory)
 
-    assert [tuple(site) for site in it.sites] == [(f"blocks.{number}.norm", 0, 4, True) for number in range(2)]
-    assert (it.name, it.layout, it.stride, it.classifier) == ("own", ((2, 4),), 1, "head")
+    assert it.sites == tuple(Site(f"blocks.{number}.norm", 0, 4) for number in range(2))
+    assert (it.name, it.layout, it.stride, it.classifier) == ("own", (Stage(2, 4),), 1, "head")
     assert it.on_meta is on_meta
     for design in ("none", "se:reduction=2"):
         network = build(Design.parse(design), it, classes, channels)
@@ -286,18 +286,18 @@ def test_a_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert it.name == f"{tmp_path}/net.py:Own"
     assert backbone(it.name).sites == it.sites
-    assert backbone(f"{it.name}@blocks.(.).norm").layout == ((1, 4), (1, 4))
+    assert backbone(f"{it.name}@blocks.(.).norm").layout == (Stage(1, 4), Stage(1, 4))
     assert "no Python file '/net.py'" in error(lambda: backbone("net.py:Own"))
 
 
 def test_a_module_is_imported() -> None:
-    assert backbone("tests.space.test_foreign:Own").layout == ((2, 4),)
+    assert backbone("tests.space.test_foreign:Own").layout == (Stage(2, 4),)
     assert error(lambda: backbone("tests.space.nowhere:Own")).startswith("no module 'tests.space.nowhere'")
 
 
 def test_a_registered_name_comes_first_and_is_listed() -> None:
     register("resnet1001")(both)
-    assert backbone("resnet1001").layout == ((2, 4),)
+    assert backbone("resnet1001").layout == (Stage(2, 4),)
     register("mine")(both)
     assert "mine" in error(lambda: backbone("yours"))
 

@@ -11,7 +11,17 @@ from space.backbones import backbone, register
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
-from trainers.cost import Place, Task, attended_stages, computation, count_macs, count_params, macs, num_params
+from trainers.cost import (
+    GatedStage,
+    Place,
+    Task,
+    attended_stages,
+    computation,
+    count_macs,
+    count_params,
+    macs,
+    num_params,
+)
 
 DIGITS = Task(10, (1, 8, 8))
 CIFAR = Task(100, (3, 32, 32))
@@ -130,7 +140,7 @@ def test_a_shared_parameter_counts_once() -> None:
 
 def test_attended_stages_have_the_blocks_and_feature_sizes_of_the_backbone() -> None:
     stages = attended_stages(Design("se", stages="13"), "resnet29", CIFAR)
-    assert stages == [(3, Place((64, 32, 32))), (3, Place((256, 8, 8)))]
+    assert stages == [GatedStage(3, Place((64, 32, 32)), 0), GatedStage(3, Place((256, 8, 8)), 2)]
     assert attended_stages(Design(), "resnet29", CIFAR) == []
 
 
