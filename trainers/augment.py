@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.transforms.v2 import RandomResizedCrop
 
 
 def random_crop(images: Tensor, padding: int) -> Tensor:
@@ -32,5 +31,7 @@ def random_resized_crop(images: Tensor, size: Sequence[int]) -> Tensor:
 
     The parts are drawn from the CPU's global generator, so they are the same on every device.
     """
+    from torchvision.transforms.v2 import RandomResizedCrop  # takes as long as torch
+
     crop = RandomResizedCrop(size)
     return torch.stack([crop(image) for image in images])

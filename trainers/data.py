@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional
 
 from space.errors import UserError
 from space.seeds import mix_seed
@@ -137,6 +136,8 @@ class Squares:
 
     def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
+        from torchvision.transforms.v2 import functional  # takes as long as torch
+
         size = [self.side, self.side]
         for images, labels in self.images.batches(order, batch_size):
             if resized_crop:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from space.errors import UserError
 from trainers.contents import Content, contents_of
@@ -141,6 +140,8 @@ def sub_folders(root: Path) -> list[Path]:
 def labelled_files(root: Path) -> tuple[tuple[str, ...], list[Path], Tensor]:
     """Class names, image files and labels below a folder with a sub-folder a class."""
     folders = sub_folders(root)
+    from torchvision.datasets.folder import IMG_EXTENSIONS  # takes as long as torch
+
     files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMG_EXTENSIONS) for folder in folders]
     if not folders:
         raise UserError(f"{root} has no sub-folders; put the images of each class into a folder of its own")

@@ -4,7 +4,6 @@ import pickle
 from pathlib import Path
 
 import torch
-from torchvision.datasets.imagenet import META_FILE
 
 from space.errors import UserError
 from trainers.data import FileImages
@@ -45,6 +44,8 @@ def read_imagenet(
 
 def _class_names(root: Path, wnids: tuple[str, ...]) -> tuple[str, ...]:
     """What torchvision's meta.bin calls the classes, if it is there."""
+    from torchvision.datasets.imagenet import META_FILE  # takes as long as torch
+
     meta = root / META_FILE
     if not meta.is_file():
         return wnids

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 from space.errors import UserError
 
@@ -93,6 +92,8 @@ def decode(
     Raises:
         UserError: a file that is no whole still image, or has levels of more bits than that, named.
     """
+    from torchvision.transforms.v2 import RandomResizedCrop, functional  # takes as long as torch
+
     with opened(path) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # what a camera adds to its photograph is a preview of it

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from space.errors import UserError
 from trainers.data import TensorImages
@@ -52,22 +51,26 @@ class TorchvisionSet:
         return learn, test, classes
 
 
-def _cifar(kind: type[CIFAR10], megabytes: int) -> TorchvisionSet:
+def _cifar(kind: str, folder: str, megabytes: int) -> TorchvisionSet:
     def part(root: Path, train: bool, download: bool) -> Part:
-        there = kind(str(root), train=train, download=download)
+        from torchvision import datasets  # takes as long as torch
+
+        there = getattr(datasets, kind)(str(root), train=train, download=download)
         images = torch.from_numpy(there.data).permute(0, 3, 1, 2).contiguous()
         return TensorImages(images, torch.tensor(there.targets)), tuple(there.classes)
 
-    return TorchvisionSet(kind.base_folder, megabytes, part)
+    return TorchvisionSet(folder, megabytes, part)
 
 
 def _stl10(root: Path, train: bool, download: bool) -> Part:
+    from torchvision.datasets import STL10  # takes as long as torch
+
     there = STL10(str(root), split="train" if train else "test", download=download)
     return TensorImages(torch.from_numpy(there.data), torch.from_numpy(there.labels).long()), tuple(there.classes)
 
 
 TORCHVISION_SETS = {
-    "cifar10": _cifar(CIFAR10, 163),
-    "cifar100": _cifar(CIFAR100, 161),
-    "stl10": TorchvisionSet(STL10.base_folder, 2640, _stl10),
+    "cifar10": _cifar("CIFAR10", "cifar-10-batches-py", 163),
+    "cifar100": _cifar("CIFAR100", "cifar-100-python", 161),
+    "stl10": TorchvisionSet("stl10_binary", 2640, _stl10),
 }

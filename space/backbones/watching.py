@@ -245,7 +245,7 @@ def _reshaped(old: Sequence[int], at: tuple[int, ...], new: Sequence[int]) -> tu
         for begin, end in combinations(range(len(new) + 1), 2)
         if math.prod(new[:begin]) == others and math.prod(new[begin:end]) == own
     )
-    return tuple(min(map(tuple, found), key=len, default=()))
+    return tuple(next(iter(sorted(found, key=len)), ()))
 
 
 def watch(network: nn.Module, images: Tensor) -> Watched:

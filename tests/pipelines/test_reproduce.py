@@ -12,7 +12,7 @@ from pipelines.experiments import experiment, experiments
 from pipelines.groups import _moved, _on, grouped
 from pipelines.options import Changes
 from pipelines.quantities import file_name
-from pipelines.reproduce import metric_name
+from pipelines.reproduction import metric_name
 from space.plugins import Plugin
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
 from trainers.data import Data, TensorImages
