@@ -107,7 +107,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:
-            self._outcome = "FAILED"
+            self._outcome = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive() or self._backlog:
@@ -124,9 +124,9 @@ class Tracker:
         """Log it and close its run."""
         self._events.put(trial)
 
-    def interrupted(self) -> None:
-        """The study will go on another time."""
-        self._outcome = "KILLED"
+    def ended(self, status: str) -> None:
+        """How the study's run is to be closed: FINISHED, FAILED or, if it can go on, KILLED."""
+        self._outcome = status
 
     @property
     def run_id(self) -> str | None:
@@ -177,6 +177,7 @@ class _Copy:
         self._client: MlflowClient = MlflowClient(tracking_uri=uri)
         self._experiment = self._find_experiment()
         self._runs: dict[int, Run] = {}
+        self._running: set[int] = set()
         self._finished: list[Trial] = []
         self._tagged: dict[int, Mapping[str, str]] = {}
         self.parent = self._find_parent()
@@ -189,7 +190,10 @@ class _Copy:
         job = trial.job
         fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
         if trial.state is State.RUNNING:
+            if run.info.status == "KILLED":  # it is taken up again
+                self._client.update_run(run.info.run_id, status="RUNNING")
             self._log_params(run.info.run_id, fields)
+            self._running.add(trial.number)
             return
         if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
             self._finished.append(trial)
@@ -199,7 +203,8 @@ class _Copy:
             self._client.log_batch(run.info.run_id, metrics=batch)
         failure = trial.failure
         if failure is not None:
-            for key, value in (("failure", failure.kind), ("failure_reason", failure.reason[:500])):
+            tags = {"failure": failure.kind.value, "failure_reason": failure.reason[:500], "worker": trial.worker}
+            for key, value in tags.items():
                 self._client.set_tag(run.info.run_id, key, value)
         so_far = [*self._finished, trial]
         trained = sum(earlier.trained for earlier in so_far)
@@ -208,6 +213,7 @@ class _Copy:
         self._client.log_batch(self.parent, metrics=parent_metrics)
         self._client.set_tag(run.info.run_id, "state", trial.state.value)
         self._client.set_terminated(run.info.run_id, _STATUS[trial.state], at)
+        self._running.discard(trial.number)
         self._finished.append(trial)
 
     def refresh(self) -> None:
@@ -223,7 +229,9 @@ class _Copy:
             self._tagged[number] = tags
 
     def close(self, status: str) -> None:
-        """End the study's run."""
+        """End the study's run, and those of trials that are to be taken up another time."""
+        for number in self._running:
+            self._client.set_terminated(self._runs[number].info.run_id, "KILLED")
         self._client.set_terminated(self.parent, status)
 
     def _find_experiment(self) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from space.files import written_whole
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
 from trainers.data import Data, Images
@@ -110,8 +111,8 @@ class Training:
         if broken:
             raise FloatingPointError(f"{broken[0]} is {report[broken[0]]} in epoch {self.epoch}")
         if self.done and self._weights_path is not None:
-            self._weights_path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(_portable(self._network.state_dict()), self._weights_path)
+            with written_whole(self._weights_path) as partial:
+                save_file(_portable(self._network.state_dict()), partial)
         report["seconds"] = time.perf_counter() - started
         return report
 
