@@ -293,6 +293,13 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
     say("; ".join(says) + ".")
 
 
+def lost_designs(trials: Sequence[Trial]) -> list[str]:
+    """The designs that failed by no fault of their own, and have not been trained or to blame since."""
+    latest = {trial.job.candidate: trial for trial in trials if trial.trained or trial.failure is not None}
+    lost = [trial for trial in latest.values() if trial.failure is not None and not trial.failure.own]
+    return [f"{trial.job.backbone} {trial.job.design}" for trial in lost]
+
+
 def _say_what_next(options: Options, name: str, ended: Session, ledger: Ledger) -> None:
     if ended.exit_code == session.FAILED:
         say(f"search: {ended.reason}")
@@ -301,6 +308,9 @@ def _say_what_next(options: Options, name: str, ended: Session, ledger: Ledger) 
     else:
         if ledger.trained < ledger.budget:
             say("Every design within the limits has been tried.")
+        if lost := lost_designs(ledger.trials):
+            how = "the same command" if ledger.trained < ledger.budget else "a larger --budget"
+            say(f"Not trained by the machine's fault: {', '.join(lost)}; {how} tries them again.")
         where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {options.run.storage}"
         server = "" if options.run.tracking_uri is None else f" --backend-store-uri {options.run.tracking_uri}"
         say(f" look     mlflow ui{server}        experiment {EXPERIMENT}, run {name}, artifacts/fronts")

@@ -27,6 +27,7 @@ def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
         fps=fps,
         relative_fps=1.0,
         mlflow_run_id=None,
+        plain=trial == 0,
     )
 
 
