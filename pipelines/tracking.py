@@ -203,7 +203,8 @@ class _Copy:
             self._client.log_batch(run.info.run_id, metrics=batch)
         failure = trial.failure
         if failure is not None:
-            tags = {"failure": failure.kind.value, "failure_reason": failure.reason[:500], "worker": trial.worker}
+            where = {"worker": trial.worker} if trial.worker else {}
+            tags = {"failure": failure.kind.value, "failure_reason": failure.reason[:500], **where}
             for key, value in tags.items():
                 self._client.set_tag(run.info.run_id, key, value)
         so_far = [*self._finished, trial]

@@ -10,6 +10,8 @@ from search.ledger import Ledger
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 
 class Engine(Protocol):
     """Runs trials somewhere, and tells the ledger."""
@@ -47,6 +49,9 @@ def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Checkpoi
     else:
         if progress.failure is not None:
             ledger.tell_failed(number, progress.failure)
+            if ledger.running and (failed := ledger.hopeless):
+                why = f"{len(failed)} trials failed, the last one by {failed[-1].why_failed}"
+                logger.warning("%s; no other begins unless one of those on their way gets further", why)
         elif progress.done:
             ledger.tell_complete(number)
         else:
@@ -58,4 +63,4 @@ def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Checkpoi
 def pass_on(number: int, notes: Sequence[str]) -> None:
     """Log what a trial's execution has to say; it runs in another process, where nobody reads logs."""
     for note in notes:
-        logging.getLogger(__name__).warning("trial %d: %s", number, note)
+        logger.warning("trial %d: %s", number, note)

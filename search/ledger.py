@@ -6,17 +6,17 @@ everything else observes it and can be rebuilt from it.
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from search.hopeless import hopeless
-from search.trials import JOB, OUTCOME, Failure, Job, Kind, Report, State, Trial, pack_history, read_trial
+from search.proposals import Proposed, Proposer
+from search.trials import JOB, OUTCOME, Failure, Kind, Report, State, Trial, pack_history, read_trial
 from space.design import Value
 
 INSTEAD = "instead"
@@ -24,51 +24,6 @@ INSTEAD = "instead"
 
 GoesOn = Callable[[Trial], bool]
 """Whether a running trial, whose history ends with the newest report, is worth another epoch."""
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A proposal to be trained."""
-
-    job: Job
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A proposal that is not trained.
-
-    Attributes:
-        job: what was proposed.
-        state: duplicate or infeasible.
-        instead: decisions that lead to a design worth proposing next.
-    """
-
-    job: Job
-    state: State
-    instead: Mapping[str, Value]
-
-
-class Proposer(Protocol):
-    """Where a ledger's jobs come from."""
-
-    def sampler(self, number: int) -> BaseSampler:
-        """The sampler that decides for the trial of this number."""
-
-    def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
-        """A job for a new trial, or why the one decided on is not trained."""
-
-    def take(self, job: Job) -> None:
-        """Note that this job has been given out."""
-
-    def recall(self, trial: Trial) -> None:
-        """Note a trial of an earlier session; what failed by no fault of its own may be proposed again."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether there is nothing left to propose."""
-
-    def values(self, job: Job, report: Report) -> Sequence[float]:
-        """The objectives of a job trained to the end, from its last report."""
 
 
 class Observer(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
-from search.ledger import Proposed, Rejected
+from search.proposals import Proposed, Rejected
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Kind, Report, State, Trial

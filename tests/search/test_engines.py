@@ -13,7 +13,7 @@ import pytest
 
 from search.checkpoints import Checkpoints
 from search.engine import Engine
-from search.execution import Evaluate
+from search.execution import Evaluate, worker_name
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.trials import Failure, Kind, State, Trial
@@ -129,6 +129,11 @@ def test_failures_fail_alone_with_their_kind(searched: Ledger) -> None:
         ("out of memory", "MemoryError: no room", 1),
         ("error", "ValueError: something else", 0),
     }
+
+
+def test_of_each_trial_it_is_known_where_it_ended(searched: Ledger) -> None:
+    ended = [trial for trial in searched.trials if trial.trained or trial.failure]
+    assert {trial.worker for trial in ended} == {worker_name()}
 
 
 def test_one_worker_searches_the_same_in_every_engine(
@@ -298,8 +303,44 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
     failure = ledger.trials[0].failure
     assert failure is not None
-    assert failure.kind == "lost worker"
+    assert failure.kind is Kind.LOST_WORKER
+    assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
+
+
+class BreakDevice:
+    """Breaks the device of its process the first time that the design gets to its second epoch, as CUDA does."""
+
+    BROKEN = "BROKEN_DEVICE"
+
+    def __init__(self, attention: str, marker: Path) -> None:
+        self._attention = attention
+        self._marker = marker
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
+            self._marker.touch()
+            os.environ[self.BROKEN] = "yes"
+        if self.BROKEN in os.environ:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+@pytest.mark.long
+def test_after_a_device_error_another_process_trains_that_trial_and_the_next_ones(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "broke"
+    ledger = make_ledger(make_study(), budget=3)
+    evaluate = make_curves(at_step=BreakDevice("none", marker))
+    ray_engine(1).run(ledger, evaluate, Checkpoints(tmp_path / "checkpoints", "study"), never)
+    assert marker.exists()
+    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=3)).trials)
 
 
 class FailToArrive:
@@ -340,7 +381,7 @@ def test_a_trial_whose_worker_does_not_start_fails_alone(
     )
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE]
     assert ledger.trials[0].failure is not None
-    assert ledger.trials[0].failure.kind == "lost worker"
+    assert ledger.trials[0].failure.kind is Kind.LOST_WORKER
 
 
 class WaitForAll:

@@ -1,13 +1,18 @@
 """A search ends by itself only when nothing gives hope."""
 
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import optuna
 import pytest
 
+from search.checkpoints import Checkpoints
+from search.engine import record
+from search.execution import Progress
 from search.hopeless import HANDFUL, IN_A_ROW, hopeless
 from search.ledger import Ledger
 from search.trials import Failure, Job, Kind, State, Trial
@@ -142,6 +147,26 @@ def test_a_hopeless_ledger_waits_for_what_is_on_its_way_and_goes_on_if_that_give
     ledger.report(slow.number, {"epoch": 1.0, "val_accuracy": 0.5})
     ledger.tell_complete(slow.number)
     assert ledger.ask() is not None
+
+
+def test_that_nothing_new_is_begun_is_said_while_something_is_on_its_way(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = make_ledger(make_study(), budget=20)
+    ledger.ask()
+    with caplog.at_level(logging.WARNING, logger="search"):
+        for _ in range(HANDFUL):
+            assert not caplog.records
+            trial = ledger.ask()
+            assert trial is not None
+            failed = Progress((), done=False, failure=Failure(kind=Kind.ERROR, reason="the disk is away"))
+            record(ledger, trial.number, failed, Checkpoints(tmp_path, "study").of(trial.number, trial.job))
+    (said,) = [line.getMessage() for line in caplog.records]
+    assert "no other begins" in said
+    assert "the disk is away" in said
 
 
 def test_a_ledger_told_that_nan_is_a_result_goes_on_however_many_there_are(
