@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 
 from search.hopeless import HANDFUL
 from tests.pipelines.conftest import Search, mlflow_runs, write_folder
+from trainers.training import Training
 
 
 def files(folder: Path) -> set[str]:
@@ -177,6 +178,28 @@ def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_i
 
     assert launch("--budget", "2").code == 0
     assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
+
+
+def test_a_plain_network_that_the_machine_failed_is_told_of_and_trained_by_the_next_launch(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Training.step
+    lost: list[Training] = []
+
+    def lose_the_first(self: Training) -> dict[str, float]:
+        if not lost:
+            lost.append(self)
+            raise OSError("the disk is away")
+        return train(self)
+
+    monkeypatch.setattr(Training, "step", lose_the_first)
+    first = launch("--budget", "2")
+    assert first.code == 0
+    assert "resnet20 none; a larger --budget tries them again" in first.err
+    ended = launch("--budget", "3", "--json")
+    assert "tries them again" not in ended.err
+    assert {entry["gain"] is None for entry in ended.json["params"]} == {False}
+    assert search("status", "--json").json["complete"] == 3
 
 
 def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
