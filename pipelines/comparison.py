@@ -11,7 +11,7 @@ from rich.table import Table
 from pipelines.experiments import Experiment, Row
 from pipelines.groups import Group, candidate
 from pipelines.paired import paired_difference
-from search.trials import State, Trial
+from search.trials import Kind, State, Trial
 from space import Design
 from space.choices import Candidate
 from trainers.cost import num_params
@@ -56,8 +56,8 @@ def summarise(
                 "epochs": group.recipe.epochs,
                 "num_params": num_params(design, name, group.task),
                 "n": len(last),
-                "nan": failures.count("nan"),
-                "failed": len(failures) - failures.count("nan"),
+                "nan": failures.count(Kind.NAN),
+                "failed": len(failures) - failures.count(Kind.NAN),
                 "test_accuracy": _mean(last.values()),
                 "test_accuracy_std": _std(last.values()),
                 "best_epoch_test_accuracy": _mean(best),

@@ -26,6 +26,16 @@ def warn(text: str) -> None:
     stderr.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
 
 
+class _Warnings(logging.Handler):
+    """What a search logs while it runs is for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+logging.getLogger("search").addHandler(_Warnings())
+
+
 def print_json(result: Any) -> None:
     """The result of a command, for programs."""
     sys.stdout.write(json.dumps(result, indent=2) + "\n")

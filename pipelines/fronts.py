@@ -29,6 +29,7 @@ class Row:
         fps: images per second.
         relative_fps: FPS over that of the plain backbone.
         mlflow_run_id: of the trial's run; None if MLflow never answered.
+        plain: whether this is the plain backbone that gains are over.
     """
 
     trial: int
@@ -41,10 +42,12 @@ class Row:
     fps: float
     relative_fps: float | None
     mlflow_run_id: str | None
+    plain: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """For programs: the score under the name of its metric."""
         table = asdict(self)
+        del table["plain"]
         metric = table.pop("metric")
         return {metric if name == "score" else name: value for name, value in table.items()}
 
@@ -59,7 +62,7 @@ def metric_of(attributes: Mapping[str, Any]) -> str:
 
 
 def rows(trials: Sequence[Trial], runs: Mapping[int, str], metric: str) -> list[Row]:
-    """All complete trials, by number; gains are over trial 0, the plain backbone.
+    """All complete trials, by number; gains are over the plain backbone.
 
     Args:
         trials: of a search.
@@ -67,7 +70,7 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str], metric: str) -> list[
         metric: the report's entry that is maximised.
     """
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    plain = next((trial for trial in complete if trial.number == 0 and trial.job.design == Design()), None)
+    plain = plain_of(trials)
     return [
         Row(
             trial=trial.number,
@@ -80,9 +83,19 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str], metric: str) -> list[
             fps=trial.job.cost.fps,
             relative_fps=trial.job.cost.fps / plain.job.cost.fps if plain else None,
             mlflow_run_id=runs.get(trial.number),
+            plain=trial is plain,
         )
         for trial in complete
     ]
+
+
+def plain_of(trials: Sequence[Trial]) -> Trial | None:
+    """The first complete training of the plain backbone; with several backbones of the one that was begun first."""
+    begun = sorted(
+        (t for t in trials if t.job.design == Design() and t.state not in (State.DUPLICATE, State.INFEASIBLE)),
+        key=lambda trial: trial.number,
+    )
+    return next((t for t in begun if t.state is State.COMPLETE and t.job.backbone == begun[0].job.backbone), None)
 
 
 def front(complete: Sequence[Row], name: str) -> list[Row]:

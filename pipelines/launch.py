@@ -218,6 +218,13 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
     say("; ".join(says) + ".")
 
 
+def lost_designs(trials: Sequence[Trial]) -> list[str]:
+    """The designs that failed by no fault of their own, and have not been trained or to blame since."""
+    latest = {trial.job.candidate: trial for trial in trials if trial.trained or trial.failure is not None}
+    lost = [trial for trial in latest.values() if trial.failure is not None and not trial.failure.own]
+    return [f"{trial.job.backbone} {trial.job.design}" for trial in lost]
+
+
 def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Ledger) -> None:
     if ended.exit_code == session.FAILED:
         say(f"search: {ended.reason}")
@@ -226,6 +233,9 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     else:
         if ledger.trained < ledger.budget:
             say("Every design within the limits has been tried.")
+        if lost := lost_designs(ledger.trials):
+            how = "the same command" if ledger.trained < ledger.budget else "a larger --budget"
+            say(f"Not trained by the machine's fault: {', '.join(lost)}; {how} tries them again.")
         if ended.mlflow_run is not None:
             say(f" look     {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
         for what, command in _next_commands(options, name).items():

@@ -43,6 +43,7 @@ class StudyRuns:
         self._client: MlflowClient = MlflowClient(tracking_uri=uri)
         self._experiment = self._find_experiment()
         self._runs: dict[int, Run] = {}
+        self._running: set[int] = set()
         self._finished: list[Trial] = []
         self._figures: dict[int, Mapping[str, float]] = {}
         self._tagged: dict[int, Mapping[str, str]] = {}
@@ -56,7 +57,10 @@ class StudyRuns:
         job = trial.job
         fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
         if trial.state is State.RUNNING:
+            if run.info.status == "KILLED":  # it is taken up again
+                self._client.update_run(run.info.run_id, status="RUNNING")
             self._log_params(run.info.run_id, fields)
+            self._running.add(trial.number)
             return
         if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
             self._finished.append(trial)
@@ -69,7 +73,9 @@ class StudyRuns:
         self._figures[trial.number] = figures
         failure = trial.failure
         if failure is not None:
-            for key, value in (("failure", failure.kind), ("failure_reason", failure.reason[:500])):
+            where = {"worker": trial.worker} if trial.worker else {}
+            tags = {"failure": failure.kind.value, "failure_reason": failure.reason[:500], **where}
+            for key, value in tags.items():
                 self._client.set_tag(run.info.run_id, key, value)
         trained = sum(earlier.trained for earlier in so_far)
         at = _milliseconds(trial.finished)
@@ -77,6 +83,7 @@ class StudyRuns:
         self._client.log_batch(self.parent, metrics=parent_metrics)
         self._client.set_tag(run.info.run_id, "state", trial.state.value)
         self._client.set_terminated(run.info.run_id, _STATUS[trial.state], at)
+        self._running.discard(trial.number)
         self._finished.append(trial)
 
     def refresh(self) -> None:
@@ -100,7 +107,9 @@ class StudyRuns:
         self._describe()
 
     def close(self, status: str) -> None:
-        """End the study's run."""
+        """End the study's run, and those of trials that are to be taken up another time."""
+        for number in self._running:
+            self._client.set_terminated(self._runs[number].info.run_id, "KILLED")
         self._client.set_terminated(self.parent, status)
 
     def _describe(self) -> None:

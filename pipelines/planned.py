@@ -22,6 +22,7 @@ from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
+from space.files import written_whole
 from space.identity import Identity
 from space.plugins import call_with
 from trainers.cost import Task
@@ -43,7 +44,7 @@ class Plan:
         task: what the networks are for.
         evaluate: makes the trainings.
         metric: the report's entry that counts.
-        nan_is_a_result: whether networks may well break off, so that many of them are no reason to stop.
+        nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
     """
 
     name: str
@@ -65,15 +66,11 @@ class Plan:
 
     def is_done(self, trial: Trial) -> bool:
         """Whether a trial is one of these trainings, at its end."""
-        return self.holds(trial) and trial.finished is not None and not self.may_try_again(trial)
+        return self.holds(trial) and trial.finished is not None and not Planned.may_try_again(trial)
 
     def latest(self, trials: Sequence[Trial]) -> list[Trial]:
         """The last trial of each training; an earlier one failed."""
         return list({(t.job.candidate, t.job.seed): t for t in trials if self.holds(t)}.values())
-
-    def may_try_again(self, trial: Trial) -> bool:
-        """Whether it failed for a reason that may be gone; training again would give nan again."""
-        return trial.failure is not None and trial.failure.kind != "nan"
 
 
 @dataclass(frozen=True)
@@ -138,8 +135,8 @@ def trained(
         ]
         # Trials of other plans that a session left running are finished first, in places of their own.
         others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))
-        forgiven = [trial.job for trial in record.trials if plan.may_try_again(trial)]
-        ledger = Ledger(study, Planned(jobs, plan.metric, forgiven), len(jobs) + others)
+        budget = len(jobs) + others
+        ledger = Ledger(study, Planned(jobs, plan.metric), budget, nan_is_a_result=plan.nan_is_a_result)
         ledger.annotate(FPS_TABLE, table.to_json())
         ended = session.run(
             ledger,
@@ -153,7 +150,6 @@ def trained(
             time_limit=time_limit,
             total=len(jobs),
             counts=plan.is_done,
-            nan_is_a_result=plan.nan_is_a_result,
         )
         yield Trained(plan.latest(ledger.trials), ended, table, ledger, uid)
 
@@ -191,7 +187,8 @@ def write_design(
         "std": data.std,
         "recipe": recipe.to_dict(),
     }
-    (folder / "design.json").write_text(json.dumps(described, indent=2))
+    with written_whole(folder / "design.json") as partial:
+        partial.write_text(json.dumps(described, indent=2))
 
 
 def _lines(metric: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:

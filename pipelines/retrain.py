@@ -157,7 +157,7 @@ def top(complete: Sequence[Row], count: int) -> list[Row]:
     """The most accurate designs of the two fronts, then the most accurate others; never the plain backbone."""
     on_fronts = {row.trial for name in FRONTS for row in front(complete, name)}
     ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.score, row.num_params))
-    return [row for row in ranked if row.gain is None or row.trial != 0][:count]
+    return [row for row in ranked if not row.plain][:count]
 
 
 def knee(complete: Sequence[Row]) -> Row:

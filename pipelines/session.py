@@ -3,28 +3,25 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from pipelines.console import warn
 from pipelines.progress import Display, Lines, Stopwatch
 from pipelines.stopping import Stopping
 from pipelines.tracking import RUN_ATTRIBUTE, Tracker, View
+from search.checkpoints import Checkpoints
 from search.engine import Engine
 from search.execution import Evaluate
 from search.ledger import Ledger
 from search.storage import Storage
-from search.trials import Trial
+from search.trials import Kind, Trial
 from space.errors import Stopped
 
 COMPLETE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 3
 """Exit codes."""
 
-HOPELESS = 3
-"""If the first so many trials all fail, so will the others."""
-HOPELESS_IN_A_ROW = 5
-DESIGNS_OWN = ("nan", "out of memory")
-"""Kinds of failure that say nothing about the next design."""
+_STATUS = {COMPLETE: "FINISHED", FAILED: "FAILED", STOPPED: "KILLED"}
+"""Of the study's run in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,8 @@ def run(
     time_limit: float | None,
     total: int | None = None,
     counts: Callable[[Trial], bool] = lambda trial: trial.trained,
-    nan_is_a_result: bool = False,
 ) -> Session:
-    """Run trials until the ledger has no more, the user or the time limit stops it, or all fail.
+    """Run trials until the ledger has no more, the user or the time limit stops it, or nothing gives hope.
 
     Args:
         ledger: gives out the trials.
@@ -73,25 +69,14 @@ def run(
         time_limit: seconds.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
-        nan_is_a_result: go on however many trainings break off in nan.
 
     Raises:
         Stopped: the storage can be written no longer.
     """
-    began = datetime.now()
-
-    def ended() -> list[Trial]:
-        """Trials that trained or failed in this session, without those whose failure is a result."""
-        told = [trial for trial in ledger.trials if trial.finished is not None and trial.finished >= began]
-        return [
-            trial
-            for trial in told
-            if trial.trained or (trial.failure and not (nan_is_a_result and trial.failure.kind == "nan"))
-        ]
 
     def should_stop() -> bool:
         storage.check()
-        return stopping() or _hopeless(ended())
+        return stopping()
 
     def remember(number: int, run: str) -> None:
         with contextlib.suppress(Stopped), storage.answering():  # the engine meets that, too; MLflow knows its runs
@@ -104,29 +89,32 @@ def run(
         ledger.observe(observer)
     with tracker, Stopping(time_limit) as stopping:
         with storage.answering(), display:
-            engine.run(ledger, evaluate, folder / "checkpoints", should_stop)
+            engine.run(ledger, evaluate, Checkpoints(folder / "checkpoints", view.uid), should_stop)
         watch.stop()
-        for trial in ended():
+        for trial in ledger.ended:
             if trial.failure is not None:
-                warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.failure.kind}, {trial.failure.reason}")
-        if _hopeless(ended()):
-            return Session(FAILED, _why_hopeless(ended()), watch, tracker.run_id)
-        if ledger.unfinished:
-            tracker.interrupted()
-            return Session(STOPPED, f"stopped by {stopping.reason or 'its engine'}", watch, tracker.run_id)
-    return Session(COMPLETE, "", watch, tracker.run_id)
+                warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.why_failed}")
+        exit_code, reason = _how_it_ended(ledger, stopping.reason)
+        tracker.ended(_STATUS[exit_code])
+    return Session(exit_code, reason, watch, tracker.run_id)
 
 
-def _hopeless(ended: Sequence[Trial]) -> bool:
-    """Whether the first trials all failed, or many in a row for a reason that is not their design's."""
-    if not any(trial.trained for trial in ended):
-        return len(ended) >= HOPELESS
-    by_time = sorted(ended, key=lambda trial: trial.finished or trial.started)
-    latest = [trial.failure for trial in by_time[-HOPELESS_IN_A_ROW:]]
-    return len(latest) == HOPELESS_IN_A_ROW and all(f is not None and f.kind not in DESIGNS_OWN for f in latest)
+def _how_it_ended(ledger: Ledger, stopped_by: str | None) -> tuple[int, str]:
+    """The exit code, and the reason where it is not 0."""
+    ended = ledger.ended
+    if not ledger.unfinished:
+        return (COMPLETE, "") if ledger.trained or not ended else (FAILED, _last_of(ended))
+    if not ledger.running and (failed := ledger.hopeless):
+        return FAILED, _last_of(failed)
+    last = ended[-1] if ended else None
+    if last is not None and last.failure is not None and last.failure.kind is Kind.DEVICE:
+        if not any(trial.trained for trial in ended):
+            return FAILED, _last_of(ended)
+        return STOPPED, f"stopped by trial {last.number} ({last.job.design}): {last.why_failed}"
+    return STOPPED, f"stopped by {stopped_by or 'its engine'}"
 
 
-def _why_hopeless(trials: Sequence[Trial]) -> str:
-    failed = [trial.failure for trial in trials if trial.failure is not None]
+def _last_of(failed: Sequence[Trial]) -> str:
     last = failed[-1]
-    return f"{len(failed)} trials failed; the last one: {last.kind}, {last.reason}\n{last.details}".rstrip()
+    details = last.failure.details if last.failure is not None else ""
+    return f"{len(failed)} trials failed; the last one: {last.why_failed}\n{details}".rstrip()

@@ -28,9 +28,7 @@ def show_status(study: str | None, storage: str, as_json: bool) -> None:
         if trial.state is State.RUNNING:
             table.add_row(f"trial {trial.number}", f"running {trial.job.design}")
         elif trial.failure is not None:
-            table.add_row(
-                f"trial {trial.number}", f"failed {trial.job.design}: {trial.failure.kind}, {trial.failure.reason}"
-            )
+            table.add_row(f"trial {trial.number}", f"failed {trial.job.design}: {trial.why_failed}")
     stdout.print(table)
 
 

@@ -102,7 +102,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:
-            self._outcome = "KILLED" if issubclass(kind, Stopped) else "FAILED"
+            self._outcome = "KILLED" if issubclass(kind, Stopped | KeyboardInterrupt) else "FAILED"
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive() or self._backlog:
@@ -119,9 +119,9 @@ class Tracker:
         """Log it and close its run."""
         self._events.put(trial)
 
-    def interrupted(self) -> None:
-        """The study will go on another time."""
-        self._outcome = "KILLED"
+    def ended(self, status: str) -> None:
+        """How the study's run is to be closed: FINISHED, FAILED or, if it can go on, KILLED."""
+        self._outcome = status
 
     @property
     def run_id(self) -> str | None:

@@ -1,13 +1,16 @@
 """What an engine is: something that runs the ledger's trials."""
 
-from collections.abc import Callable
-from pathlib import Path
+import logging
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from search.checkpoints import Checkpoint, Checkpoints
 from search.execution import Evaluate, Progress
 from search.ledger import Ledger
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -21,8 +24,10 @@ class Engine(Protocol):
     def workers(self) -> int:
         """Trials at once."""
 
-    def run(self, ledger: Ledger, evaluate: Evaluate, checkpoints: Path, should_stop: Callable[[], bool]) -> None:
-        """Train what the ledger gives out, until it has no more or `should_stop`.
+    def run(
+        self, ledger: Ledger, evaluate: Evaluate, checkpoints: Checkpoints, should_stop: Callable[[], bool]
+    ) -> None:
+        """Train what the ledger gives out, until it has no more, `should_stop`, or nothing can be trained here.
 
         Stopped, trials on their way stay running in the ledger and their states are in `checkpoints`.
         """
@@ -31,13 +36,11 @@ class Engine(Protocol):
         """Run this where trials will run, while nothing else of ours does."""
 
 
-def checkpoint_path(checkpoints: Path, number: int) -> Path:
-    """Where a trial's state is kept while it runs."""
-    return checkpoints / f"{number}.pt"
-
-
-def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Path) -> bool:
+def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Checkpoint) -> bool:
     """Hand a trial's progress to the ledger; returns whether the trial is over."""
+    pass_on(number, progress.notes)
+    if progress.worker:
+        ledger.place(number, progress.worker)
     for count, report in enumerate(progress.reports, start=1):
         at_the_end = progress.done and count == len(progress.reports)
         if not ledger.report(number, report) and not at_the_end:
@@ -46,9 +49,18 @@ def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Path) ->
     else:
         if progress.failure is not None:
             ledger.tell_failed(number, progress.failure)
+            if ledger.running and (failed := ledger.hopeless):
+                why = f"{len(failed)} trials failed, the last one by {failed[-1].why_failed}"
+                logger.warning("%s; no other begins unless one of those on their way gets further", why)
         elif progress.done:
             ledger.tell_complete(number)
         else:
             return False
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.remove()
     return True
+
+
+def pass_on(number: int, notes: Sequence[str]) -> None:
+    """Log what a trial's execution has to say; it runs in another process, where nobody reads logs."""
+    for note in notes:
+        logger.warning("trial %d: %s", number, note)

@@ -1,20 +1,26 @@
 """Running one trial: an evaluator's training, stepped, saved and its failures typed. Both engines use it."""
 
+import contextlib
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from search.trials import Failure, Job, Report
+from search.checkpoints import Checkpoint
+from search.trials import Failure, Job, Kind, Report
 from space.design import Design
 
 SAVE_EVERY_SECONDS = 30.0
 """A trial shorter than this is not saved: it is trained again."""
+
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+"""How libraries say it that raise no error of its own for it."""
+BROKEN_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error")
 
 
 class Training(Protocol):
@@ -46,11 +52,15 @@ class Progress:
         reports: of all epochs so far, those of an interrupted session included.
         done: whether the training is at its end.
         failure: why it failed, if it did.
+        worker: where; empty where nobody knows.
+        notes: what the user should know, and was not told before; a line each.
     """
 
     reports: tuple[Report, ...]
     done: bool
     failure: Failure | None = None
+    worker: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -64,21 +74,24 @@ class Execution:
     Args:
         job: what to train.
         evaluate: makes the training.
-        checkpoint: file for the training's state; may be there from an earlier session.
+        checkpoint: for the training's state; an earlier session may have saved it there.
     """
 
-    def __init__(self, job: Job, evaluate: Evaluate, checkpoint: Path) -> None:
+    def __init__(self, job: Job, evaluate: Evaluate, checkpoint: Checkpoint) -> None:
         self._job = job
         self._evaluate = evaluate
         self._checkpoint = checkpoint
         self._training: Training | None = None
         self._reports: list[Report] = []
+        self._notes: list[str] = []
         self._saved_at = time.monotonic()
         self._saved_epochs = 0
+        self._save_failed = False
 
     def advance(self, seconds: float) -> Progress:
         """Train whole epochs for at least this long, or to the end; at least one."""
         started = time.monotonic()
+        failure = None
         try:
             if self._training is None:
                 self._training = self._begin()
@@ -89,38 +102,71 @@ class Execution:
                     self.save()
                 if time.monotonic() - started >= seconds:
                     break
-            return Progress(tuple(self._reports), done=self._training.done)
         except Exception as error:  # whatever goes wrong in a trial is the trial's own failure
-            return Progress(tuple(self._reports), done=False, failure=_failure(error))
+            failure = _failure(error)
+        done = failure is None and self._training is not None and self._training.done
+        return Progress(tuple(self._reports), done, failure, worker_name(), self.notes())
 
     def save(self) -> None:
-        """Write the state to the checkpoint, whole or not at all."""
+        """Write the state to the checkpoint; where that cannot be done, the training goes on without."""
         if self._training is None or self._training.done or self._saved_epochs == len(self._reports):
             return
-        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._checkpoint.with_suffix(".partial")
-        torch.save({"training": self._training.state_dict(), "reports": self._reports}, partial)
-        os.replace(partial, self._checkpoint)
         self._saved_at = time.monotonic()
-        self._saved_epochs = len(self._reports)
+        try:
+            self._checkpoint.save({"training": self._training.state_dict(), "reports": self._reports})
+        except Exception as error:  # a full disk is an OSError or, of torch, a RuntimeError
+            if not self._save_failed:
+                self._notes.append(f"{self._checkpoint.path} cannot be written ({_reason(error)}); it trains on")
+                self._save_failed = True
+        else:
+            self._saved_epochs = len(self._reports)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, each told once."""
+        told, self._notes = tuple(self._notes), []
+        return told
 
     def _begin(self) -> Training:
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)
-        if self._checkpoint.exists():
-            saved = torch.load(self._checkpoint, weights_only=True)
+        try:
+            saved = self._checkpoint.load()
+            if saved is None:
+                return training
             training.load_state_dict(saved["training"])
-            self._reports = saved["reports"]
+            self._reports = list(saved["reports"])
             self._saved_epochs = len(self._reports)
-        return training
+            return training
+        except Exception as error:  # torn, another's, or of another version of the network
+            self._notes.append(f"{self._checkpoint.path} is not taken up ({_reason(error)}); it begins anew")
+        del training  # it may have taken up half of the state, and there may be no room for two
+        return self._evaluate(self._job.backbone, self._job.design, self._job.seed)
+
+
+def worker_name() -> str:
+    """Where this process trains: the host, and the GPUs that it may use."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return f"{socket.gethostname()}, GPU {gpus}" if gpus else socket.gethostname()
 
 
 def _failure(error: Exception) -> Failure:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    details = "".join(traceback.format_exception(error))
-    if isinstance(error, FloatingPointError):
-        return Failure(kind="nan", reason=reason)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        if torch.cuda.is_available():
+    kind = _kind(error)
+    if kind is Kind.OUT_OF_MEMORY and torch.cuda.is_available():
+        with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
-        return Failure(kind="out of memory", reason=reason)
-    return Failure(kind="error", reason=reason, details=details)
+    details = "" if kind in (Kind.NAN, Kind.OUT_OF_MEMORY) else "".join(traceback.format_exception(error))
+    return Failure(kind=kind, reason=_reason(error), details=details)
+
+
+def _kind(error: Exception) -> Kind:
+    text = str(error)
+    if isinstance(error, FloatingPointError):
+        return Kind.NAN
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in NO_MEMORY):
+        return Kind.OUT_OF_MEMORY
+    if isinstance(error, torch.AcceleratorError) or any(words in text for words in BROKEN_DEVICE):
+        return Kind.DEVICE
+    return Kind.ERROR
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

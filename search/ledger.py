@@ -6,16 +6,17 @@ everything else observes it and can be rebuilt from it.
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.trials import JOB, OUTCOME, Failure, Job, Report, State, Trial, pack_history, read_trial
+from search.hopeless import hopeless
+from search.proposals import Proposed, Proposer
+from search.trials import JOB, OUTCOME, Failure, Kind, Report, State, Trial, pack_history, read_trial
 from space.design import Value
 
 INSTEAD = "instead"
@@ -23,48 +24,6 @@ INSTEAD = "instead"
 
 GoesOn = Callable[[Trial], bool]
 """Whether a running trial, whose history ends with the newest report, is worth another epoch."""
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A proposal to be trained."""
-
-    job: Job
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A proposal that is not trained.
-
-    Attributes:
-        job: what was proposed.
-        state: duplicate or infeasible.
-        instead: decisions that lead to a design worth proposing next.
-    """
-
-    job: Job
-    state: State
-    instead: Mapping[str, Value]
-
-
-class Proposer(Protocol):
-    """Where a ledger's jobs come from."""
-
-    def sampler(self, number: int) -> BaseSampler:
-        """The sampler that decides for the trial of this number."""
-
-    def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
-        """A job for a new trial, or why the one decided on is not trained."""
-
-    def take(self, job: Job) -> None:
-        """Note that this job has been given out, in this session or before."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether there is nothing left to propose."""
-
-    def values(self, job: Job, report: Report) -> Sequence[float]:
-        """The objectives of a job trained to the end, from its last report."""
 
 
 class Observer(Protocol):
@@ -88,6 +47,7 @@ class Ledger:
         proposer: decides what to train.
         budget: trials to train, to the end or to the rung that stopped them.
         goes_on: judges each report; None trains every trial to the end.
+        nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
     """
 
     def __init__(
@@ -96,18 +56,22 @@ class Ledger:
         proposer: Proposer,
         budget: int,
         goes_on: GoesOn | None = None,
+        nan_is_a_result: bool = False,
     ) -> None:
         self._study = study
         self._proposer = proposer
         self._budget = budget
         self._observers: list[Observer] = []
         self._goes_on = goes_on
+        self._nan_is_a_result = nan_is_a_result
         self._handles: dict[int, optuna.Trial] = {}
         self._trials: dict[int, Trial] = {}
         self._orphans: deque[int] = deque()
         self._waiting: deque[int] = deque()
         self._total = 0  # trials in the study, those that wait included
         self._load()
+        self._before = [trial for trial in self._trials.values() if self._says_something(trial)]
+        self._ended: list[Trial] = []
 
     @property
     def trials(self) -> list[Trial]:
@@ -135,6 +99,16 @@ class Ledger:
         return self._proposer.exhausted
 
     @property
+    def ended(self) -> list[Trial]:
+        """Trials that trained or failed in this session, in the order of their ends."""
+        return list(self._ended)
+
+    @property
+    def hopeless(self) -> list[Trial]:
+        """The failures after which no other trial is worth beginning now; empty while there is hope."""
+        return hopeless(self._before, self._ended, self.running)
+
+    @property
     def unfinished(self) -> bool:
         """Whether there is more to train."""
         return bool(self.running) or (self.trained < self._budget and not self.exhausted)
@@ -147,8 +121,11 @@ class Ledger:
         """The next trial to train; None if there is none to start now.
 
         A trial that an earlier session left running comes first, under its own number and seed.
-        None is final once nothing is running: a failure gives its place in the budget back.
+        None is final once nothing is running: a failure gives its place in the budget back, and what trials on
+        their way come to may give hope again.
         """
+        if self.hopeless:
+            return None
         while self._orphans:
             number = self._orphans.popleft()
             if number in self._trials:
@@ -162,6 +139,10 @@ class Ledger:
             if (trial := self._propose(self._begin())) is not None:
                 return self._start(trial)
         return None
+
+    def place(self, number: int, worker: str) -> None:
+        """Note where a trial is training."""
+        self._trials[number] = replace(self._trials[number], worker=worker)
 
     def report(self, number: int, report: Report) -> bool:
         """Record an epoch; returns whether the trial goes on. An epoch known already changes nothing."""
@@ -179,10 +160,11 @@ class Ledger:
         try:
             values = self._proposer.values(trial.job, trial.last)
         except KeyError as error:
-            self.tell_failed(number, Failure(kind="error", reason=f"its last report has no {error}"))
+            self.tell_failed(number, Failure(kind=Kind.ERROR, reason=f"its last report has no {error}"))
             return
         if not all(math.isfinite(value) for value in values):
-            self.tell_failed(number, Failure(kind="nan", reason=f"its objectives are {', '.join(map(str, values))}"))
+            reason = f"its objectives are {', '.join(map(str, values))}"
+            self.tell_failed(number, Failure(kind=Kind.NAN, reason=reason))
             return
         self._tell(number, State.COMPLETE)
 
@@ -191,7 +173,7 @@ class Ledger:
         self._tell(number, State.STOPPED)
 
     def tell_failed(self, number: int, failure: Failure) -> None:
-        """Close a trial that failed. Its design is not tried again."""
+        """Close a trial that failed. Its design is not tried again in this session."""
         self._tell(number, State.FAILED, failure)
 
     def annotate(self, key: str, value: Any) -> None:
@@ -215,7 +197,7 @@ class Ledger:
             if trial is not None:
                 self._trials[frozen.number] = trial
                 if trial.state not in (State.DUPLICATE, State.INFEASIBLE):
-                    self._proposer.take(trial.job)
+                    self._proposer.recall(trial)
             if frozen.state is TrialState.RUNNING:
                 self._study.sampler = self._proposer.sampler(frozen.number)
                 handle = optuna.Trial(self._study, frozen._trial_id)
@@ -266,15 +248,27 @@ class Ledger:
 
     def _tell(self, number: int, state: State, failure: Failure | None = None) -> None:
         trial = replace(self._trials[number], state=state, failure=failure, finished=datetime.now())
-        outcome: dict[str, Any] = {"state": state.value, "history": pack_history(trial.history)}
+        outcome: dict[str, Any] = {
+            "state": state.value,
+            "history": pack_history(trial.history),
+            "worker": trial.worker,
+        }
         if failure is not None:
-            outcome["failure"] = asdict(failure)
+            outcome["failure"] = failure.to_json()
         handle = self._handles.pop(number)
         handle.set_user_attr(OUTCOME, outcome)  # before the end: a closed trial takes no attributes
         self._close_in_study(handle, trial)
         self._trials[number] = trial
+        if self._says_something(trial):
+            self._ended.append(trial)
         for observer in self._observers:
             observer.finished(trial)
+
+    def _says_something(self, trial: Trial) -> bool:
+        """Whether its end tells what becomes of others."""
+        if trial.failure is not None:
+            return not (self._nan_is_a_result and trial.failure.kind is Kind.NAN)
+        return trial.trained
 
     def _close_in_study(self, handle: optuna.Trial, trial: Trial | None) -> None:
         """Tell Optuna; a trial that never got as far as a job counts as failed there."""

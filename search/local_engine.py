@@ -1,12 +1,13 @@
 """Trials one after the other, in this process."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-from search.engine import checkpoint_path, record
+from search.checkpoints import Checkpoints
+from search.engine import pass_on, record
 from search.execution import Evaluate, Execution
 from search.ledger import Ledger
+from search.trials import Kind
 
 Result = TypeVar("Result")
 
@@ -17,18 +18,23 @@ class LocalEngine:
     name = "local"
     workers = 1
 
-    def run(self, ledger: Ledger, evaluate: Evaluate, checkpoints: Path, should_stop: Callable[[], bool]) -> None:
-        """Train what the ledger gives out, until it has no more or `should_stop`.
+    def run(
+        self, ledger: Ledger, evaluate: Evaluate, checkpoints: Checkpoints, should_stop: Callable[[], bool]
+    ) -> None:
+        """Train what the ledger gives out, until it has no more, `should_stop`, or the process has lost its device.
 
         Stopped, the trial at hand stays running in the ledger and its state is in `checkpoints`.
         """
         while not should_stop() and (trial := ledger.ask()) is not None:
-            checkpoint = checkpoint_path(checkpoints, trial.number)
+            checkpoint = checkpoints.of(trial.number, trial.job)
             execution = Execution(trial.job, evaluate, checkpoint)
-            while not record(ledger, trial.number, execution.advance(seconds=0.0), checkpoint):
+            while not record(ledger, trial.number, progress := execution.advance(seconds=0.0), checkpoint):
                 if should_stop():
                     execution.save()
+                    pass_on(trial.number, execution.notes())
                     return
+            if progress.failure is not None and progress.failure.kind is Kind.DEVICE:
+                return  # whatever is trained in this process from now on would fail
 
     def alone(self, measure: Callable[[], Result]) -> Result:
         """Run this where trials will run, while nothing else of ours does."""

@@ -7,19 +7,23 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
-from search.ledger import Proposed, Rejected
+from search.proposals import Proposed, Rejected
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
-from search.trials import Job, Report, State
+from search.trials import Job, Kind, Report, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost, Limits
 from space.design import Design, Value
 from space.seeds import mix_seed
 
+COMES_FIRST = 3
+"""A design that so many sessions failed by no fault of its own waits until the sampler decides on it."""
+
 
 class Sampled:
-    """Proposes what an Optuna sampler decides on; trial 0 is the plain backbone, if the limits allow it.
+    """Proposes what an Optuna sampler decides on, but first the plain backbone, if the limits allow it.
 
+    Designs that failed in an earlier session by no fault of their own come before what is decided, too.
     A design proposed before, or one outside the limits, is replaced by the unseen design within
     the limits that differs from it in the fewest decisions.
 
@@ -55,15 +59,17 @@ class Sampled:
         self._unseen = {
             candidate: decisions for candidate, decisions in self._decisions.items() if limits.allow(costs[candidate])
         }
+        self._lost: Counter[Candidate] = Counter()
+        self._first = [candidate for candidate in [self._plain()] if candidate is not None]
 
     def sampler(self, number: int) -> BaseSampler:
         """The sampler that decides for the trial of this number."""
         return make_sampler(self._sampler, mix_seed(self._seed, number))
 
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
-        """The design that the sampler decides on, or what to try instead."""
-        plain = self._plain() if not self._taken else None
-        fixed = self._decisions.get(plain, {}) if plain else {}
+        """The design that comes first or that the sampler decides on, or what to try instead."""
+        first = self._comes_first(handle) if self._first else None
+        fixed = self._decisions.get(first, {}) if first else {}
 
         def use(sampler: BaseSampler) -> None:
             handle.study.sampler = make_fixed_sampler(fixed, sampler) if fixed else sampler
@@ -85,8 +91,8 @@ class Sampled:
         if self._sampler not in DECIDING_STEP_BY_STEP:
             for name, options in self._space.choices().items():
                 choose(name, options)
-        if plain is not None:
-            return Proposed(self._job(handle.number, plain))
+        if first is not None and not fixed:  # the plain backbone where the space leaves it out
+            return Proposed(self._job(handle.number, first))
         candidate = self._space.sample(choose)
         job = self._job(handle.number, candidate)
         if candidate in self._unseen:
@@ -95,14 +101,25 @@ class Sampled:
         return Rejected(job, state, self._nearest_unseen(self._decisions[candidate], handle.number))
 
     def take(self, job: Job) -> None:
-        """Note that this job has been given out, in this session or before."""
+        """Note that this job has been given out."""
         self._taken.add(job.candidate)
         self._unseen.pop(job.candidate, None)
+        self._first = [candidate for candidate in self._first if candidate != job.candidate]
+
+    def recall(self, trial: Trial) -> None:
+        """Note a trial of an earlier session; a design that failed by no fault of its own is unseen again."""
+        candidate = trial.job.candidate
+        if trial.failure is None or trial.failure.own:
+            self.take(trial.job)
+            return
+        self._lost[candidate] += 1
+        again = [candidate] if self._lost[candidate] < COMES_FIRST and self._may_train(candidate) else []
+        self._first = [*(other for other in self._first if other != candidate), *again]
 
     @property
     def exhausted(self) -> bool:
         """Whether every design within the limits has been tried."""
-        return not self._unseen
+        return not self._unseen and not self._first
 
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """The metric, parameters and FPS."""
@@ -111,7 +128,20 @@ class Sampled:
     def _plain(self) -> Candidate | None:
         """The first backbone that may be trained without attention: what every design is compared with."""
         plains = [(backbone, Design()) for backbone in self._space.backbones]
-        return next((p for p in plains if p in self._costs and self._limits.allow(self._costs[p])), None)
+        return next((plain for plain in plains if self._may_train(plain)), None)
+
+    def _may_train(self, candidate: Candidate) -> bool:
+        return candidate in self._costs and self._limits.allow(self._costs[candidate])
+
+    def _comes_first(self, handle: optuna.Trial) -> Candidate | None:
+        """What is to be trained before anything that is decided; None if this trial has been decided on otherwise."""
+        frozen = handle.study.get_trials(deepcopy=False)[handle.number]
+        decided = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}  # by a session that was cut off
+
+        def agrees(candidate: Candidate) -> bool:
+            return all(decided.get(name, value) == value for name, value in self._decisions.get(candidate, {}).items())
+
+        return next(filter(agrees, self._first), None)
 
     def _job(self, number: int, candidate: Candidate) -> Job:
         backbone, design = candidate
@@ -133,14 +163,12 @@ class Planned:
     Args:
         jobs: in the order to start them.
         metric: the report's entry that is the objective.
-        forgiven: jobs that were given out and failed, and may be given out again; each as often as it failed.
     """
 
     DIRECTIONS: tuple[Direction, ...] = ("maximize",)
 
-    def __init__(self, jobs: Sequence[Job], metric: str, forgiven: Sequence[Job] = ()) -> None:
+    def __init__(self, jobs: Sequence[Job], metric: str) -> None:
         self._left = {_key(job): job for job in jobs}
-        self._forgiven = Counter(_key(job) for job in forgiven)
         self._metric = metric
 
     def sampler(self, number: int) -> BaseSampler:
@@ -152,11 +180,18 @@ class Planned:
         return Proposed(next(iter(self._left.values())))
 
     def take(self, job: Job) -> None:
-        """Note that this job has been given out, in this session or before."""
-        if self._forgiven[_key(job)]:
-            self._forgiven[_key(job)] -= 1
-        else:
-            self._left.pop(_key(job), None)
+        """Note that this job has been given out."""
+        self._left.pop(_key(job), None)
+
+    def recall(self, trial: Trial) -> None:
+        """Note a trial of an earlier session; what may be tried again stays on the list."""
+        if not self.may_try_again(trial):
+            self.take(trial.job)
+
+    @staticmethod
+    def may_try_again(trial: Trial) -> bool:
+        """Whether it failed for a reason that may be gone. Memory may be free another time; nan comes again."""
+        return trial.failure is not None and trial.failure.kind is not Kind.NAN
 
     @property
     def exhausted(self) -> bool:

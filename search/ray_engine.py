@@ -26,10 +26,11 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.engine import checkpoint_path, record
-from search.execution import Evaluate, Execution, Progress
+from search.checkpoints import Checkpoints
+from search.engine import record
+from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
-from search.trials import Failure, Job
+from search.trials import Failure, Job, Kind
 from space.errors import UserError
 
 STEP_SECONDS = 1.0
@@ -72,7 +73,9 @@ class RayEngine:
         self._address = address
         self._modules = modules
 
-    def run(self, ledger: Ledger, evaluate: Evaluate, checkpoints: Path, should_stop: Callable[[], bool]) -> None:
+    def run(
+        self, ledger: Ledger, evaluate: Evaluate, checkpoints: Checkpoints, should_stop: Callable[[], bool]
+    ) -> None:
         """Train what the ledger gives out, until it has no more or `should_stop`.
 
         Stopped, trials on their way stay running in the ledger and their states are in `checkpoints`.
@@ -170,7 +173,7 @@ class _Worker(tune.Trainable):
     """Runs one trial after the other in a process of its own."""
 
     def setup(  # type: ignore[override]  # with_parameters hands over the rest
-        self, config: dict[str, Any], evaluate: Evaluate, checkpoints: Path, gpus: float
+        self, config: dict[str, Any], evaluate: Evaluate, checkpoints: Checkpoints, gpus: float
     ) -> None:
         self._evaluate = evaluate
         self._checkpoints = checkpoints
@@ -180,11 +183,17 @@ class _Worker(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         job = Job.from_json(new_config["job"])
-        self._execution = Execution(job, self._evaluate, checkpoint_path(self._checkpoints, new_config["number"]))
+        self._execution = Execution(job, self._evaluate, self._checkpoints.of(new_config["number"], job))
+        self._announced = False
         return True
 
     def step(self) -> dict[str, Any]:
+        if not self._announced:  # so that the driver knows where a trial was, should its worker be lost
+            self._announced = True
+            return {"progress": Progress((), done=False, worker=worker_name()), "done": False}
         progress = self._execution.advance(STEP_SECONDS)
+        if progress.failure is not None and progress.failure.kind is Kind.DEVICE:
+            raise RuntimeError(progress.failure.reason)  # Tune takes another process, and the trial up again
         return {"progress": progress, "done": progress.over}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -230,32 +239,32 @@ class _LedgerSearcher(_StaysHere, Searcher):
 class _LedgerScheduler(_StaysHere, FIFOScheduler):
     """Hands results to the ledger, which decides who goes on."""
 
-    def __init__(self, ledger: Ledger, checkpoints: Path) -> None:
+    def __init__(self, ledger: Ledger, checkpoints: Checkpoints) -> None:
         FIFOScheduler.__init__(self)
         self._ledger = ledger
         self._checkpoints = checkpoints
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stopped = self._record(trial.config["number"], result["progress"])
+        stopped = self._record(trial, result["progress"])
         return str(TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         progress: Progress | None = result.get("progress")
         if progress is not None and progress.over:  # a trial stopped from outside is complete to Tune, not to us
-            self._record(trial.config["number"], progress)
+            self._record(trial, progress)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         if trial.should_recover():  # Tune tells of a lost worker, too, that it is about to replace
             return
-        number = trial.config["number"]
         details = Path(trial.error_file).read_text() if trial.error_file else ""
         last_line = next(reversed(details.strip().splitlines()), "no word from it")
         reason = f"its worker was lost {RESTARTS + 1} times: {last_line}"
-        failure = Failure(kind="lost worker", reason=reason, details=details)
-        self._record(number, Progress((), done=False, failure=failure))
+        failure = Failure(kind=Kind.LOST_WORKER, reason=reason, details=details)
+        self._record(trial, Progress((), done=False, failure=failure))
 
-    def _record(self, number: int, progress: Progress) -> bool:
-        return record(self._ledger, number, progress, checkpoint_path(self._checkpoints, number))
+    def _record(self, trial: Any, progress: Progress) -> bool:
+        number, job = trial.config["number"], Job.from_json(trial.config["job"])
+        return record(self._ledger, number, progress, self._checkpoints.of(number, job))
 
 
 class _Stopper(_StaysHere, tune.Stopper):

@@ -1,7 +1,7 @@
 """Trials as everybody but Optuna sees them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -65,19 +65,44 @@ class Job:
         )
 
 
+class Kind(StrEnum):
+    """Of a failure."""
+
+    NAN = "nan"
+    OUT_OF_MEMORY = "out of memory"
+    ERROR = "error"
+    DEVICE = "device error"
+    """After which the process has no GPU any more."""
+    LOST_WORKER = "lost worker"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a trial failed.
 
     Attributes:
-        kind: "nan", "out of memory", "lost worker" or "error".
+        kind: what happened.
         reason: one line.
         details: the traceback, if there is one.
     """
 
-    kind: str
+    kind: Kind
     reason: str
     details: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether the design is to blame, and would fail again; otherwise the machine or the code is."""
+        return self.kind in (Kind.NAN, Kind.OUT_OF_MEMORY)
+
+    def to_json(self) -> dict[str, str]:
+        """For the ledger; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, str]) -> "Failure":
+        """The failure that `to_json` described."""
+        return cls(kind=Kind(table["kind"]), reason=table["reason"], details=table["details"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +117,7 @@ class Trial:
         failure: set when the state is failed.
         started: when it was asked for.
         finished: when it was told; None while it runs.
+        worker: where it trained last, host and GPU; empty where nobody knows.
     """
 
     number: int
@@ -101,6 +127,7 @@ class Trial:
     failure: Failure | None = None
     started: datetime
     finished: datetime | None = None
+    worker: str = ""
 
     @property
     def last(self) -> Report:
@@ -111,6 +138,13 @@ class Trial:
     def trained(self) -> bool:
         """Whether it counts for the budget."""
         return self.state in (State.COMPLETE, State.STOPPED)
+
+    @property
+    def why_failed(self) -> str:
+        """In one line, and where; empty if it has not failed."""
+        if self.failure is None:
+            return ""
+        return f"{self.failure.kind}, {self.failure.reason}" + (f" (on {self.worker})" if self.worker else "")
 
 
 def read_trial(frozen: FrozenTrial) -> Trial | None:
@@ -123,9 +157,10 @@ def read_trial(frozen: FrozenTrial) -> Trial | None:
         state=State(outcome["state"]) if outcome else State.RUNNING,
         job=Job.from_json(frozen.user_attrs[JOB]),
         history=unpack_history(outcome.get("history", {})),
-        failure=Failure(**outcome["failure"]) if "failure" in outcome else None,
+        failure=Failure.from_json(outcome["failure"]) if "failure" in outcome else None,
         started=frozen.datetime_start or datetime.min,
         finished=frozen.datetime_complete,
+        worker=outcome.get("worker", ""),
     )
 
 

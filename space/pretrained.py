@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from space.backbones.foreign import TIMM, TORCHVISION, import_timm
 from space.backbones.names import Name
 from space.errors import UserError
+from space.files import written_whole
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -147,10 +148,8 @@ def _timm_images(network: str) -> Images | None:
 
 
 def _write(state: dict[str, torch.Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
 
 
 def _not_fetched(text: str, where: str, error: Exception) -> str:

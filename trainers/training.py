@@ -1,7 +1,6 @@
 """One network being trained: an epoch a step, resumable to the same numbers."""
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from space.errors import UserError
+from space.files import written_whole
 from space.identity import Identity
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
@@ -178,11 +178,9 @@ class Training:
         return {"loss": loss_sum / count, **scores(counts)}
 
     def _write_weights(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         metadata = None if self._identity is None else self._identity.metadata()
-        save_file(_portable(self._network.state_dict()), partial, metadata)
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            save_file(_portable(self._network.state_dict()), partial, metadata)
 
     def _logits(self, images: Tensor) -> Tensor:
         normalised = self._normalise(images).contiguous(memory_format=self._layout)

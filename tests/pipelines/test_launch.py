@@ -12,8 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from pipelines.fronts import Row, rows
 from pipelines.mlflow_pages import NOTE, VIEW
+from search.hopeless import HANDFUL
 from search.trials import Trial
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
+from trainers.training import Training
 
 
 def files(folder: Path) -> set[str]:
@@ -253,6 +255,28 @@ def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_i
     assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
 
 
+def test_a_plain_network_that_the_machine_failed_is_told_of_and_trained_by_the_next_launch(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Training.step
+    lost: list[Training] = []
+
+    def lose_the_first(self: Training) -> dict[str, float]:
+        if not lost:
+            lost.append(self)
+            raise OSError("the disk is away")
+        return train(self)
+
+    monkeypatch.setattr(Training, "step", lose_the_first)
+    first = launch("--budget", "2")
+    assert first.code == 0
+    assert "resnet20 none; a larger --budget tries them again" in first.err
+    ended = launch("--budget", "3", "--json")
+    assert "tries them again" not in ended.err
+    assert {entry["gain"] is None for entry in ended.json["params"]} == {False}
+    assert search("status", "--json").json["complete"] == 3
+
+
 def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
     launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,7 +287,7 @@ def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
     ended = launch("--budget", "10")
     assert ended.code == 1
     assert "the disk is full" in ended.err
-    assert search("status", "--json").json["failed"] == 3
+    assert search("status", "--json").json["failed"] == HANDFUL
     assert {run.info.status for run in mlflow_runs()} == {"FAILED"}
 
 

@@ -22,6 +22,7 @@ from tests.pipelines.conftest import Search, mlflow_runs
 from trainers.datasets import Source, load
 from trainers.evaluator import design_folder, weights_name
 from trainers.recipe import RECIPES
+from trainers.training import Training
 
 
 def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
@@ -36,6 +37,7 @@ def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
         fps=fps,
         relative_fps=1.0,
         mlflow_run_id=None,
+        plain=trial == 0,
     )
 
 
@@ -205,11 +207,17 @@ def test_a_training_that_fails_makes_the_retraining_fail(
 ) -> None:
     launch("--budget", "1")
 
-    def diverge(self: object) -> dict[str, float]:
-        raise FloatingPointError("train_loss is nan in epoch 1")
+    train = Training.step
+    trained: list[Training] = []
 
-    monkeypatch.setattr("trainers.training.Training.step", diverge)
+    def diverge(self: Training) -> dict[str, float]:
+        if trained:
+            raise FloatingPointError("train_loss is nan in epoch 1")
+        trained.append(self)
+        return train(self)
+
+    monkeypatch.setattr(Training, "step", diverge)
     ended = search("retrain", "--design", "ras", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
     assert ended.code == 1
-    assert "2 of 2 trainings failed" in ended.err
-    assert ended.json["results"] == []
+    assert "1 of 2 trainings failed" in ended.err
+    assert [result["design"] for result in ended.json["results"]] == ["none"]

@@ -14,6 +14,7 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
+from search.checkpoints import Checkpoints
 from search.execution import Evaluate, Training
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
@@ -189,7 +190,9 @@ def journal_of() -> Callable[[optuna.Study], list[Log]]:
 def make_ledger(
     space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Cost]]
 ) -> Callable[..., Ledger]:
-    """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space)."""
+    """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
+    nan_is_a_result=False).
+    """
     default_space = space
 
     def make(
@@ -200,8 +203,10 @@ def make_ledger(
         limits: Limits | None = None,
         goes_on: GoesOn | None = None,
         space: SearchSpace = default_space,
+        nan_is_a_result: bool = False,
     ) -> Ledger:
-        return Ledger(study, Sampled(space, make_costs(space), limits or Limits(), sampler, seed), budget, goes_on)
+        proposer = Sampled(space, make_costs(space), limits or Limits(), sampler, seed)
+        return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
 
     return make
 
@@ -214,7 +219,8 @@ def run(tmp_path: Path, make_curves: Callable[..., Evaluate]) -> Callable[..., L
     def run_here(
         ledger: Ledger, evaluate: Evaluate | None = None, should_stop: Callable[[], bool] = lambda: False
     ) -> Ledger:
-        LocalEngine().run(ledger, evaluate or make_curves(), tmp_path / f"run{next(counter)}", should_stop)
+        checkpoints = Checkpoints(tmp_path / f"run{next(counter)}", "study")
+        LocalEngine().run(ledger, evaluate or make_curves(), checkpoints, should_stop)
         return ledger
 
     return run_here

@@ -11,11 +11,12 @@ from typing import Any
 import optuna
 import pytest
 
+from search.checkpoints import Checkpoints
 from search.engine import Engine
-from search.execution import Evaluate
+from search.execution import Evaluate, worker_name
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
-from search.trials import Failure, State, Trial
+from search.trials import Failure, Kind, State, Trial
 from space.design import Design
 
 pytestmark = [
@@ -84,7 +85,7 @@ def searched(
     """A search of six designs, in which others fail."""
     ledger = make_ledger(make_study(), budget=6, seed=1)
     evaluate = make_curves(epochs=EPOCHS, at_step=fail_each_in_its_way)
-    engine.run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
+    engine.run(ledger, evaluate, Checkpoints(tmp_path_factory.mktemp("checkpoints"), "study"), never)
     return ledger
 
 
@@ -105,7 +106,7 @@ def searched_here(
                 ledger.report(trial.number, training.step())
             ledger.tell_complete(trial.number)
         except Exception as error:
-            kinds = {FloatingPointError: "nan", MemoryError: "out of memory", ValueError: "error"}
+            kinds = {FloatingPointError: Kind.NAN, MemoryError: Kind.OUT_OF_MEMORY, ValueError: Kind.ERROR}
             ledger.tell_failed(trial.number, Failure(kind=kinds[type(error)], reason=""))
     return ledger
 
@@ -130,6 +131,11 @@ def test_failures_fail_alone_with_their_kind(searched: Ledger) -> None:
     }
 
 
+def test_of_each_trial_it_is_known_where_it_ended(searched: Ledger) -> None:
+    ended = [trial for trial in searched.trials if trial.trained or trial.failure]
+    assert {trial.worker for trial in ended} == {worker_name()}
+
+
 def test_one_worker_searches_the_same_in_every_engine(
     searched: Ledger, searched_here: Ledger, story: Callable[[list[Trial]], list[object]]
 ) -> None:
@@ -144,7 +150,7 @@ def test_an_engine_with_nothing_to_do_returns(
     tmp_path: Path,
 ) -> None:
     ledger = make_ledger(make_study(), budget=0)
-    engine.run(ledger, make_curves(), tmp_path, never)
+    engine.run(ledger, make_curves(), Checkpoints(tmp_path, "study"), never)
     assert ledger.trials == []
 
 
@@ -160,7 +166,7 @@ def test_a_trial_stopped_by_goes_on_is_stopped_and_the_others_complete(
 
     study = make_study()
     ledger = make_ledger(study, budget=4, goes_on=goes_on)
-    engine.run(ledger, make_curves(epochs=EPOCHS), tmp_path, never)
+    engine.run(ledger, make_curves(epochs=EPOCHS), Checkpoints(tmp_path, "study"), never)
     ends = [(trial.state, len(trial.history)) for trial in ledger.trials]
     assert ends == [(State.COMPLETE, 4), (State.STOPPED, 2)] * 2
     assert [frozen.values is None for frozen in study.get_trials()] == [False, True] * 2
@@ -201,14 +207,14 @@ def test_a_stopped_run_leaves_its_trial_running_and_the_next_ends_as_if_uninterr
     study = make_study()
     first = make_ledger(study, budget=3)
     slow = make_curves(epochs=epochs, at_step=Slowly() if engine.name == "ray" else None)
-    engine.run(first, slow, tmp_path, StopAt(first, epochs=epochs + 1))
+    engine.run(first, slow, Checkpoints(tmp_path, "study"), StopAt(first, epochs=epochs + 1))
     assert [trial.state for trial in first.trials] == [State.COMPLETE, State.RUNNING]
     assert [path.name for path in tmp_path.iterdir()] == ["1.pt"]
 
     marks = tmp_path / "marks"
     marks.mkdir()
     second = make_ledger(make_study(journal_of(study)), budget=3)
-    engine.run(second, make_curves(epochs=epochs, at_step=LeaveMarks(marks)), tmp_path, never)
+    engine.run(second, make_curves(epochs=epochs, at_step=LeaveMarks(marks)), Checkpoints(tmp_path, "study"), never)
     uninterrupted = run(make_ledger(make_study(), budget=3), make_curves(epochs=epochs))
     assert story(second.trials) == story(uninterrupted.trials)
     assert len(list(marks.iterdir())) < 2 * epochs, "what the checkpoint has was trained again"
@@ -222,7 +228,7 @@ def test_a_request_to_stop_before_the_first_trial_starts_none(
     tmp_path: Path,
 ) -> None:
     ledger = make_ledger(make_study())
-    LocalEngine().run(ledger, make_curves(), tmp_path, lambda: True)
+    LocalEngine().run(ledger, make_curves(), Checkpoints(tmp_path, "study"), lambda: True)
     assert ledger.trials == []
 
 
@@ -277,7 +283,9 @@ def test_a_trial_whose_worker_is_lost_once_completes(
 ) -> None:
     marker = tmp_path / "died"
     ledger = make_ledger(make_study(), budget=2)
-    ray_engine(1).run(ledger, make_curves(at_step=DieOnce("none", marker)), tmp_path / "checkpoints", never)
+    ray_engine(1).run(
+        ledger, make_curves(at_step=DieOnce("none", marker)), Checkpoints(tmp_path / "checkpoints", "study"), never
+    )
     assert marker.exists()
     assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=2)).trials)
 
@@ -291,12 +299,48 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     tmp_path: Path,
 ) -> None:
     ledger = make_ledger(make_study(), budget=2)
-    ray_engine(1).run(ledger, make_curves(at_step=DieAlways("none")), tmp_path, never)
+    ray_engine(1).run(ledger, make_curves(at_step=DieAlways("none")), Checkpoints(tmp_path, "study"), never)
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
     failure = ledger.trials[0].failure
     assert failure is not None
-    assert failure.kind == "lost worker"
+    assert failure.kind is Kind.LOST_WORKER
+    assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
+
+
+class BreakDevice:
+    """Breaks the device of its process the first time that the design gets to its second epoch, as CUDA does."""
+
+    BROKEN = "BROKEN_DEVICE"
+
+    def __init__(self, attention: str, marker: Path) -> None:
+        self._attention = attention
+        self._marker = marker
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
+            self._marker.touch()
+            os.environ[self.BROKEN] = "yes"
+        if self.BROKEN in os.environ:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+@pytest.mark.long
+def test_after_a_device_error_another_process_trains_that_trial_and_the_next_ones(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "broke"
+    ledger = make_ledger(make_study(), budget=3)
+    evaluate = make_curves(at_step=BreakDevice("none", marker))
+    ray_engine(1).run(ledger, evaluate, Checkpoints(tmp_path / "checkpoints", "study"), never)
+    assert marker.exists()
+    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=3)).trials)
 
 
 class FailToArrive:
@@ -329,10 +373,15 @@ def test_a_trial_whose_worker_does_not_start_fails_alone(
     broken = tmp_path / "broken"
     broken.mkdir()
     ledger = make_ledger(make_study(), budget=1)
-    ray_engine(1).run(ledger, make_curves(at_step=FailToArrive(broken, times=2)), tmp_path / "checkpoints", never)
+    ray_engine(1).run(
+        ledger,
+        make_curves(at_step=FailToArrive(broken, times=2)),
+        Checkpoints(tmp_path / "checkpoints", "study"),
+        never,
+    )
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE]
     assert ledger.trials[0].failure is not None
-    assert ledger.trials[0].failure.kind == "lost worker"
+    assert ledger.trials[0].failure.kind is Kind.LOST_WORKER
 
 
 class WaitForAll:
@@ -367,7 +416,9 @@ def seen_gpus(
     folder = tmp_path_factory.mktemp("gpus")
     ledger = make_ledger(make_study(), budget=4)
     evaluate = make_curves(at_step=WaitForAll(folder, trials=4))
-    RayEngine(workers=4, gpus_per_trial=0.5).run(ledger, evaluate, tmp_path_factory.mktemp("checkpoints"), never)
+    RayEngine(workers=4, gpus_per_trial=0.5).run(
+        ledger, evaluate, Checkpoints(tmp_path_factory.mktemp("checkpoints"), "study"), never
+    )
     return ledger, [path.read_text() for path in folder.iterdir()]
 
 

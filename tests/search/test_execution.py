@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from search import execution
-from search.engine import checkpoint_path, record
+from search.checkpoints import Checkpoint, Checkpoints
+from search.engine import record
 from search.execution import Evaluate, Execution, Progress
 from search.ledger import Ledger
-from search.trials import Failure, Job, Report, State, Trial
+from search.trials import Failure, Job, Kind, Report, State, Trial
 from space.design import Design
 
 
@@ -21,8 +22,8 @@ def job(make_job: Callable[..., Job]) -> Job:
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return tmp_path / "checkpoints" / "0.pt"
+def checkpoint(tmp_path: Path, job: Job) -> Checkpoint:
+    return Checkpoints(tmp_path / "checkpoints", "study").of(0, job)
 
 
 def without_time(reports: tuple[Report, ...]) -> list[dict[str, float]]:
@@ -39,7 +40,7 @@ def to_the_end(running: Execution) -> Progress:
 
 
 def test_advancing_for_no_time_trains_one_epoch(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     running = Execution(job, make_curves(epochs=3), checkpoint)
     seen = [running.advance(seconds=0.0) for _ in range(3)]
@@ -49,7 +50,7 @@ def test_advancing_for_no_time_trains_one_epoch(
 
 
 def test_advancing_for_long_trains_to_the_end_in_one_go(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     progress = Execution(job, make_curves(epochs=5), checkpoint).advance(seconds=1e9)
     assert [report["epoch"] for report in progress.reports] == [1, 2, 3, 4, 5]
@@ -58,7 +59,7 @@ def test_advancing_for_long_trains_to_the_end_in_one_go(
 
 @pytest.mark.parametrize("epochs_before", [1, 2, 4])
 def test_a_saved_trial_is_taken_up_to_the_same_reports(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], epochs_before: int
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate], epochs_before: int
 ) -> None:
     uninterrupted = to_the_end(Execution(job, make_curves(epochs=5), checkpoint))
     first = Execution(job, make_curves(epochs=5), checkpoint)
@@ -73,7 +74,7 @@ def test_a_saved_trial_is_taken_up_to_the_same_reports(
 
 
 def test_a_trial_interrupted_twice_is_taken_up_twice(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     for _ in range(3):
         running = Execution(job, make_curves(epochs=4), checkpoint)
@@ -83,69 +84,46 @@ def test_a_trial_interrupted_twice_is_taken_up_twice(
     assert [report["epoch"] for report in last.reports] == [1, 2, 3, 4]
 
 
-def test_saving_leaves_the_checkpoint_and_no_partial_file(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
-) -> None:
-    running = Execution(job, make_curves(), checkpoint)
-    for _ in range(2):
-        running.advance(seconds=0.0)
-        running.save()
-        assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
-
-
-def test_a_save_that_fails_leaves_the_last_checkpoint_whole(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = Execution(job, make_curves(), checkpoint)
-    running.advance(seconds=0.0)
-    running.save()
-    saved = checkpoint.read_bytes()
-
-    def half(state: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("disk full")
-
-    running.advance(seconds=0.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", half)
-        with pytest.raises(OSError, match="disk full"):
-            running.save()
-    assert checkpoint.read_bytes() == saved
-    assert not to_the_end(Execution(job, make_curves(), checkpoint)).failure
-
-
 def test_a_trial_that_has_not_begun_or_is_done_is_not_saved(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     running = Execution(job, make_curves(), checkpoint)
     running.save()
     to_the_end(running)
     running.save()
-    assert not checkpoint.exists()
+    assert not checkpoint.path.exists()
 
 
 def test_a_long_trial_is_saved_on_the_way(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "SAVE_EVERY_SECONDS", -1.0)
     Execution(job, make_curves(), checkpoint).advance(seconds=0.0)
-    assert len(torch.load(checkpoint, weights_only=True)["reports"]) == 1
+    saved = checkpoint.load()
+    assert saved is not None
+    assert len(saved["reports"]) == 1
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "reason"),
     [
-        (FloatingPointError("loss is nan in epoch 2"), "nan", "(FloatingPointError: )?loss is nan in epoch 2"),
-        (MemoryError("no room"), "out of memory", "MemoryError: no room"),
-        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "out of memory", "OutOfMemoryError: CUDA .*"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out of memory", "RuntimeError: .*"),
-        (ValueError("first line\nsecond line"), "error", "ValueError: first line"),
-        (KeyError("missing"), "error", "KeyError: 'missing'"),
-        (AssertionError(), "error", "AssertionError: ?"),
+        (FloatingPointError("loss is nan in epoch 2"), Kind.NAN, "(FloatingPointError: )?loss is nan in epoch 2"),
+        (MemoryError("no room"), Kind.OUT_OF_MEMORY, "MemoryError: no room"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), Kind.OUT_OF_MEMORY, "OutOfMemoryError: CUDA .*"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), Kind.OUT_OF_MEMORY, "RuntimeError: .*"),
+        (torch.AcceleratorError("CUDA error: out of memory"), Kind.OUT_OF_MEMORY, "AcceleratorError: CUDA error: .*"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), Kind.OUT_OF_MEMORY, "RuntimeError: CUDA error: .*"),
+        (torch.AcceleratorError("CUDA error: illegal\nx"), Kind.DEVICE, "AcceleratorError: CUDA error: illegal"),
+        (RuntimeError("CUDA error: device-side assert triggered"), Kind.DEVICE, "RuntimeError: CUDA error: .*"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), Kind.DEVICE, "RuntimeError: cuDNN error: .*"),
+        (OSError(28, "No space left on device"), Kind.ERROR, r"OSError: \[Errno 28\] No space left on device"),
+        (ValueError("first line\nsecond line"), Kind.ERROR, "ValueError: first line"),
+        (KeyError("missing"), Kind.ERROR, "KeyError: 'missing'"),
+        (AssertionError(), Kind.ERROR, "AssertionError: ?"),
     ],
 )
 def test_a_failure_has_a_kind_and_a_reason_of_one_line(
-    error: Exception, kind: str, reason: str, job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    error: Exception, kind: Kind, reason: str, job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     def at_step(design: Design, epoch: int) -> None:
         if epoch == 2:
@@ -153,7 +131,7 @@ def test_a_failure_has_a_kind_and_a_reason_of_one_line(
 
     progress = to_the_end(Execution(job, make_curves(at_step=at_step), checkpoint))
     assert progress.failure is not None
-    assert progress.failure.kind == kind
+    assert progress.failure.kind is kind
     assert re.fullmatch(reason, progress.failure.reason)
     assert len(progress.reports) == 1
     assert not progress.done
@@ -161,7 +139,7 @@ def test_a_failure_has_a_kind_and_a_reason_of_one_line(
 
 @pytest.mark.parametrize("error", [FloatingPointError(), FloatingPointError("a\nb")], ids=["no message", "two lines"])
 def test_the_reason_of_a_nan_is_one_line_too(
-    error: Exception, job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+    error: Exception, job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
     def at_step(design: Design, epoch: int) -> None:
         raise error
@@ -171,7 +149,7 @@ def test_the_reason_of_a_nan_is_one_line_too(
     assert len(failure.reason.splitlines()) == 1
 
 
-def test_an_error_keeps_its_traceback(job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]) -> None:
+def test_an_error_keeps_its_traceback(job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]) -> None:
     def at_this_step(design: Design, epoch: int) -> None:
         raise ValueError("x")
 
@@ -181,26 +159,18 @@ def test_an_error_keeps_its_traceback(job: Job, checkpoint: Path, make_curves: C
     assert "at_this_step" in failure.details
 
 
-def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, checkpoint: Path) -> None:
+def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, checkpoint: Checkpoint) -> None:
     def evaluate(backbone: str, design: Design, seed: int) -> execution.Training:
         raise MemoryError("too large")
 
     failure = Execution(job, evaluate, checkpoint).advance(seconds=0.0).failure
     assert failure is not None
-    assert failure.kind == "out of memory"
+    assert failure.kind is Kind.OUT_OF_MEMORY
 
 
-def test_a_checkpoint_that_cannot_be_read_fails_the_trial_alone(
-    job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]
+def test_ctrl_c_is_no_failure_of_the_trial(
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
-    checkpoint.parent.mkdir()
-    checkpoint.write_bytes(b"no checkpoint")
-    failure = Execution(job, make_curves(), checkpoint).advance(seconds=0.0).failure
-    assert failure is not None
-    assert failure.kind == "error"
-
-
-def test_ctrl_c_is_no_failure_of_the_trial(job: Job, checkpoint: Path, make_curves: Callable[..., Evaluate]) -> None:
     def at_step(design: Design, epoch: int) -> None:
         raise KeyboardInterrupt
 
@@ -209,7 +179,7 @@ def test_ctrl_c_is_no_failure_of_the_trial(job: Job, checkpoint: Path, make_curv
 
 
 REPORTS: tuple[Report, ...] = tuple({"epoch": float(n), "val_accuracy": n / 10} for n in (1, 2, 3))
-FAILURE = Failure(kind="nan", reason="x")
+FAILURE = Failure(kind=Kind.NAN, reason="x")
 
 
 def stop_at_2(trial: Trial) -> bool:
@@ -218,15 +188,14 @@ def stop_at_2(trial: Trial) -> bool:
 
 @pytest.fixture
 def recorded(
-    make_ledger: Callable[..., Ledger], make_study: Callable[..., object], checkpoint: Path
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., object], checkpoint: Checkpoint
 ) -> Callable[..., Trial]:
     """Records progresses one after the other: (*progresses, goes_on=None); gives the trial."""
 
     def record_there(*progresses: Progress, goes_on: Callable[[Trial], bool] | None = None) -> Trial:
         ledger = make_ledger(make_study(), goes_on=goes_on)
         ledger.ask()
-        checkpoint.parent.mkdir(exist_ok=True)
-        checkpoint.write_bytes(b"state")
+        checkpoint.save({})
         overs = [record(ledger, 0, progress, checkpoint) for progress in progresses]
         assert overs == [False] * (len(overs) - 1) + [ledger.trials[0].state is not State.RUNNING]
         return ledger.trials[0]
@@ -253,15 +222,15 @@ def test_the_checkpoint_is_removed_once_the_trial_is_told(
     goes_on: Callable[[Trial], bool] | None,
     state: State,
     recorded: Callable[..., Trial],
-    checkpoint: Path,
+    checkpoint: Checkpoint,
 ) -> None:
     assert recorded(progress, goes_on=goes_on).state is state
-    assert not checkpoint.exists()
+    assert not checkpoint.path.exists()
 
 
-def test_the_checkpoint_stays_while_the_trial_runs(recorded: Callable[..., Trial], checkpoint: Path) -> None:
+def test_the_checkpoint_stays_while_the_trial_runs(recorded: Callable[..., Trial], checkpoint: Checkpoint) -> None:
     recorded(Progress(REPORTS[:1], done=False))
-    assert checkpoint.exists()
+    assert checkpoint.path.exists()
 
 
 @pytest.mark.parametrize(
@@ -280,7 +249,3 @@ def test_a_trial_stopped_at_a_rung_is_stopped_however_far_its_worker_got(
 
 def test_a_trial_at_its_last_epoch_is_complete_whatever_the_rung_says(recorded: Callable[..., Trial]) -> None:
     assert recorded(Progress(REPORTS[:2], done=True), goes_on=stop_at_2).state is State.COMPLETE
-
-
-def test_checkpoints_of_different_trials_are_different_files(tmp_path: Path) -> None:
-    assert len({checkpoint_path(tmp_path, number) for number in range(20)}) == 20

@@ -12,14 +12,14 @@ from search.execution import Evaluate
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.samplers import SAMPLERS
-from search.trials import Failure, State, Trial
+from search.trials import Failure, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost, Limits
 from space.design import Design
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
-NAN = Failure(kind="nan", reason="loss is nan")
+NAN = Failure(kind=Kind.NAN, reason="loss is nan")
 
 
 def finish(ledger: Ledger, trial: Trial, val_accuracy: float = 0.5) -> None:

@@ -6,13 +6,90 @@ from collections.abc import Callable
 import optuna
 import pytest
 
-from search.execution import Evaluate
 from search.ledger import Ledger
-from search.proposers import Planned
-from search.trials import Failure, Job, State, Trial
+from search.proposers import COMES_FIRST, Planned
+from search.samplers import SAMPLERS
+from search.trials import Failure, Job, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost, Limits
-from space.design import Design, Value
+from space.design import Value
+
+
+def lose(ledger: Ledger, numbers: set[int], kind: Kind = Kind.LOST_WORKER) -> list[Trial]:
+    """Train until the trials of these numbers have failed; gives them back."""
+    lost: list[Trial] = []
+    while len(lost) < len(numbers):
+        trial = ledger.ask()
+        assert trial is not None
+        if trial.number in numbers:
+            lost.append(trial)
+            ledger.tell_failed(trial.number, Failure(kind=kind, reason="x"))
+        else:
+            ledger.report(trial.number, {"epoch": 1.0, "val_accuracy": 0.5})
+            ledger.tell_complete(trial.number)
+    return lost
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("numbers", [{0}, {1, 3}, {0, 1, 2}, {2, 3}], ids=str)
+def test_whatever_the_machine_does_to_a_trial_the_next_session_trains_its_design_first(
+    numbers: set[int],
+    sampler: str,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+) -> None:
+    study = make_study()
+    lost = lose(make_ledger(study, sampler=sampler), numbers)
+    before = len(make_ledger(study, sampler=sampler).trials)
+    ledger = run(make_ledger(study, budget=8, sampler=sampler))
+    again = [trial for trial in ledger.trials[before:] if trial.trained][: len(lost)]
+    assert [trial.job.candidate for trial in again] == [trial.job.candidate for trial in lost]
+    trained = [trial.job.candidate for trial in ledger.trials if trial.trained]
+    assert len(trained) == len(set(trained)) == 8
+
+
+@pytest.mark.parametrize("kind", Kind, ids=[kind.value for kind in Kind])
+def test_a_design_comes_again_only_if_it_is_not_to_blame_and_not_in_the_same_session(
+    kind: Kind,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    small_space: SearchSpace,
+    run: Callable[..., Ledger],
+) -> None:
+    every = len(list(small_space.enumerate()))
+    study = make_study()
+    ledger = make_ledger(study, budget=1000, space=small_space)
+    (lost,) = lose(ledger, {1}, kind)
+    assert run(ledger).trained == every - 1
+    assert ledger.exhausted
+    after = run(make_ledger(study, budget=1000, space=small_space))
+    tried = Counter(trial.job.candidate for trial in after.trials if trial.trained or trial.failure)
+    to_blame = kind in (Kind.NAN, Kind.OUT_OF_MEMORY)
+    assert tried == {**dict.fromkeys(small_space.enumerate(), 1), lost.job.candidate: 1 if to_blame else 2}
+
+
+def test_a_design_that_no_machine_can_train_lets_others_come_first_in_the_end(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], space: SearchSpace
+) -> None:
+    study = make_study()
+    for session in range(COMES_FIRST):
+        (lost,) = lose(make_ledger(study), {session})
+        assert lost.job.candidate == space.plain()
+    other = make_ledger(study).ask()
+    assert other is not None
+    assert other.job.candidate != space.plain()
+
+
+def test_a_lost_design_beyond_new_limits_is_not_tried_again(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], run: Callable[..., Ledger]
+) -> None:
+    study = make_study()
+    lost = lose(make_ledger(study), {1, 2, 3})
+    tight = Limits(max_params=max(trial.job.cost.num_params for trial in lost) - 1)
+    ledger = run(make_ledger(study, limits=tight))
+    assert all(tight.allow(trial.job.cost) for trial in ledger.trials if trial.trained)
+    assert ledger.trained == 8
 
 
 @pytest.mark.parametrize(
@@ -134,22 +211,26 @@ def test_a_plan_extended_by_more_seeds_trains_only_the_new_jobs(
     assert trained == [*jobs, make_job("none", 3), make_job("se", 3)]
 
 
-def test_a_failed_job_of_a_plan_is_not_tried_again(
+@pytest.mark.parametrize(
+    ("kind", "again"), [(kind, kind is not Kind.NAN) for kind in Kind], ids=[kind.value for kind in Kind]
+)
+def test_a_failed_job_of_a_plan_is_tried_again_by_the_next_session_alone_unless_of_nan(
+    kind: Kind,
+    again: bool,
     study: optuna.Study,
     planned: Callable[..., Ledger],
     jobs: list[Job],
-    make_curves: Callable[..., Evaluate],
     run: Callable[..., Ledger],
 ) -> None:
-    def at_step(design: Design, epoch: int) -> None:
-        if design.attention == "se":
-            raise MemoryError
-
-    ledger = run(planned(study, jobs), make_curves(at_step=at_step))
-    again = run(planned(study, jobs))
-    assert ledger.trained == again.trained == 4
-    assert [trial.job for trial in again.trials] == jobs
-    assert not again.unfinished
+    ledger = planned(study, jobs)
+    first = ledger.ask()
+    assert first is not None
+    ledger.tell_failed(first.number, Failure(kind=kind, reason="x"))
+    assert [trial.job for trial in run(ledger).trials] == jobs, "each once"
+    after = run(planned(study, jobs))
+    assert [trial.job for trial in after.trials] == [*jobs, *(jobs[:1] if again else [])]
+    assert not after.unfinished
+    assert len(run(planned(study, jobs)).trials) == len(after.trials)
 
 
 def test_an_interrupted_plan_goes_on_with_the_job_left_running(
@@ -158,7 +239,7 @@ def test_an_interrupted_plan_goes_on_with_the_job_left_running(
     ledger = planned(study, jobs)
     for _ in range(2):
         ledger.ask()
-    ledger.tell_failed(0, Failure(kind="error", reason="x"))
+    ledger.tell_failed(0, Failure(kind=Kind.NAN, reason="x"))
     resumed = run(planned(study, jobs))
     assert [trial.job for trial in resumed.trials] == jobs
     assert [trial.number for trial in resumed.trials] == list(range(len(jobs)))
@@ -190,8 +271,9 @@ def test_what_a_trial_trains_is_what_its_decisions_say(
 ) -> None:
     """The sampler learns from the parameters: they have to be those of the design that was trained."""
     study = make_study()
+    lose(make_ledger(study), {0, 2})
     ledger = run(make_ledger(study, budget=15))
-    for trial, frozen in list(zip(ledger.trials, study.get_trials(), strict=True))[1:]:
+    for trial, frozen in zip(ledger.trials, study.get_trials(), strict=True):
 
         def replay(name: str, options: object, params: dict[str, Value] = frozen.params) -> Value:
             return params[name]

@@ -14,6 +14,7 @@ import optuna
 import pytest
 from optuna.storages.journal._storage import JournalOperation
 
+from search.checkpoints import Checkpoints
 from search.execution import Evaluate
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
@@ -84,7 +85,12 @@ def journals(
     for sampler, (budget, _) in SEARCHES.items():
         study = make_study()
         ledger = make_ledger(study, budget=budget, sampler=sampler, limits=LIMITS, goes_on=stop_some)
-        LocalEngine().run(ledger, make_curves(at_step=fail_some), tmp_path_factory.mktemp(sampler), lambda: False)
+        LocalEngine().run(
+            ledger,
+            make_curves(at_step=fail_some),
+            Checkpoints(tmp_path_factory.mktemp(sampler), "study"),
+            lambda: False,
+        )
         assert {trial.state for trial in ledger.trials} == set(State) - {State.RUNNING}, "the search is too tame"
         written[sampler] = journal_of(study)
     return written
@@ -119,6 +125,32 @@ def test_a_search_killed_after_any_write_ends_as_if_it_had_not_been(
             broken[lines] = f"trial {wrong}: {[*got, None][wrong]} instead of {[*expected, None][wrong]}"
     assert tried
     assert not broken, f"of {tried} cuts {len(broken)} broke the search, such as {next(iter(broken.items()))}"
+
+
+@pytest.mark.parametrize("sampler", SEARCHES)
+def test_a_session_that_tries_lost_designs_again_killed_after_any_write_ends_as_if_it_had_not_been(
+    sampler: str,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    journal_of: Callable[[optuna.Study], list[Log]],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+) -> None:
+    def lose_some(design: Design, epoch: int) -> None:
+        if design.attention in ("none", "ras"):
+            raise OSError("the network file system is away")
+
+    study = make_study()
+    kwargs: dict[str, Any] = {"sampler": sampler, "limits": LIMITS}
+    first = run(make_ledger(study, budget=3, **kwargs), make_curves(at_step=lose_some))
+    assert sum(trial.state is State.FAILED for trial in first.trials) >= 2
+    begun = len(journal_of(study))
+    expected = story(given_out(run(make_ledger(study, budget=8, **kwargs))))
+    journal = journal_of(study)
+    for lines in range(begun, len(journal)):
+        resumed = run(make_ledger(make_study(journal[:lines]), budget=8, **kwargs))
+        assert story(given_out(resumed)) == expected, f"killed after {journal[lines - 1]}"
 
 
 @pytest.fixture
@@ -226,6 +258,7 @@ def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stoppe
 SEARCH = """
 import os, runpy, sys
 from pathlib import Path
+from search.checkpoints import Checkpoints
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
@@ -250,7 +283,8 @@ costs = {c: Cost(num_params=1000 + int(9000 * f), macs=1, fps=1000 + f) for c, f
 storage = Storage(where)
 with storage.writing("study", Sampled.DIRECTIONS, {}) as study:
     ledger = Ledger(study, Sampled(space, costs, Limits(max_params=6000), sampler, 0), budget=14)
-    LocalEngine().run(ledger, tables["Curves"](3, at_step), storage.folder("study"), lambda: False)
+    checkpoints = Checkpoints(storage.folder("study"), "study")
+    LocalEngine().run(ledger, tables["Curves"](3, at_step), checkpoints, lambda: False)
 """
 
 

@@ -339,6 +339,24 @@ def test_weights_that_break_in_the_very_last_step_are_neither_judged_nor_kept(tm
     assert not path.exists()
 
 
+def test_weights_that_cannot_be_written_leave_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    training(replace(PLAIN, epochs=1), using=data(train=8), weights_path=path).step()
+    before = path.read_bytes()
+
+    def half(tensors: dict[str, Tensor], where: Path) -> None:
+        where.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("trainers.training.save_file", half)
+    again = training(replace(PLAIN, epochs=1), seed=1, using=data(train=8), weights_path=path)
+    with pytest.raises(OSError, match="disk full"):
+        again.step()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
+
+
 @dataclass
 class Counted:
     """Images that count how often they are read."""
