@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from pipelines.secrets import hidden
+
 LOUD = ("mlflow", "alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib", "timm", "huggingface_hub")
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe: no design is folded."""
@@ -18,12 +20,12 @@ stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WI
 
 def say(text: str) -> None:
     """A line for the user that is not the result."""
-    stderr.print(text, markup=False, soft_wrap=True)
+    stderr.print(hidden(text), markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """A line about something that went wrong and does not matter to the result."""
-    stderr.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+    stderr.print(f"warning: {hidden(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
 class _Warnings(logging.Handler):

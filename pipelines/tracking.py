@@ -23,6 +23,9 @@ from space.errors import Stopped
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault(
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+)  # stdout is for results, a URL may have a password
 
 RUN_ATTRIBUTE = "mlflow_run:"
 """With a trial's number behind it: the attribute of a study that holds the trial's run id."""

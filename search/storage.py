@@ -23,7 +23,6 @@ from space.errors import Stopped, UserError
 if TYPE_CHECKING:
     from search.lease import Lease
 
-SQLITE = "sqlite:///"
 OPENED = "opened"
 """The attribute with the time when a study in a database was last opened to be written."""
 
@@ -208,9 +207,9 @@ class Storage:
 
     def _missing(self) -> bool:
         """Whether this is a SQLite file that is not there; opening it would make one."""
-        if self._url is None or not self._url.startswith(SQLITE):
+        if self._url is None or not self._url.startswith("sqlite"):
             return False
-        path = Path(self._url.removeprefix(SQLITE))
+        path = Path(self._url.partition("///")[2].partition("?")[0].removeprefix("file:"))
         return path.parent.is_dir() and not path.exists()
 
     def _backend(self, name: str) -> BaseStorage:
@@ -223,6 +222,10 @@ class Storage:
         assert self._url is not None
         try:
             return _opened(self._url)
+        except ValueError:  # its text may have half of the password
+            raise UserError(
+                f"--storage {self._url} is no URL; %40 is an @ in a password, %3A a colon, %2F a slash"
+            ) from None
         except Exception as error:  # each database driver has errors of its own
             raise UserError(f"--storage {self._url} cannot be opened: {str(error).splitlines()[0]}") from None
 
