@@ -241,11 +241,11 @@ def _reshaped(old: Sequence[int], at: tuple[int, ...], new: Sequence[int]) -> tu
         return ()
     others, own = math.prod(old[:first]), math.prod(old[first:behind])
     found = (
-        range(begin, end)
+        tuple(range(begin, end))
         for begin, end in combinations(range(len(new) + 1), 2)
         if math.prod(new[:begin]) == others and math.prod(new[begin:end]) == own
     )
-    return tuple(min(found, key=len, default=()))
+    return min(found, key=len, default=())
 
 
 def watch(network: nn.Module, images: Tensor) -> Watched:

@@ -412,6 +412,8 @@ class Unit(nn.Module):
 class Block(nn.Module):
     """A block of four channels that uses what it needs."""
 
+    gamma: Tensor
+
     def __init__(self, add: Add, shared: nn.Module | None = None) -> None:
         super().__init__()
         self.add = add

@@ -11,7 +11,17 @@ from space.backbones import backbone
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
-from trainers.cost import Place, Task, attended_stages, computation, count_macs, count_params, macs, num_params
+from trainers.cost import (
+    GatedStage,
+    Place,
+    Task,
+    attended_stages,
+    computation,
+    count_macs,
+    count_params,
+    macs,
+    num_params,
+)
 
 DIGITS = Task(10, (1, 8, 8))
 CIFAR = Task(100, (3, 32, 32))
@@ -41,6 +51,18 @@ def test_costs_are_those_of_the_network_really_built(name: str, design: Design, 
     network = built(design, name, task)
     assert num_params(design, name, task) == sum(p.numel() for p in network.parameters())
     assert macs(design, name, task) == count_macs(network, task.shape)
+
+
+@pytest.mark.parametrize("name", ["timm/rexnet_100", "timm/test_convnext"])
+@pytest.mark.parametrize("text", ["se", "se:sharing=stage", "dia:reduction=8", "spa:stages=2,depth=3", "cbam"])
+def test_stages_of_several_widths_and_maps_with_their_channels_last_cost_what_is_built(name: str, text: str) -> None:
+    pytest.importorskip("timm")
+    design, task = Design.parse(text), Task(5, (3, 64, 96))
+    network = built(design, name, task)
+    assert num_params(design, name, task) == count_params(network)
+    assert macs(design, name, task) == count_macs(network, task.shape)
+    widths = {"timm/rexnet_100": True, "timm/test_convnext": False}[name]
+    assert (len(attended_stages(Design("se"), name, task)) > len(backbone(name).layout)) is widths
 
 
 @pytest.mark.parametrize("name", ["resnet11", "resnet20"])
@@ -115,7 +137,7 @@ def test_a_shared_parameter_counts_once() -> None:
 
 def test_attended_stages_have_the_blocks_and_feature_sizes_of_the_backbone() -> None:
     stages = attended_stages(Design("se", stages="13"), "resnet29", CIFAR)
-    assert stages == [(3, Place((64, 32, 32))), (3, Place((256, 8, 8)))]
+    assert stages == [GatedStage(3, Place((64, 32, 32)), 0), GatedStage(3, Place((256, 8, 8)), 2)]
     assert attended_stages(Design(), "resnet29", CIFAR) == []
 
 
