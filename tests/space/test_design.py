@@ -217,6 +217,16 @@ def test_sharing_says_nothing_where_each_attended_stage_has_one_block() -> None:
     assert Design("eca", sharing="stage", stages="12").canonical(UNEVEN) == Design("eca", sharing="stage", stages="12")
 
 
+def test_a_stage_of_several_widths_is_canonical_by_each_of_them() -> None:
+    single, double = (Stage(1, 8, (Stage(blocks, 64),)) for blocks in (1, 2))
+    assert str(Design.parse("eca:sharing=stage").canonical((single,))) == "eca"
+    assert str(Design.parse("eca:sharing=stage").canonical((double,))) == "eca:sharing=stage"
+    for layout in ((single,), (double,)):
+        assert str(Design.parse("se:reduction=32").canonical(layout)) == "se:reduction=32"
+        assert str(Design.parse("se:reduction=10").canonical(layout)) == "se:reduction=10"
+    assert str(Design.parse("se:reduction=32").canonical((Stage(1, 8),))) == "se:reduction=8"
+
+
 @LAYOUTS
 def test_dia_stays_shared_by_a_stage(layout: Layout) -> None:
     assert Design("dia").canonical(layout).sharing == "stage"

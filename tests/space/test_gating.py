@@ -8,13 +8,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from space.attention import Gate, stage_gates
+from space.attention import DIAGate, Gate, stage_gates
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.errors import UserError
-from space.gating import Gated, Site, place_gates, residual
-from tests.space.conftest import batch_norm, normal, randomised, weights
+from space.gating import Gated, Site, gated, place_gates, residual
+from tests.space.conftest import batch_norm, count, normal, randomised, weights
 
 DESIGNS = ["se", "ras", "eca", "cbam", "dia", "sem", "spa", "se:depth=3,bn=shared,sharing=stage", "dia:stages=2"]
 DESIGNS += ["cbam:stages=13", "dia:output=tanh,cells=2", "spa:depth=2,deepening=explicit", "sem:sharing=stage"]
@@ -156,6 +156,47 @@ def test_dia_normalises_a_branch_that_is_not(design: str, normalised: bool) -> N
             branch = batch_norm(weights(gated), "end.1", branch, training=True)
         x, gate = gated(x), gated.gate(branch)
         torch.testing.assert_close(x, branch * gate)
+
+
+@pytest.mark.parametrize("start", ["published", "unit"])
+@pytest.mark.parametrize("design", ["dia", "se", "cbam", "sem", "spa:depth=2"])
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_a_gate_on_a_map_with_its_channels_last_is_that_on_the_same_map(
+    design: str, start: str, normalised: bool, training: bool
+) -> None:
+    parsed = Design.parse(f"{design}{',' if ':' in design else ':'}start={start}")
+    first = gated(nn.Identity(), stage_gates(parsed, 8, blocks=1)[0], parsed, 8, normalised)
+    last = gated(nn.Identity(), stage_gates(parsed, 8, blocks=1)[0], parsed, 8, normalised, channels_last=True)
+    for module in (first, last):
+        randomised(module.double()).train(training)
+    x = normal(3, 8, 4, 5)
+    assert count(first) == count(last)
+    torch.testing.assert_close(last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), first(x))
+
+
+@pytest.mark.parametrize("design", ["se:sharing=stage", "dia", "sem:sharing=stage", "se"])
+def test_blocks_of_a_stage_share_with_those_of_their_width(design: str) -> None:
+    sites = [Site(str(n), 0, width) for n, width in enumerate((8, 4, 8, 4, 4))]
+    network = nn.Sequential(*(nn.Identity() for _ in sites))
+    place_gates(network, sites, Design.parse(design))
+    own = [[id(p) for p in network.get_submodule(site.path).parameters()] for site in sites]
+
+    shared = design != "se"
+    assert all(
+        (own[a] == own[b]) is (a == b or (shared and sites[a].channels == sites[b].channels))
+        for a in range(5)
+        for b in range(5)
+    )
+    if design == "dia":
+        blocks = [network.get_submodule(f"{n}.gate") for n in range(5)]
+        assert [(gate.block, gate.last) for gate in blocks if isinstance(gate, DIAGate)] == [
+            (0, False),
+            (0, False),
+            (1, True),
+            (1, False),
+            (2, True),
+        ]
 
 
 RESNET18_SITES = [

@@ -53,6 +53,18 @@ def test_costs_are_those_of_the_network_really_built(name: str, design: Design, 
     assert macs(design, name, task) == count_macs(network, task.shape)
 
 
+@pytest.mark.parametrize("name", ["timm/rexnet_100", "timm/test_convnext"])
+@pytest.mark.parametrize("text", ["se", "se:sharing=stage", "dia:reduction=8", "spa:stages=2,depth=3", "cbam"])
+def test_stages_of_several_widths_and_maps_with_their_channels_last_cost_what_is_built(name: str, text: str) -> None:
+    pytest.importorskip("timm")
+    design, task = Design.parse(text), Task(5, (3, 64, 96))
+    network = built(design, name, task)
+    assert num_params(design, name, task) == count_params(network)
+    assert macs(design, name, task) == count_macs(network, task.shape)
+    widths = {"timm/rexnet_100": True, "timm/test_convnext": False}[name]
+    assert (len(attended_stages(Design("se"), name, task)) > len(backbone(name).layout)) is widths
+
+
 @pytest.mark.parametrize("name", ["resnet11", "resnet20"])
 @pytest.mark.parametrize(
     "text",
