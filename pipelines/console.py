@@ -45,16 +45,7 @@ def print_json(result: Any) -> None:
 
 def silence_libraries() -> None:
     """Keep the logs and warnings of libraries off the user's screen."""
-    for name in (
-        "mlflow",
-        "alembic",
-        "optuna",
-        "ray",
-        "torch.utils.cpp_extension",
-        "matplotlib",
-        "timm",
-        "huggingface_hub",
-    ):
+    for name in LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -18,6 +18,7 @@ from pipelines.options import LaunchOptions
 from pipelines.quantities import show_duration, show_gain, show_percent
 from pipelines.resolve import resolve
 from pipelines.search_view import search_view
+from pipelines.secrets import hidden
 from pipelines.session import Session
 from pipelines.settings import Settings
 from pipelines.tracking import run_ids
@@ -243,7 +244,7 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
 
 
 def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
-    where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {options.run.storage}"
+    where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {hidden(options.run.storage)}"
     return {
         "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
         "more": f"search launch --study {name} --budget {2 * options.budget}{where}",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipelines import mlflow_pages as pages
+from pipelines.secrets import hidden
 from search.trials import State, Trial
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StudyRuns:
         failure = trial.failure
         if failure is not None:
             where = {"worker": trial.worker} if trial.worker else {}
-            tags = {"failure": failure.kind.value, "failure_reason": failure.reason[:500], **where}
+            tags = {"failure": failure.kind.value, "failure_reason": hidden(failure.reason)[:500], **where}
             for key, value in tags.items():
                 self._client.set_tag(run.info.run_id, key, value)
         trained = sum(earlier.trained for earlier in so_far)
@@ -214,8 +215,7 @@ def where_to_look(run_id: str, uri: str | None) -> str:
         return f"{re.sub('//[^/]*@', '//', store).rstrip('/')}/{page}"
     command = "mlflow ui"
     if store != f"sqlite:///{Path('mlflow.db').resolve()}":
-        hidden = re.sub("(//[^/:]*):[^/]*@", "\\1:***@", store)
-        command += f" --backend-store-uri {shlex.quote(hidden)}"
+        command += f" --backend-store-uri {shlex.quote(hidden(store))}"
     return f"{command}, then {DEFAULT_SERVER}/{page}"
 
 

@@ -185,12 +185,8 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
 
     plain = (settings.backbones[0], Design())
 
-    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        candidates = list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
-        return summarise(trials, candidates, metric)
-
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        there = results(trials)
+        there = _every_result(trials, settings)
         means = {(result["backbone"], result["design"]): result[metric] for result in there}
         designs = float(len({trial.job.candidate for trial in trials}))
         of_plain = means.get((plain[0], str(plain[1])))
@@ -201,7 +197,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         }
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        there = results(trials)
+        there = _every_result(trials, settings)
         return [show_verdict(there), markdown(_table(there, metric)), EXPLANATION]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:

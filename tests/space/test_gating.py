@@ -149,12 +149,12 @@ def test_dia_normalises_a_branch_that_is_not(design: str, normalised: bool) -> N
     place_gates(network, sites, parsed)
     randomised(network)
     x = normal(3, 2, 4, 4)
-    for gated, end in zip(network, ends, strict=True):
-        assert isinstance(gated, Gated)
+    for around, end in zip(network, ends, strict=True):
+        assert isinstance(around, Gated)
         branch = end(x)
         if design == "dia" and not normalised:
-            branch = batch_norm(weights(gated), "end.1", branch, training=True)
-        x, gate = gated(x), gated.gate(branch)
+            branch = batch_norm(weights(around), "end.1", branch, training=True)
+        x, gate = around(x), around.gate(branch)
         torch.testing.assert_close(x, branch * gate)
 
 

@@ -44,7 +44,8 @@ class Layers(nn.Module):
 
 def eca(of: Layers, x: Tensor) -> Tensor:
     y = of.row(x.mean((2, 3))[:, None])
-    return x * y.sigmoid().view(len(x), C, 1, 1).expand_as(x)
+    out: Tensor = x * y.sigmoid().view(len(x), C, 1, 1).expand_as(x)
+    return out
 
 
 def spatial(of: Layers, x: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ def spatial(of: Layers, x: Tensor) -> Tensor:
 
 def rows_and_columns(of: Layers, x: Tensor) -> Tensor:
     rows, columns = (of.pointwise(x.mean(dim, keepdim=True)).sigmoid() for dim in (2, 3))
-    return x * rows * columns
+    out: Tensor = x * rows * columns
+    return out
 
 
 ATTENTION: dict[str, Compute] = {
