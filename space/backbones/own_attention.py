@@ -5,6 +5,7 @@ it: over the pixels, as in SE and ECA, or over the channels, as in the spatial h
 """
 
 import math
+from itertools import permutations
 
 from space.backbones.watching import PRODUCTS, Node, Watched
 
@@ -20,14 +21,21 @@ def _is_attention(watched: Watched, path: str) -> bool:
     begin, node = watched.inputs.get(path), watched.outputs[path][0]
     if begin is None or begin is node or not watched.is_map(node) or begin.shape != node.shape:
         return False
-    while node is not begin:
-        if node.function not in PRODUCTS or len(node.parents) != 2:
-            return False
-        one, other = node.parents
-        node, factor = (one, other) if other.before >> one.number & 1 else (other, one)
-        if not factor.before >> node.number & 1 or not _is_pooled(watched, factor, node):
-            return False
-    return True
+    return _is_multiplied(watched, node, begin)
+
+
+def _is_multiplied(watched: Watched, node: Node, begin: Node) -> bool:
+    """Whether a tensor is another one times factors alone that are computed from that, or from it on the way."""
+    if node is begin:
+        return True
+    if node.function not in PRODUCTS or len(node.parents) != 2:
+        return False
+    return any(
+        factor.before >> begin.number & 1
+        and _is_pooled(watched, factor, rest if factor.before >> rest.number & 1 else begin)
+        and _is_multiplied(watched, rest, begin)
+        for rest, factor in permutations(node.parents)
+    )
 
 
 def _is_pooled(watched: Watched, factor: Node, features: Node) -> bool:

@@ -346,7 +346,7 @@ def test_weights_that_cannot_be_written_leave_those_that_are_there(
     training(replace(PLAIN, epochs=1), using=data(train=8), weights_path=path).step()
     before = path.read_bytes()
 
-    def half(tensors: dict[str, Tensor], where: Path) -> None:
+    def half(tensors: dict[str, Tensor], where: Path, metadata: object) -> None:
         where.write_bytes(b"half")
         raise OSError("disk full")
 
