@@ -1,31 +1,40 @@
 """Choosing the engine, and the device, from what the user said and what the machine has."""
 
-import math
 import os
 from types import ModuleType
 
 import torch
 
 from pipelines.options import Resources, check_device
-from search.engine import Engine
+from search.engine import Engine, trials_that_fit
 from search.local_engine import LocalEngine
 from space import UserError
+from trainers.throughput import device_name
 
 RAY_START_SECONDS = 15.0
 """What it takes to start Ray and its workers; below this saving one process is quicker."""
 
 
 def find_device(name: str, address: str | None) -> str:
-    """Cpu or cuda, from auto, cpu or cuda.
+    """Cpu or cuda, from auto, cpu or cuda: what this machine has, or the cluster at an address.
 
     Raises:
         UserError: another name, or no GPU where one is wanted.
     """
     check_device(name)
-    there = torch.cuda.is_available()
+    if name == "cpu":
+        return name
+    there = torch.cuda.is_available() if address is None else bool(_gpus_of(address))
     if name == "cuda" and not there and address is None:
         raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")
+    if name == "cuda" and not there:
+        raise UserError(f"--device cuda: the cluster at {address} has no GPU; use --device cpu")
     return "cuda" if name == "cuda" or (name == "auto" and there) else "cpu"
+
+
+def find_device_name(device: str, address: str | None) -> str:
+    """The processor that trials run on: of this machine, or the GPUs of the cluster at an address."""
+    return device_name(device) if device == "cpu" or address is None else ", ".join(_gpus_of(address))
 
 
 def make_engine(resources: Resources, device: str, trials: int, trial_seconds: float) -> Engine:
@@ -44,19 +53,24 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
         saved = trials * trial_seconds * (1 - 1 / workers)
         if resources.engine == "auto" and (workers == 1 or saved < RAY_START_SECONDS):
             return LocalEngine()
-    from search import ray_engine  # takes a second
+    from search.on_ray import cluster  # takes a second, and so does what is beside it
+    from search.on_ray.engine import RayEngine
 
     if resources.address is not None:
-        workers = resources.workers or ray_engine.cluster_workers(
-            resources.address, resources.cpus_per_trial, gpus, _packages()
-        )
-    return ray_engine.RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, _packages())
+        workers = resources.workers or cluster.room(resources.address, resources.cpus_per_trial, gpus, _packages())
+    return RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, _packages())
 
 
 def _fit(cpus: int, gpus: float) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fit = max(1, cores // cpus)
-    return min(fit, torch.cuda.device_count() * math.floor(1 / gpus)) if gpus else fit
+    there = torch.cuda.device_count() if gpus else 0
+    return trials_that_fit(max(cores, cpus), there, cpus, gpus)
+
+
+def _gpus_of(address: str) -> list[str]:
+    from search.on_ray import cluster  # takes a second
+
+    return cluster.gpu_names(address, _packages())
 
 
 def _packages() -> tuple[ModuleType, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.console import say
-from pipelines.engines import find_device
+from pipelines.engines import find_device, find_device_name
 from pipelines.options import RunOptions, TaskOptions
 from pipelines.progress import decoding
 from pipelines.settings import Settings, check_fit, check_plugins, check_same
@@ -21,7 +21,6 @@ from trainers.datasets import FOLDER_PREFIX, Source, load
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import device_name
 
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
@@ -101,7 +100,7 @@ def resolve(
         recipe=recipe,
         seed=seed if seed is not None else frozen.seed if frozen else 0,
         device=device,
-        device_name=frozen.device_name if frozen else device_name(device),
+        device_name=frozen.device_name if frozen else find_device_name(device, run.resources.address),
         objectives=(f"val_{metric}", "num_params", "fps"),
         space_name=space_name,
         recipe_name=recipe_name,

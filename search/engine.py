@@ -64,3 +64,12 @@ def pass_on(number: int, notes: Sequence[str]) -> None:
     """Log what a trial's execution has to say; it runs in another process, where nobody reads logs."""
     for note in notes:
         logger.warning("trial %d: %s", number, note)
+
+
+def trials_that_fit(cpus: float, gpus: float, cpus_per_trial: int, gpus_per_trial: float) -> int:
+    """How many trials run at once on one machine with so many CPUs and GPUs; a trial is on one GPU or a part of it."""
+    fit = int(cpus // cpus_per_trial)
+    if not gpus_per_trial:
+        return fit
+    on_each = int(1 / gpus_per_trial + 1e-9)  # 1 / 0.1 may be a little less than 10
+    return min(fit, int(gpus) * on_each)

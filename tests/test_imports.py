@@ -15,7 +15,7 @@ ALLOWED = {
     "search": {"space", "search"},
     "pipelines": {"space", "trainers", "search", "pipelines"},
 }
-OWNERS = {"mlflow": "pipelines/mlflow_*.py", "ray": "search/ray_engine.py"}
+OWNERS = {"mlflow": "pipelines/mlflow_*.py", "ray": "search/on_ray/*.py"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -273,7 +273,7 @@ def watch() -> Callable[[Ledger], list[tuple[str, Trial]]]:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A Ray of 4 logical CPUs and 2 logical GPUs for all tests."""
-    import search.ray_engine  # sets what Ray reads when it is imported  # noqa: F401, I001
+    import search.on_ray.engine  # sets what Ray reads when it is imported  # noqa: F401, I001
     import ray
 
     ray.init(

@@ -69,7 +69,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     if request.param == "local":
         return LocalEngine()
     request.getfixturevalue("ray_workers")
-    from search.ray_engine import RayEngine
+    from search.on_ray.engine import RayEngine
 
     return RayEngine(workers=1)
 
@@ -239,7 +239,7 @@ def test_an_engine_measures_alone_where_it_trains(engine: Engine) -> None:
 @pytest.fixture
 def ray_engine(ray_workers: None) -> Callable[..., Engine]:
     """Makes a Ray engine: (workers, gpus_per_trial=0.0)."""
-    from search.ray_engine import RayEngine
+    from search.on_ray.engine import RayEngine
 
     def make(workers: int, gpus_per_trial: float = 0.0) -> Engine:
         return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial)
@@ -411,7 +411,7 @@ def seen_gpus(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Ledger, list[str]]:
     """Four trials at once on halves of two logical GPUs, and the devices that they saw."""
-    from search.ray_engine import RayEngine
+    from search.on_ray.engine import RayEngine
 
     folder = tmp_path_factory.mktemp("gpus")
     ledger = make_ledger(make_study(), budget=4)
@@ -445,7 +445,7 @@ def test_a_ray_that_is_there_is_used_and_left_running(seen_gpus: tuple[Ledger, l
 
 @pytest.mark.long
 def test_a_cluster_measures_alone_on_a_worker(ray_workers: None) -> None:
-    from search.ray_engine import RayEngine
+    from search.on_ray.engine import RayEngine
 
     on_a_cluster = RayEngine(workers=1, address="the Ray that is there")
     assert on_a_cluster.alone(os.getpid) != os.getpid()

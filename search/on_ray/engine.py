@@ -1,26 +1,12 @@
 """Trials side by side on the cores or GPUs of this machine or of a Ray cluster, by Ray Tune."""
 
-import logging
 import os
-import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-# Read by Ray when it is imported: quiet, no phoning home, our own signals, no files of its own.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
-if (Path.home() / ".ray" / "auth_token").exists():  # clusters ask for it by default; drivers do not offer it
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -30,19 +16,14 @@ from search.checkpoints import Checkpoints
 from search.engine import record
 from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
+from search.on_ray.cluster import alone_on, connect
 from search.trials import Failure, Job, Kind
-from space.errors import UserError
 
 STEP_SECONDS = 1.0
 """A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
 
 RESTARTS = 1
 """How often a trial whose worker was lost is taken up by another before it counts as failed."""
-
-CONNECT_SECONDS = 5.0
-
-OBJECT_STORE_BYTES = 200 * 1024**2
-"""Of a Ray that we start; only reports pass through it."""
 
 Result = TypeVar("Result")
 
@@ -113,60 +94,11 @@ class RayEngine:
         if self._address is None:
             return measure()
         self._connect()
-        gpus = 1 if self._resources["gpu"] else 0
-
-        @ray.remote(num_cpus=self._resources["cpu"], num_gpus=gpus)
-        def task() -> Result:
-            return measure()
-
-        result: Result = ray.get(task.remote())
-        return result
+        return alone_on(self._address, self._resources["cpu"], 1 if self._resources["gpu"] else 0, measure)
 
     def _connect(self) -> None:
         cores = max(os.cpu_count() or 1, int(self.workers * self._resources["cpu"]))
-        _connect(self._address, cores, self._modules)
-
-
-def cluster_workers(address: str, cpus_per_trial: int, gpus_per_trial: float, modules: tuple[ModuleType, ...]) -> int:
-    """How many trials a cluster can run at once.
-
-    Raises:
-        UserError: there is no cluster at this address, or none with room for a trial.
-    """
-    _connect(address, None, modules)
-    there = ray.cluster_resources()
-    fit = there.get("CPU", 0.0) / cpus_per_trial
-    if gpus_per_trial:
-        fit = min(fit, there.get("GPU", 0.0) * (1 // gpus_per_trial))
-    if fit < 1:
-        raise UserError(f"--address {address}: no room for a trial among {there.get('CPU', 0):g} CPUs and its GPUs")
-    return int(fit)
-
-
-def _connect(address: str | None, cores: int | None, modules: tuple[ModuleType, ...]) -> None:
-    for name in ("ray", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is in the ledger
-    if ray.is_initialized():
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        ray.init(
-            address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
-        )
-        return
-    try:
-        _knock(address)
-        ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"--address {address}: no Ray cluster answers there ({first_line})") from None
-
-
-def _knock(address: str) -> None:
-    """Fail at once where nothing listens: Ray would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").partition(":")
-    if colon:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        connect(self._address, cores, self._modules)
 
 
 class _Worker(tune.Trainable):

@@ -1,0 +1,142 @@
+"""Connecting to Ray, and what a Ray cluster has: room for trials, GPUs, a place to measure on."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any, TypeVar
+
+import ray
+from ray.util import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from search.engine import trials_that_fit
+from space.errors import UserError
+
+CONNECT_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
+"""After so long a user is told what is waited for."""
+WAIT_SECONDS = 120.0
+"""So long is waited for a place on a cluster; one that grows by itself needs a while."""
+OBJECT_STORE_BYTES = 200 * 1024**2
+"""Of a Ray that we start; only reports pass through it."""
+ACCELERATOR = "accelerator_type:"
+"""Before the name of a GPU among the resources of a node."""
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+def connect(address: str | None, cores: int | None, modules: tuple[ModuleType, ...]) -> None:
+    """Be connected to a Ray cluster, or to a Ray of this machine that is started for it.
+
+    Args:
+        address: of the cluster; None for this machine.
+        cores: of a Ray that is started.
+        modules: packages to send to a cluster that does not have them.
+
+    Raises:
+        UserError: no cluster answers there.
+    """
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is in the ledger
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is None:
+        ray.init(
+            address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
+        )
+        return
+    try:
+        _knock(address)
+        ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UserError(f"--address {address}: no Ray cluster answers there ({first_line})") from None
+
+
+def room(address: str, cpus_per_trial: int, gpus_per_trial: float, modules: tuple[ModuleType, ...]) -> int:
+    """How many trials a cluster can run at once.
+
+    Raises:
+        UserError: there is no cluster at this address, or none with room for a trial.
+    """
+    connect(address, None, modules)
+    nodes = _nodes()
+    fit = room_on(nodes, cpus_per_trial, gpus_per_trial)
+    if fit < 1:
+        there = " and ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
+        wanted = f"{cpus_per_trial} CPUs" + (f", {gpus_per_trial:g} GPUs" if gpus_per_trial else "")
+        raise UserError(f"--address {address}: no node has room for a trial ({wanted}); there are {there}")
+    return fit
+
+
+def room_on(nodes: Iterable[Mapping[str, float]], cpus_per_trial: int, gpus_per_trial: float) -> int:
+    """Trials that run at once on nodes with these resources; a trial does not part over two."""
+    sizes = ((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
+    return sum(trials_that_fit(cpus, gpus, cpus_per_trial, gpus_per_trial) for cpus, gpus in sizes)
+
+
+def gpu_names(address: str, modules: tuple[ModuleType, ...]) -> list[str]:
+    """The kinds of GPU that a cluster has, "GPU" where it does not say; none if it has none.
+
+    Raises:
+        UserError: there is no cluster at this address.
+    """
+    connect(address, None, modules)
+    return gpu_names_on(_nodes())
+
+
+def gpu_names_on(nodes: Iterable[Mapping[str, float]]) -> list[str]:
+    """The kinds of GPU of nodes with these resources."""
+    found: set[str] = set()
+    for node in nodes:
+        if node.get("GPU", 0.0) >= 1:
+            found |= {key.removeprefix(ACCELERATOR) for key in node if key.startswith(ACCELERATOR)} or {"GPU"}
+    return sorted(found)
+
+
+def alone_on(address: str, cpus: float, gpus: int, measure: Callable[[], Result]) -> Result:
+    """What a function returns on a worker of a cluster that has so many CPUs and GPUs for itself.
+
+    Raises:
+        UserError: there is no such worker within `WAIT_SECONDS`.
+    """
+    place = placement_group([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
+    try:
+        if not _is_ready(place, PATIENCE_SECONDS):
+            what = f"{cpus:g} CPUs" + (f" and {gpus} GPU" if gpus else "")
+            logger.warning("waiting for %s of the cluster at %s to be free, to measure FPS there", what, address)
+            if not _is_ready(place, WAIT_SECONDS):
+                raise UserError(
+                    f"--address {address}: no node has {what} free after {WAIT_SECONDS:.0f} s; "
+                    "wait until others are done there, or use another device"
+                )
+        there = PlacementGroupSchedulingStrategy(place)
+
+        @ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy=there)
+        def task() -> Result:
+            return measure()
+
+        result: Result = ray.get(task.remote())
+        return result
+    finally:
+        remove_placement_group(place)
+
+
+def _is_ready(place: Any, seconds: float) -> bool:
+    return bool(ray.wait([place.ready()], timeout=seconds)[0])
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nothing listens: Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").partition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
