@@ -1,6 +1,6 @@
 """How well gates are placed in networks that are not ours: every one of torchvision and timm, judged by its blocks.
 
-    python benchmarks/places.py                  # all under 30 million parameters, half an hour
+    python benchmarks/places.py                  # all under 30 million parameters, five minutes
     python benchmarks/places.py --smallest       # the smallest of each family, a minute
     python benchmarks/places.py timm/ghostnet timm/hrnet
 
