@@ -14,6 +14,7 @@ from pipelines.figures import draw_gradients, draw_integration
 from pipelines.quantities import file_name
 from space import Design
 from space.backbones import backbone
+from space.files import write_whole
 from trainers.data import Data, Images
 from trainers.evaluator import fresh_network, trained_network
 from trainers.gradients import stage_gradients
@@ -120,7 +121,7 @@ def analyse(
     device = "cuda" if torch.cuda.is_available() else "cpu"  # the driver's, whatever trained
     do = integration if kind == "integration" else gradients
     found = json.loads(json.dumps(do(networks, seeds, weights, data, device, into, study)))
-    path.write_text(json.dumps({"of": of, "found": found}, indent=1))
+    write_whole(path, json.dumps({"of": of, "found": found}, indent=1))
     return found
 
 

@@ -27,6 +27,7 @@ from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
+from space.files import write_whole
 from trainers.evaluator import Evaluator
 
 STUDIES = "compare"
@@ -122,7 +123,7 @@ def _all_candidates(trials: Sequence[Trial], plain: Candidate) -> list[Candidate
 
 def _write(results: Sequence[Mapping[str, Any]], settings: Settings, folder: Path) -> None:
     """The results as JSON and as a picture."""
-    (folder / "results.json").write_text(json.dumps(results, indent=2))
+    write_whole(folder / "results.json", json.dumps(results, indent=2))
     paired = [result for result in results if result["paired_difference"] is not None]
     if paired:
         title = f"against plain {settings.backbones[0]} on {Path(settings.dataset).name}"

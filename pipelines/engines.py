@@ -15,26 +15,31 @@ RAY_START_SECONDS = 15.0
 """What it takes to start Ray and its workers; below this saving one process is quicker."""
 
 
-def find_device(name: str, address: str | None) -> str:
+def find_device(name: str, address: str | None, study: str | None = None) -> str:
     """Cpu or cuda, from auto, cpu or cuda: what this machine has, or the cluster at an address.
+
+    Args:
+        name: as typed, or as the study was made with.
+        address: of the cluster; None for this machine. One that grows by itself may have no GPU yet: cuda says so.
+        study: that was made with this device; None for what was typed.
 
     Raises:
         UserError: another name, or no GPU where one is wanted.
     """
     check_device(name)
-    if name == "cpu":
-        return name
-    there = torch.cuda.is_available() if address is None else bool(_gpus_of(address))
-    if name == "cuda" and not there and address is None:
-        raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")
+    if address is not None:
+        return "cuda" if name == "cuda" or (name == "auto" and _has_gpus(address)) else "cpu"
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there and study is not None:
+        raise UserError(f"study {study} trains on cuda, and no GPU is to be seen here; give --address of a Ray cluster")
     if name == "cuda" and not there:
-        raise UserError(f"--device cuda: the cluster at {address} has no GPU; use --device cpu")
-    return "cuda" if name == "cuda" or (name == "auto" and there) else "cpu"
+        raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")
+    return "cuda" if name != "cpu" and there else "cpu"
 
 
 def find_device_name(device: str, address: str | None) -> str:
-    """The processor that trials run on: of this machine, or the GPUs of the cluster at an address."""
-    return device_name(device) if device == "cpu" or address is None else ", ".join(_gpus_of(address))
+    """The processor that trials run on; the GPUs of a cluster have one name, since they come and go."""
+    return "a GPU of the cluster" if device == "cuda" and address is not None else device_name(device)
 
 
 def make_engine(resources: Resources, device: str, trials: int, trial_seconds: float) -> Engine:
@@ -48,7 +53,8 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
     if resources.address is None:
         fit = _fit(resources.cpus_per_trial, gpus)
         if gpus and resources.workers is not None and resources.workers > fit:
-            raise UserError(f"--workers {resources.workers}: only {fit} trials of {gpus:g} GPUs fit on this machine")
+            each = f"{resources.cpus_per_trial} CPUs and {gpus:g} GPUs"
+            raise UserError(f"--workers {resources.workers}: only {fit} trials of {each} fit on this machine")
         workers = max(1, min(resources.workers or fit, trials))
         saved = trials * trial_seconds * (1 - 1 / workers)
         if resources.engine == "auto" and (workers == 1 or saved < RAY_START_SECONDS):
@@ -67,10 +73,10 @@ def _fit(cpus: int, gpus: float) -> int:
     return trials_that_fit(max(cores, cpus), there, cpus, gpus)
 
 
-def _gpus_of(address: str) -> list[str]:
+def _has_gpus(address: str) -> bool:
     from search.on_ray import cluster  # takes a second
 
-    return cluster.gpu_names(address, _packages())
+    return cluster.has_gpus(address, _packages())
 
 
 def _packages() -> tuple[ModuleType, ...]:

@@ -29,6 +29,7 @@ from pipelines.console import print_json, say, stdout
 from pipelines.shipped import find
 from search.storage import Storage
 from space import UserError
+from space.files import sync
 from space.loading import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.evaluator import design_folder
 
@@ -252,6 +253,8 @@ def _whole(target: Path) -> Iterator[Path]:
         folder = Path(name) / "new"
         folder.mkdir()
         yield folder
+        for path in (*folder.iterdir(), folder):
+            sync(path)
         if target.exists():
             target.rename(Path(name) / "old")
         folder.rename(target)

@@ -87,7 +87,7 @@ def show_verdict(complete: Sequence[Row], images: int) -> str:
     # As if the errors of two designs were independent: 95 % of their differences are smaller.
     noise = 1.96 * (2 * best.score * (1 - best.score) / images) ** 0.5
     chance = f"with {images:,} validation images, differences under {100 * noise:.1f} points may be chance"
-    others = [row.gain for row in complete if row.gain is not None and row.trial != 0]
+    others = [row.gain for row in complete if row.gain is not None and not row.plain]
     if not others or best.gain is None:
         return f"One seed each: {chance}."
     above = "Best" if best.gain > noise else "None is above plain by more than chance; the best"

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.console import say, stderr
+from pipelines.console import say
 from pipelines.experiments import CLASSES, Printed, Row
-from pipelines.options import Changes
+from pipelines.options import Changes, RunOptions
+from pipelines.progress import decoding
 from pipelines.quantities import file_name
 from pipelines.resolve import default_recipe, digests, full_dataset_name
 from pipelines.settings import check_fit
 from space import UserError
-from space.backbones import backbone
+from space.backbones import Name, backbone
 from space.choices import Candidate
 from space.plugins import Plugin
 from trainers.cost import Task
@@ -21,7 +22,6 @@ from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import device_name
 
 STUDIES = "reproduce"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -65,20 +65,20 @@ class Group:
         sizes = self.data.sizes()
         return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
 
-    def study_name(self, experiment_name: str, device: str, plugins: Sequence[Plugin]) -> str:
+    def study_name(self, experiment_name: str, device_name: str, plugins: Sequence[Plugin]) -> str:
         """A readable name with a digest of all that the results depend on, but for rows and seeds: these extend it."""
         backbones = sorted({row.backbone for row in self.every})
         depends_on = {
             "data": [self.source.name, self.source.train_size, self.data.digest],
             "backbones": backbones,
             "recipe": self.recipe.to_dict(),
-            "device": device_name(device),
+            "device": device_name,
             "files": digests(backbones, None, None),
             "plugins": {plugin.name: plugin.digest for plugin in plugins},
         }
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:6]
         parts = [self.source.name, self.recipe_name, self.changes.backbone or ""]
-        readable = [file_name(part.partition("@")[0].rstrip("/").rpartition("/")[2]) for part in parts if part]
+        readable = [file_name(Name.parse(part).network.rstrip("/").rpartition("/")[2]) for part in parts if part]
         return f"{STUDIES}/{experiment_name}/{'-'.join([*readable, digest])}"
 
 
@@ -88,7 +88,7 @@ def candidate(row: Row) -> Candidate:
 
 
 def grouped(
-    rows: Sequence[Row], wanted: Sequence[Row], changes: Changes, data_root: Path, download: bool
+    rows: Sequence[Row], wanted: Sequence[Row], changes: Changes, run: RunOptions, download: bool
 ) -> list[Group]:
     """The wanted rows by data and recipe, all of it read and checked.
 
@@ -96,7 +96,7 @@ def grouped(
         rows: all of the experiment.
         wanted: some of them.
         changes: to the paper's training.
-        data_root: folder of the data sets.
+        run: where things are.
         download: fetch what is missing.
 
     Raises:
@@ -113,9 +113,17 @@ def grouped(
             continue
         recipe = find_recipe(recipe_name)
         recipe = recipe if changes.epochs is None else recipe.with_epochs(changes.epochs)
-        source = Source(name=dataset, root=data_root, train_size=changes.train_size)
-        with stderr.status(f"reading {dataset}"):
-            data = load(source, download=download)
+        source = Source(
+            name=dataset,
+            root=(run.data_root or Path("data")).absolute(),
+            train_size=changes.train_size,
+            cache=run.cache_folder,
+            cache_bytes=run.cache_bytes,
+        )
+        with decoding() as on_read:
+            data = load(source, download=download, check=True, on_read=on_read)
+        for note in data.notes:
+            say(note)
         check_fit(data, recipe, tuple({row.backbone for row in there}))
         groups.append(
             Group(

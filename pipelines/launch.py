@@ -20,7 +20,7 @@ from pipelines.resolve import resolve
 from pipelines.search_view import search_view
 from pipelines.secrets import hidden
 from pipelines.session import Session
-from pipelines.settings import Settings
+from pipelines.settings import Settings, check_same
 from pipelines.tracking import run_ids
 from search.bounds import Bounds
 from search.engine import Engine
@@ -91,7 +91,9 @@ def launch(options: LaunchOptions) -> int:
     }
     with storage.writing(name, Sampled.DIRECTIONS, attributes) as study:
         record = storage.read(name)
-        settings = Settings.from_json(record.attributes["settings"])  # as founded, maybe by another launch just now
+        founded = Settings.from_json(record.attributes["settings"])  # maybe by another launch just now
+        check_same(name, founded, settings)
+        settings = founded
         costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes[FPS_TABLE]))
         bounds = Bounds.from_json(record.attributes["bounds"])
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, settings.objectives[0])

@@ -1,4 +1,4 @@
-"""Training a list of designs, each under several seeds: what retraining and reproducing have in common."""
+"""Training a list of designs, each under several seeds: what retraining, comparing and reproducing share."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
-from space.files import written_whole
+from space.files import write_whole
 from space.identity import Identity
 from space.plugins import call_with
 from trainers.cost import Task
@@ -119,9 +119,12 @@ def trained(
     if storage.exists(plan.name) and FPS_TABLE in (there := storage.read(plan.name).attributes):
         known = FpsTable.from_json(there[FPS_TABLE])
     everything = [*{name: (name, Design()) for name, _ in plan.candidates}.values(), *plan.candidates]
-    with stderr.status("measuring FPS"):
-        measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
-        table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
+    if known is not None and known.has(everything, plan.task):
+        table = known
+    else:
+        with stderr.status("measuring FPS"):
+            measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
+            table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         uid = record.attributes["uid"]
@@ -150,6 +153,7 @@ def trained(
             time_limit=time_limit,
             total=len(jobs),
             counts=plan.is_done,
+            lacks=lambda trials: any(trial.failure is not None for trial in plan.latest(trials)),
         )
         yield Trained(plan.latest(ledger.trials), ended, table, ledger, uid)
 
@@ -187,8 +191,7 @@ def write_design(
         "std": data.std,
         "recipe": recipe.to_dict(),
     }
-    with written_whole(folder / "design.json") as partial:
-        partial.write_text(json.dumps(described, indent=2))
+    write_whole(folder / "design.json", json.dumps(described, indent=2))
 
 
 def _lines(metric: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:

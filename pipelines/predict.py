@@ -20,6 +20,7 @@ from search.storage import Storage
 from space import UserError
 from space.loading import Saved
 from trainers.data import FileImages, Images, Squares
+from trainers.pictures import depth_of, opened
 
 BATCH = 64
 
@@ -90,6 +91,11 @@ def read(paths: Sequence[Path], saved: Saved) -> Iterator[Tensor]:
         )
     shorter = saved.described.get("shorter_side") or height
     depth = saved.described.get("depth", 16)  # a description without it was written when all were taken for 16
+    for path in paths:
+        with opened(path) as image:
+            if depth_of(path, image) > depth:
+                most = 2**depth - 1
+                say(f"{path} is brighter than all that was learnt from: its levels above {most:,} count as {most:,}")
     files = FileImages(tuple(paths), torch.zeros(len(paths), dtype=torch.int64), height, shorter, depth)
     images: Images = files
     if saved.described.get("dataset") != "imagenet":  # whose centre is cut out at once, and not of a larger square

@@ -13,7 +13,7 @@ from pipelines.analyses import analyse
 from pipelines.comparison import METRIC, comparison_table, explanations, summarise
 from pipelines.console import print_json, say, stderr, stdout
 from pipelines.costs import trial_seconds
-from pipelines.engines import find_device, make_engine
+from pipelines.engines import find_device, find_device_name, make_engine
 from pipelines.experiments import Experiment, Row
 from pipelines.groups import STUDIES, Group, candidate, grouped
 from pipelines.markdown import markdown
@@ -29,6 +29,7 @@ from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.files import write_whole
 from space.plugins import Plugin
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable
@@ -44,8 +45,7 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
     deadline = None if options.run.seconds is None else time.monotonic() + options.run.seconds
     storage = Storage(options.run.storage)
     device = find_device(options.device, options.run.resources.address)
-    data_root = (options.run.data_root or Path("data")).absolute()
-    groups = grouped(what.rows, wanted, options.changes, data_root, options.download)
+    groups = grouped(what.rows, wanted, options.changes, options.run, options.download)
     if what.analysis == "integration":
         _check_depth(groups)
     say(f"{what.name} · {what.source} · {what.title}")
@@ -53,7 +53,7 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
     analyses: dict[str, Any] = {}
     exit_code, studies = session.COMPLETE, []
     for group in groups:
-        name = group.study_name(what.name, device, plugins)
+        name = group.study_name(what.name, find_device_name(device, options.run.resources.address), plugins)
         studies.append(name)
         folder = storage.folder(name)
         plan = _plan(group, name, folder, device, plugins, options)
@@ -76,7 +76,7 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
             found = summarise(group, group.rows, run.trials, run.table, what.rows)
             results += found
             there = _results_so_far(what, group, run.ledger.trials, run.table)
-            (folder / "results.json").write_text(json.dumps(there, indent=2))
+            write_whole(folder / "results.json", json.dumps(there, indent=2))
             exit_code = run.session.exit_code
             if exit_code != session.COMPLETE:
                 goes_on = "; the same command goes on" if exit_code == session.STOPPED else ""

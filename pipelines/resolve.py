@@ -78,7 +78,7 @@ def resolve(
         space_name, values = frozen.space_name, frozen.space
     device = find_device(task.device, run.resources.address)
     if frozen and task.device == "auto":
-        device = find_device(frozen.device, run.resources.address)
+        device = find_device(frozen.device, run.resources.address, study)
     metric = task.metric or (frozen.metric if frozen else METRICS[0])
     settings = Settings(
         dataset=source.name,
@@ -148,7 +148,8 @@ def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
     if task.backbone is None and task.gate_at is None and not task.replace_attention and frozen:
         return frozen.backbones
-    typed = (task.backbone or "resnet20").split(",")
+    names = frozen.backbones if frozen else ("resnet20",)
+    typed = names if task.backbone is None else task.backbone.split(",")
     found = (chosen(name.strip(), task.gate_at, replace_attention=task.replace_attention) for name in typed)
     return tuple(dict.fromkeys(it.name for it in found))
 

@@ -32,6 +32,7 @@ from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
+from space.files import write_whole
 from trainers.evaluator import Evaluator, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
@@ -67,7 +68,7 @@ def retrain(options: RetrainOptions) -> int:
 
     name = _name(searched.name, settings, recipe)
     folder = storage.folder(name)
-    find_device(settings.device, options.run.resources.address)
+    find_device(settings.device, options.run.resources.address, searched.name)
     plan = Plan(
         name=name,
         candidates=chosen,
@@ -106,7 +107,7 @@ def retrain(options: RetrainOptions) -> int:
         results = summarise(run.trials, chosen, plan.metric)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
         every = _every_result(ledger.trials, settings)
-        (folder / RESULTS).write_text(json.dumps(every, indent=2))
+        write_whole(folder / RESULTS, json.dumps(every, indent=2))
         if ended.exit_code == session.COMPLETE:
             for result in every:
                 write_design(result, folder, data, source, recipe, run.uid)

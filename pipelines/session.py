@@ -54,6 +54,7 @@ def run(
     time_limit: float | None,
     total: int | None = None,
     counts: Callable[[Trial], bool] = lambda trial: trial.trained,
+    lacks: Callable[[Sequence[Trial]], bool] = lambda trials: False,
 ) -> Session:
     """Run trials until the ledger has no more, the user or the time limit stops it, or nothing gives hope.
 
@@ -69,6 +70,7 @@ def run(
         time_limit: seconds.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
+        lacks: whether trials that failed are missed in the end, which MLflow then calls a failure.
 
     Raises:
         Stopped: the storage can be written no longer.
@@ -95,7 +97,7 @@ def run(
             if trial.failure is not None:
                 warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.why_failed}")
         exit_code, reason = _how_it_ended(ledger, stopping.reason)
-        tracker.ended(_STATUS[exit_code])
+        tracker.ended(_STATUS[FAILED if exit_code == COMPLETE and lacks(ledger.trials) else exit_code])
     return Session(exit_code, reason, watch, tracker.run_id)
 
 
@@ -117,4 +119,5 @@ def _how_it_ended(ledger: Ledger, stopped_by: str | None) -> tuple[int, str]:
 def _last_of(failed: Sequence[Trial]) -> str:
     last = failed[-1]
     details = last.failure.details if last.failure is not None else ""
-    return f"{len(failed)} trials failed; the last one: {last.why_failed}\n{details}".rstrip()
+    count = "1 trial" if len(failed) == 1 else f"{len(failed)} trials"
+    return f"{count} failed; the last one: {last.why_failed}\n{details}".rstrip()

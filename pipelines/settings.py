@@ -240,8 +240,9 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
             f"study {study} was made with other images, labels or splits in {frozen.dataset}; "
             "put those back, or start another study"
         )
-    for file, digest in frozen.files.items():
-        if asked.files.get(file) != digest:
+    known = frozen.files.keys() | (asked.files.keys() if frozen.data else ())  # an older study knew fewer
+    for file in sorted(known):
+        if asked.files.get(file) != frozen.files.get(file):
             raise UserError(_changed(study, file))
     if frozen.recipe != asked.recipe:
         made = f"--recipe {frozen.recipe_name}"

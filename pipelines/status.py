@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from pipelines.console import print_json, stdout
+from pipelines.secrets import hidden
 from search.storage import Record, Storage
 from search.trials import State
 
@@ -28,7 +29,7 @@ def show_status(study: str | None, storage: str, as_json: bool) -> None:
         if trial.state is State.RUNNING:
             table.add_row(f"trial {trial.number}", f"running {trial.job.design}")
         elif trial.failure is not None:
-            table.add_row(f"trial {trial.number}", f"failed {trial.job.design}: {trial.why_failed}")
+            table.add_row(f"trial {trial.number}", hidden(f"failed {trial.job.design}: {trial.why_failed}"))
     stdout.print(table)
 
 

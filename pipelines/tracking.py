@@ -97,6 +97,7 @@ class Tracker:
         self._copy: StudyRuns | None = None
         self._warned = False
         self._outcome = "FINISHED"
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def __enter__(self) -> "Tracker":
@@ -108,7 +109,7 @@ class Tracker:
             self._outcome = "KILLED" if issubclass(kind, Stopped | KeyboardInterrupt) else "FAILED"
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
-        if self._thread.is_alive() or self._backlog:
+        if self._thread.is_alive() or self._backlog or not self._closed:
             warn("MLflow did not get everything; the same command, run again, logs what is missing")
 
     def started(self, trial: Trial) -> None:
@@ -146,11 +147,14 @@ class Tracker:
                 while self._backlog:
                     self._copy.log(self._backlog[0])
                     del self._backlog[0]
-                if closing or time.monotonic() - refreshed > REFRESH_SECONDS:
-                    self._copy.refresh()
-                    refreshed = time.monotonic()
-                if closing:
-                    self._copy.close(self._outcome)
+                try:
+                    if closing or time.monotonic() - refreshed > REFRESH_SECONDS:
+                        refreshed = time.monotonic()
+                        self._copy.refresh()
+                finally:  # how it ended is told even where a picture is not taken
+                    if closing:
+                        self._copy.close(self._outcome)
+                        self._closed = True
             except Exception as error:  # whatever the tracking server does, the search goes on
                 if not self._warned:
                     first_line = next(iter(str(error).splitlines()), "")

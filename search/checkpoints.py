@@ -26,7 +26,7 @@ class Checkpoints:
 
     def of(self, number: int, job: Job) -> "Checkpoint":
         """That of the trial of this number, which trains this job."""
-        return Checkpoint(self.folder / f"{number}.pt", {"study": self.study, "job": job.to_json()})
+        return Checkpoint(self.folder / f"{number}-{self.study[:8]}.pt", {"study": self.study, "job": job.to_json()})
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class Execution:
         self._saved_at = time.monotonic()
         self._saved_epochs = 0
         self._save_failed = False
+        self._failed = False
 
     def advance(self, seconds: float) -> Progress:
         """Train whole epochs for at least this long, or to the end; at least one."""
@@ -104,12 +105,13 @@ class Execution:
                     break
         except Exception as error:  # whatever goes wrong in a trial is the trial's own failure
             failure = _failure(error)
+            self._failed = True
         done = failure is None and self._training is not None and self._training.done
         return Progress(tuple(self._reports), done, failure, worker_name(), self.notes())
 
     def save(self) -> None:
         """Write the state to the checkpoint; where that cannot be done, the training goes on without."""
-        if self._training is None or self._training.done or self._saved_epochs == len(self._reports):
+        if self._training is None or self._training.done or self._failed or self._saved_epochs == len(self._reports):
             return
         self._saved_at = time.monotonic()
         try:

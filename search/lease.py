@@ -168,7 +168,11 @@ def _make_table(engine: Engine) -> None:
     try:
         LEASES.create(engine, checkfirst=True)
     except DBAPIError:  # another process made it at the same time
-        LEASES.create(engine, checkfirst=True)
+        try:
+            LEASES.create(engine, checkfirst=True)
+        except DBAPIError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise UserError(f"--storage: the table {LEASES.name} cannot be made in the database ({reason})") from None
 
 
 def _is_gone(holder: Row[Any]) -> bool:

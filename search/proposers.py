@@ -113,7 +113,9 @@ class Sampled:
             self.take(trial.job)
             return
         self._lost[candidate] += 1
-        again = [candidate] if self._lost[candidate] < COMES_FIRST and self._may_train(candidate) else []
+        # Without the plain backbone no gain is known: however often a machine failed it, it comes first.
+        patient = candidate == self._plain() or self._lost[candidate] < COMES_FIRST
+        again = [candidate] if patient and self._may_train(candidate) else []
         self._first = [*(other for other in self._first if other != candidate), *again]
 
     @property

@@ -170,7 +170,7 @@ class Storage:
             reason = error.__cause__ if isinstance(error, StorageInternalError) else error
             if not isinstance(reason, InterfaceError | OperationalError):
                 raise
-            raise Stopped(f"the database {self._url} is away: {str(reason.orig).splitlines()[0]}") from None
+            raise Stopped(f"the database {self._url} does not answer: {str(reason.orig).splitlines()[0]}") from None
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[None]:

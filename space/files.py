@@ -20,16 +20,27 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # its own: another process may write, too
     try:
         yield partial
-        _sync(partial)
+        sync(partial)
         partial.replace(path)
         with contextlib.suppress(OSError):  # some network file systems cannot do that to a folder
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a text, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with written_whole(path) as partial:
+        partial.write_text(text)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or what is in a folder, safe from a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,13 +7,12 @@ other pixels are noticed even where size and time of modification are put back.
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from space.files import write_whole
 from trainers.pictures import OnRead, depth_of, in_threads, is_cut, opened, unreadable
 
 FORMAT = 1
@@ -97,11 +96,7 @@ def _remembered(memory: Path) -> dict[tuple[str, Status], Content]:
 
 
 def _remember(memory: Path, contents: Mapping[tuple[str, Status], Content]) -> None:
-    """Written beside it and renamed, so that it is whole whoever else writes it."""
+    """Whole whoever else writes it, too; what is not remembered is read again."""
     rows = [(name, *status, *astuple(content)) for (name, status), content in contents.items()]
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=memory.parent, prefix="contents-") as folder:
-            written = Path(folder) / memory.name
-            written.write_text(json.dumps(rows))
-            os.replace(written, memory)
+        write_whole(memory, json.dumps(rows))

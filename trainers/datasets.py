@@ -109,12 +109,11 @@ def _folder(source: Source, check: bool, on_read: OnRead | None) -> Data:
     """Files as squares of `shorter_side` pixels, decoded once or each time; the same to a training."""
     root = Path(source.name.removeprefix(FOLDER_PREFIX)).expanduser()
     folder = read_folder(root, source.train_size, source.groups, check, source.cache, on_read)
-    side = source.image_size or min(LARGEST_SIDE, *(content.shorter_side for content in folder.contents))
-    depth = max(content.depth for content in folder.contents)
-    files = FileImages(folder.paths, folder.labels, _shorter_side(source, side, side), depth=depth)
+    side = source.image_size or min(LARGEST_SIDE, folder.shorter_side)
+    files = FileImages(folder.paths, folder.labels, _shorter_side(source, side, side), depth=folder.depth)
     contents = [content.digest for content in folder.contents]
     images: FileImages | MappedImages = files
-    notes = (*folder.notes, *_depth_notes(folder.contents, depth))
+    notes = (*folder.notes, *_depth_notes(folder.contents, folder.depth))
     if source.cache is not None and source.cache_bytes:
         images, note = decoded_once(files, contents, source.cache, source.cache_bytes, on_read)
         notes += (note,)
@@ -131,7 +130,7 @@ def _folder(source: Source, check: bool, on_read: OnRead | None) -> Data:
             [files.part(indices) for indices in folder.splits],
             dict(zip(folder.paths, contents, strict=True)),
         ),
-        depth=depth,
+        depth=folder.depth,
         notes=notes,
     )
 
@@ -206,6 +205,7 @@ def register(name: str) -> Callable[[Reader], Reader]:
                 [data.train, data.val, data.test],
                 lambda images: (data.mean, data.std),
                 digest=data.digest,
+                depth=data.depth,
                 mirrors=data.mirrors,
                 notes=data.notes,
             )

@@ -29,6 +29,8 @@ class Folder:
         classes: class names, by label.
         paths: of all files that are in a split.
         contents: what each of them holds.
+        shorter_side: of the smallest image, in a split or not, in pixels.
+        depth: bits of the deepest one, likewise.
         labels: (N,).
         splits: indices of the files to train, validate and test on, sorted.
         notes: what the user should know, a sentence each.
@@ -37,6 +39,8 @@ class Folder:
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
     contents: tuple[Content, ...]
+    shorter_side: int
+    depth: int
     labels: Tensor
     splits: tuple[Tensor, Tensor, Tensor]
     notes: tuple[str, ...] = ()
@@ -104,6 +108,8 @@ def read_folder(
         classes,
         tuple(paths[i] for i in used.tolist()),
         tuple(contents[i] for i in used.tolist()),
+        min(content.shorter_side for content in contents),
+        max(content.depth for content in contents),
         labels[used],
         (train, val, test),
         tuple(notes),

@@ -32,12 +32,13 @@ def dia_states(network: nn.Module, backbone: Backbone, images: Tensor) -> dict[i
     hooks = []
     for site in backbone.sites:
         place = network.get_submodule(site.path)
-        if isinstance(place, Gated) and isinstance(place.gate, DIAGate):
+        gates = place.gate.modules() if isinstance(place, Gated) else ()
+        for gate in (it for it in gates if isinstance(it, DIAGate)):
 
             def remember(gate: DIAGate, inputs: object, output: Tensor, stage: int = site.stage) -> None:
                 seen.setdefault(stage, []).append(output.flatten(1) / gate.scale)
 
-            hooks.append(place.gate.register_forward_hook(remember))
+            hooks.append(gate.register_forward_hook(remember))
     with torch.inference_mode():
         network.eval()(images)
     for hook in hooks:

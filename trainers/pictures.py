@@ -87,10 +87,11 @@ def decode(
         side: of the square, in pixels.
         shorter_side: of the resized image that the square is the centre of; None for `side`.
         crop_seed: cut a random part out instead, drawn from this seed, and resize it to the square.
-        depth: bits that the levels of a picture have which has more than 8, or may have; the upper 8 are kept.
+        depth: bits that the levels of a picture have which has more than 8, or may have; the upper 8 are kept, and
+            levels beyond are the highest.
 
     Raises:
-        UserError: a file that is no whole still image, or has levels of more bits than that, named.
+        UserError: a file that is no whole still image, named.
     """
     from torchvision.transforms.v2 import RandomResizedCrop, functional  # takes as long as torch
 
@@ -146,12 +147,7 @@ def _rgb(path: Path, image: Image.Image, depth: int) -> Image.Image:
     """The picture in 8-bit RGB: deeper levels divided, what is transparent on white."""
     levels = _deep_levels(path, image)
     if levels is not None:  # Pillow would clip what is deeper than 8 bits
-        if levels.max() >= 2**depth:
-            raise UserError(
-                f"{path} has levels up to {levels.max():,}, more than the {depth} bits of the images that are learnt "
-                f"from; save it with {depth}"
-            )
-        return Image.fromarray((levels >> (depth - 8)).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((levels.clip(max=2**depth - 1) >> (depth - 8)).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

@@ -7,7 +7,7 @@ is known before training, and the same design has the same FPS throughout.
 
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from space.backbones import backbone as find_backbone
 from space.build import build
 from space.choices import Candidate
 from space.design import Design
+from space.errors import UserError
 from trainers.cost import Place, Task, attended_stages, computation
 from trainers.recipe import Recipe
 from trainers.training import steps_per_epoch, trainable
@@ -63,7 +64,7 @@ def conditions_for(shape: tuple[int, int, int], device: str) -> Conditions:
 def device_name(device: str) -> str:
     """The processor's name, as its maker calls it."""
     if device == "cuda":
-        return torch.cuda.get_device_name() if torch.cuda.is_available() else "a GPU of the cluster"
+        return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -85,11 +86,29 @@ class FpsTable:
     gates: dict[str, float]
 
     def fps(self, design: Design, backbone: str, task: Task) -> float:
-        """Images per second of the network that this design builds."""
+        """Images per second of the network that this design builds.
+
+        Raises:
+            UserError: an older version timed gates otherwise than this network runs them.
+        """
         seconds = self.plain[backbone]
         for stage in attended_stages(design, backbone, task):
-            seconds += stage.blocks * self.gates[gate_key(computation(design), stage.place)]
+            key = gate_key(computation(design), stage.place)
+            if key not in self.gates:
+                raise UserError(
+                    f"the FPS of {key} was not measured for this study: it was made by an older version; start another"
+                )
+            seconds += stage.blocks * self.gates[key]
         return self.conditions.batch / seconds
+
+    def has(self, candidates: Collection[Candidate], task: Task) -> bool:
+        """Whether all that these (backbone, design) pairs need is measured."""
+        needed = {
+            gate_key(computation(design), stage.place)
+            for name, design in candidates
+            for stage in attended_stages(design, name, task)
+        }
+        return needed <= self.gates.keys() and {name for name, _ in candidates} <= self.plain.keys()
 
     def completed_by(self, known: "FpsTable") -> "FpsTable":
         """This table, with the entries of another one where that has some."""

@@ -20,8 +20,6 @@ WAIT_SECONDS = 120.0
 """So long is waited for a place on a cluster; one that grows by itself needs a while."""
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Of a Ray that we start; only reports pass through it."""
-ACCELERATOR = "accelerator_type:"
-"""Before the name of a GPU among the resources of a node."""
 
 Result = TypeVar("Result")
 
@@ -79,23 +77,14 @@ def room_on(nodes: Iterable[Mapping[str, float]], cpus_per_trial: int, gpus_per_
     return sum(trials_that_fit(cpus, gpus, cpus_per_trial, gpus_per_trial) for cpus, gpus in sizes)
 
 
-def gpu_names(address: str, modules: tuple[ModuleType, ...]) -> list[str]:
-    """The kinds of GPU that a cluster has, "GPU" where it does not say; none if it has none.
+def has_gpus(address: str, modules: tuple[ModuleType, ...]) -> bool:
+    """Whether a cluster has a GPU now, taken or free.
 
     Raises:
         UserError: there is no cluster at this address.
     """
     connect(address, None, modules)
-    return gpu_names_on(_nodes())
-
-
-def gpu_names_on(nodes: Iterable[Mapping[str, float]]) -> list[str]:
-    """The kinds of GPU of nodes with these resources."""
-    found: set[str] = set()
-    for node in nodes:
-        if node.get("GPU", 0.0) >= 1:
-            found |= {key.removeprefix(ACCELERATOR) for key in node if key.startswith(ACCELERATOR)} or {"GPU"}
-    return sorted(found)
+    return any(node.get("GPU", 0.0) >= 1 for node in _nodes())
 
 
 def alone_on(address: str, cpus: float, gpus: int, measure: Callable[[], Result]) -> Result:

@@ -110,10 +110,14 @@ def chosen(name: str, pattern: str | None = None, *, replace_attention: bool = F
         replace_attention: take out what attention the network carries itself, if there is some.
 
     Raises:
-        UserError: as `backbone`.
+        UserError: as `backbone`; or two patterns, or an empty one.
     """
-    parts = Name.parse(name if pattern is None else f"{name}@{pattern}")
-    if replace_attention and not parts.plain and backbone(parts.network).own_attention:
+    parts = Name.parse(name)
+    if pattern is not None:
+        if not pattern or parts.pattern:
+            raise UserError(f"--gate-at {pattern!r}: one pattern is wanted, here or behind the @ of {name}")
+        parts = parts._replace(pattern=pattern)
+    if replace_attention and not parts.plain and backbone(str(parts)).own_attention:
         parts = parts._replace(plain=True)
     return backbone(str(parts))
 

@@ -21,7 +21,7 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Name":
-        """The parts of a name: str(Name.parse(text)) == text."""
+        """The parts of a name: str(Name.parse(text)) == text, but for an @ with nothing behind it."""
         found = re.match(r"(?:.*?\.py:(?=[^/@:]*(?:@|$)))?[^@]*", text, re.DOTALL)
         network = found[0] if found else ""
         plain = network.endswith(NO_ATTENTION)

@@ -19,7 +19,9 @@ def attention_modules(watched: Watched) -> tuple[str, ...]:
 def _is_attention(watched: Watched, path: str) -> bool:
     """Whether the way from what a module gets to what it returns is nothing but products with such factors."""
     begin, node = watched.inputs.get(path), watched.outputs[path][0]
-    if begin is None or begin is node or not watched.is_map(node) or begin.shape != node.shape:
+    if begin is None or begin is node or not watched.is_map(node) or not watched.is_map(begin):
+        return False
+    if begin.shape != node.shape:
         return False
     return _is_multiplied(watched, node, begin)
 
@@ -40,7 +42,8 @@ def _is_multiplied(watched: Watched, node: Node, begin: Node) -> bool:
 
 def _is_pooled(watched: Watched, factor: Node, features: Node) -> bool:
     """Whether a factor is computed, by at least one layer, from one number for each channel, pixel, row or column."""
-    assert features.size is not None
+    if features.size is None:
+        return False
     channels, height, width = features.size
     own = list(watched.among(factor.before & ~features.before))
     pooled = {channels, height * width, channels * height, channels * width} if height * width > 1 else ()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines.experiments import experiment, experiments
 from pipelines.groups import _moved, _on, grouped
-from pipelines.options import Changes
+from pipelines.options import Changes, RunOptions
 from pipelines.quantities import file_name
 from pipelines.reproduction import metric_name
 from space.plugins import Plugin
@@ -238,7 +238,7 @@ def test_a_study_is_named_by_all_that_its_results_depend_on_but_rows_and_seeds(
         layers = f"from space.backbones import backbone\nmake = backbone('resnet{depth}').make"
         (tmp_path / "layers.py").write_text(layers)
         asked = Changes(dataset="digits", backbone=backbone or f"{tmp_path}/net.py:make", **changes)
-        (group,) = grouped(rows, rows[:wanted], asked, tmp_path, False)
+        (group,) = grouped(rows, rows[:wanted], asked, RunOptions(data_root=tmp_path, cache=tmp_path / "cache"), False)
         return group.study_name("it", "cpu", [Plugin("it.py", plugin)] if plugin else [])
 
     one = name()
