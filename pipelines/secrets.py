@@ -6,8 +6,8 @@ MASK = "***"
 
 _WITH_SECRETS = (
     re.compile(r"(https?://)[^\s/]+(?=@)"),  # name and all: it may itself be a token
-    # to the last @ of a line, or of what is before the next URL: a malformed one may have anything in its password
-    re.compile(r"((?!https?:)\b[\w+.-]+://[^\s/:@\"']*:)((?!://)[^\n])+(?=@)"),
+    # to the last @ before a host in the line: a malformed URL may have anything in its password
+    re.compile(r"((?!https?:)\b[\w+.-]+://[^\s/:@\"']*:)((?!://)[^\n])+(?=@[\w\[])"),
     re.compile(r"([?&]\w*(?:passw|pwd|secret|token|api_?key)\w*=)[^\s&\"']+", re.IGNORECASE),
 )
 

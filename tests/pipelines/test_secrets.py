@@ -16,6 +16,11 @@ SECRET = "hunter2"
         ("--storage postgresql://me:hunter2@host/db is away", "--storage postgresql://me:***@host/db is away"),
         ("mysql+pymysql://me:hun/t@e:r@host:3306/db", "mysql+pymysql://me:***@host:3306/db"),
         ("search front --storage 'x://:hunter2@host'", "search front --storage 'x://:***@host'"),
+        (
+            "--storage postgresql://me:hun'ter 2@host is no URL; %40 is an @",
+            "--storage postgresql://me:***@host is no URL; %40 is an @",
+        ),
+        ("a://me:hunter2@one and b://me:hunter2@two", "a://me:***@one and b://me:***@two"),
         ("x://host/db?user=me&password=hunter2&ssl=1", "x://host/db?user=me&password=***&ssl=1"),
         ("http://me:hunter2@host:5000/api failed", "http://***@host:5000/api failed"),
         ("https://hunter2@host/?access_token=hunter2", "https://***@host/?access_token=***"),

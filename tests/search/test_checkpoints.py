@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,26 @@ def half_way(job: Job, evaluate: Evaluate) -> Callable[[Checkpoint], None]:
 def test_of_all_studies_jobs_and_seeds_one_takes_a_state_up(
     make_job: Callable[..., Job], evaluate: Evaluate, tmp_path: Path
 ) -> None:
-    """All of them keep it in the same file."""
+    """Those of one study keep it in the same file."""
     jobs = [make_job(), make_job(seed=1), make_job("eca"), make_job(num_params=999), make_job(fps=499.9)]
     owners = [(study, job) for study in ("mine", "yours") for job in jobs]
     for study, job in owners:
-        Checkpoints(tmp_path, study).of(3, job).save({"owner": study, "job": job.to_json()})
-        loaded = []
+        saved = {"owner": study, "job": job.to_json()}
+        Checkpoints(tmp_path, study).of(3, job).save(saved)
         for other, another in owners:
             try:
-                loaded.append(Checkpoints(tmp_path, other).of(3, another).load())
+                loaded = Checkpoints(tmp_path, other).of(3, another).load()
             except ValueError:
-                assert (other, another) != (study, job)
-        assert loaded == [{"owner": study, "job": job.to_json()}]
+                loaded = None
+            assert (loaded == saved) is ((other, another) == (study, job))
+
+
+def test_two_studies_in_one_folder_keep_what_the_other_saved(job: Job, tmp_path: Path) -> None:
+    ours, theirs = (Checkpoints(tmp_path, study).of(3, job) for study in ("ours", "theirs"))
+    ours.save({"epoch": 1})
+    theirs.save({"epoch": 2})
+    theirs.remove()
+    assert ours.load() == {"epoch": 1}
 
 
 @pytest.mark.parametrize("whose", ["another study", "another design", "another seed"])
@@ -94,7 +103,7 @@ def test_a_trial_that_finds_the_state_of_another_gives_its_own_numbers(
 ) -> None:
     other = {"another study": job, "another design": make_job("eca", 7), "another seed": make_job("ras:depth=3", 8)}
     theirs = Checkpoints(tmp_path, "theirs" if whose == "another study" else "mine").of(0, other[whose])
-    assert theirs.path == checkpoint.path
+    theirs = replace(theirs, path=checkpoint.path)
     Execution(other[whose], evaluate, theirs).advance(seconds=0.0)
     running = Execution(other[whose], evaluate, theirs)
     running.advance(seconds=0.0)
@@ -249,10 +258,10 @@ def test_removing_takes_what_a_killed_process_was_writing_and_nothing_of_other_t
     checkpoints = Checkpoints(tmp_path, "mine")
     for number in (1, 11, 2):
         checkpoints.of(number, job).save({})
-    (tmp_path / "1.pt.0123.partial").touch()
+    (tmp_path / "1-mine.pt.0123.partial").touch()
     checkpoints.of(1, job).remove()
     checkpoints.of(1, job).remove()
-    assert {path.name for path in tmp_path.iterdir()} == {"11.pt", "2.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"11-mine.pt", "2-mine.pt"}
 
 
 def test_what_a_trial_has_to_say_is_logged_where_the_ledger_is(
@@ -262,11 +271,11 @@ def test_what_a_trial_has_to_say_is_logged_where_the_ledger_is(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (tmp_path / "1.pt").touch()
+    (tmp_path / "1-mine.pt").touch()
     ledger = make_ledger(make_study(), budget=3)
     with caplog.at_level(logging.WARNING, logger="search"):
         LocalEngine().run(ledger, make_curves(), Checkpoints(tmp_path, "mine"), never)
     assert ledger.trained == 3
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("trial 1: ")
-    assert str(tmp_path / "1.pt") in said
+    assert str(tmp_path / "1-mine.pt") in said

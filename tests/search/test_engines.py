@@ -209,7 +209,7 @@ def test_a_stopped_run_leaves_its_trial_running_and_the_next_ends_as_if_uninterr
     slow = make_curves(epochs=epochs, at_step=Slowly() if engine.name == "ray" else None)
     engine.run(first, slow, Checkpoints(tmp_path, "study"), StopAt(first, epochs=epochs + 1))
     assert [trial.state for trial in first.trials] == [State.COMPLETE, State.RUNNING]
-    assert [path.name for path in tmp_path.iterdir()] == ["1.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["1-study.pt"]
 
     marks = tmp_path / "marks"
     marks.mkdir()

@@ -189,7 +189,7 @@ def test_a_database_that_goes_away_is_told_in_one_line(storage: Storage, sql: Sq
     with storage.writing("study", ("maximize",), {}):
         pass
     sql("ALTER TABLE study_user_attributes RENAME TO away")
-    one_line = r"^the database sqlite:.*studies.db is away: no such table: study_user_attributes$"
+    one_line = r"^the database sqlite:.*studies.db does not answer: no such table: study_user_attributes$"
     for use in (storage.names, lambda: storage.read("study"), storage.writing("study", ("maximize",), {}).__enter__):
         with pytest.raises(Stopped, match=one_line):
             use()
