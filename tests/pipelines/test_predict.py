@@ -132,6 +132,20 @@ def test_deep_levels_are_divided_as_in_training(tmp_path: Path, described: Any, 
         assert torch.equal(next(read([path], saved))[0], torch.cat(seen)[paths.index(path)])
 
 
+def test_a_picture_brighter_than_all_that_was_learnt_from_is_read_and_said(
+    tmp_path: Path, described: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_squares(tmp_path / "squares", 4)
+    saved, _ = described(Source(name=f"folder:{tmp_path / 'squares'}"))
+    saved.described["depth"] = 10
+    for level in (1023, 1030):
+        Image.fromarray(np.full((8, 8), level, np.uint16)).save(tmp_path / f"{level}.tif")
+    images = next(read([tmp_path / "1023.tif", tmp_path / "1030.tif"], saved))
+    assert images.unique().tolist() == [255]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path}/1030.tif is brighter")
+
+
 def test_a_network_that_was_described_before_depths_were_takes_deep_levels_for_16_bits(
     tmp_path: Path, described: Any
 ) -> None:

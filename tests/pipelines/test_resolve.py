@@ -152,52 +152,19 @@ def make(num_classes, in_channels):
 @pytest.fixture
 def weights(here: Path) -> TaskOptions:
     """A network with a file of weights, which expect images of 24 pixels, cut out of 28."""
-    (here / "net.py").write_text(NETWORK)
-    (here / "trained").mkdir()
-    network: nn.Module = backbone("net.py:make").make(3, 7)
-    save_file(network.state_dict(), here / "trained" / "model.safetensors")
-    described = {"shape": (3, 24, 24), "shorter_side": 28, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-    (here / "trained" / "design.json").write_text(json.dumps(described))
-    return TaskOptions(backbone="net.py:make", weights="trained/model.safetensors", batch_size=4)
+    (here / "net.py").write_text(
+        "try:\n    import layers\nexcept ImportError:\n    pass\n"
+        "from space.backbones import backbone\n"
+        "def make(num_classes, in_channels):\n    return backbone('resnet11').make(in_channels, num_classes)\n"
+    )
+    own = replace(SMALL, backbone="net.py:make")
+    frozen = founded(run, backbone="net.py:make")
+    assert resolved(own, run, frozen)[0] == frozen
+    (here / "layers.py").write_text("")
+    assert "layers.py" in refused(own, run, frozen)
 
 
-@pytest.mark.parametrize("name", ["folder:images", "cifar10", "stl10"])
-def test_images_of_any_data_set_have_the_size_and_normalisation_of_the_weights(
-    run: RunOptions,
-    weights: TaskOptions,
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-) -> None:
-    (here / "data").mkdir()
-    if name == "cifar10":
-        cifar_files(CIFAR10, "cifar10", 10)(here / "data", monkeypatch)
-    elif name == "stl10":
-        stl10_files(here / "data", monkeypatch)
-    capsys.readouterr()
-    settings, source = resolved(replace(weights, dataset=name), run)
-    data = load(source)
-
-    assert settings.shape == data.shape == (3, 24, 24)
-    assert (data.mean, data.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-    assert "images of 24 x 24 are normalised by mean 0.500" in " ".join(capsys.readouterr().err.split())
-    for part in (data.train, data.test):
-        for crop in (False, True):
-            assert next(part.batches(torch.arange(2), 2, crop))[0].shape == (2, 3, 24, 24)
-    assert resolved(replace(weights, dataset=name, image_size=16), run)[0].shape == (3, 16, 16)
-    assert resolved(TaskOptions(normalise="weights"), run, settings)[0] == settings
-    assert "made with --normalise weights;" in refused(TaskOptions(normalise="imagenet"), run, settings)
-
-
-def test_normalisation_is_called_what_one_types_for_it(run: RunOptions) -> None:
-    plain = founded(run)
-    assert plain.normalisation == "measured"
-    assert replace(plain, mean=IMAGENET[0], std=IMAGENET[1]).normalisation == "imagenet"
-    assert replace(plain, mean=(0.5,) * 3, std=IMAGENET[1]).normalisation == "weights"
-
-
-def test_one_image_to_train_on_is_told_what_it_lacks(run: RunOptions) -> None:
-    message = refused(replace(SMALL, train_size=1), run)
-    assert "1 image to train on" in message
-    assert "batch" in message
+def test_where_no_backbone_is_typed_a_flag_means_the_studys(run: RunOptions) -> None:
+    frozen = founded(run)
+    assert resolved(TaskOptions(replace_attention=True), run, frozen)[0] == frozen
+    assert "made with --backbone resnet11" in refused(TaskOptions(gate_at=r"stages\.0\.0\.bn2"), run, frozen)

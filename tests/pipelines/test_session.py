@@ -95,7 +95,7 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
         write_artifacts=lambda trials, runs, folder: None,
     )
 
-    def run_all(*happens: Callable[[], None]) -> tuple[Session, Ledger]:
+    def run_all(*happens: Callable[[], None], lacks: bool = False) -> tuple[Session, Ledger]:
         left = list(happens)
 
         def evaluate(backbone: str, design: Design, seed: int) -> Training:
@@ -112,6 +112,7 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
             tracking_uri=None,
             lines=lambda trials: [],
             time_limit=None,
+            lacks=lambda trials: lacks and any(trial.failure for trial in trials),
         )
         return ended, ledger
 
@@ -178,3 +179,22 @@ def test_a_list_that_ends_before_it_is_hopeless_has_failed_all_the_same_if_nothi
     ended, _ = run(run_out_of_memory)
     assert ended.exit_code == FAILED
     assert "out of memory" in ended.reason
+
+
+@pytest.mark.parametrize(("happens", "status"), [([train], "FINISHED"), ([get_nan, train], "FAILED")])
+def test_where_each_training_is_wanted_one_that_failed_is_a_failure_in_mlflow(
+    happens: Sequence[Callable[[], None]], status: str, run: Callable[..., tuple[Session, Ledger]]
+) -> None:
+    assert run(*happens, lacks=True)[0].exit_code == COMPLETE
+    assert [parent.info.status for parent in mlflow_runs("test")] == [status]
+
+
+def test_a_picture_that_is_not_taken_leaves_no_run_open(
+    run: Callable[..., tuple[Session, Ledger]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError("the artifact store is full")
+
+    monkeypatch.setattr("pipelines.mlflow_runs.StudyRuns.refresh", refuse)
+    run(train)
+    assert [parent.info.status for parent in mlflow_runs("test")] == ["FINISHED"]

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.resolve import digests
 from space.backbones import Name, backbone, chosen
+from space.errors import UserError
 
 NETWORKS = ["resnet20", "resnet20+no_skip", "timm/resnet18.a1_in1k", "package.module:Make", "net.py:make"]
 NETWORKS += ["/x/a@b/net.py:make", "/x/a@b.py:c/d@e.py:make", "a@b/net.py:make", "/x/it's +no_attention/net.py:make"]
@@ -38,3 +39,9 @@ def test_a_network_is_found_in_a_folder_with_an_at_sign(tmp_path: Path, monkeypa
     assert backbone("net.py:make").name == it.name == name
     assert backbone(gated.name) is gated
     assert list(digests([it.name, gated.name], None, None)) == [f"{folder}/net.py"]
+
+
+@pytest.mark.parametrize(("name", "pattern"), [("resnet11@x", "y"), ("resnet11", ""), ("resnet11@x", "")])
+def test_one_pattern_is_wanted(name: str, pattern: str) -> None:
+    with pytest.raises(UserError, match="one pattern is wanted"):
+        chosen(name, pattern)

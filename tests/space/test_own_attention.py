@@ -195,3 +195,35 @@ def test_weights_of_a_removed_module_are_left_out_and_others_are_not(carrying: s
     without = found_backbone("bare", called("bare", net(nn.Identity)))
     with pytest.raises(UserError, match=r"not in the network blocks\.0\.extra\.gamma"):
         build(Design(), without, 5, weights=weights)
+
+
+class Chain(nn.Module):
+    """SE between convolutions, and no residual branch."""
+
+    def __init__(self, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(in_channels, C, 3), Layers(ATTENTION["se"]), nn.Conv2d(C, C, 3))
+        self.fc = nn.Linear(C, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.body(images).mean((2, 3)))
+        return out
+
+
+def test_attention_is_taken_out_of_a_network_whose_places_are_named() -> None:
+    register("chain")(Chain)
+    try:
+        it = chosen("chain", r"body\.2", replace_attention=True)
+        assert it.name == r"chain+no_attention@body\.2"
+        assert it.removed == ("body.1",)
+    finally:
+        del FACTORIES["chain"]
+
+
+def test_a_product_of_what_has_no_channels_that_are_known_is_no_attention() -> None:
+    class Blind(Layers):
+        def forward(self, x: Tensor) -> Tensor:
+            turned = torch.matmul(x, torch.eye(x.shape[-1], device=x.device))
+            return x + self.compute(self, turned) * 0
+
+    assert own_attention(lambda: Blind(ATTENTION["se"])) == ()
