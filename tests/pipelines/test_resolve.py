@@ -152,6 +152,58 @@ def make(num_classes, in_channels):
 @pytest.fixture
 def weights(here: Path) -> TaskOptions:
     """A network with a file of weights, which expect images of 24 pixels, cut out of 28."""
+    (here / "net.py").write_text(NETWORK)
+    (here / "trained").mkdir()
+    network: nn.Module = backbone("net.py:make").make(3, 7)
+    save_file(network.state_dict(), here / "trained" / "model.safetensors")
+    described = {"shape": (3, 24, 24), "shorter_side": 28, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    (here / "trained" / "design.json").write_text(json.dumps(described))
+    return TaskOptions(backbone="net.py:make", weights="trained/model.safetensors", batch_size=4)
+
+
+@pytest.mark.parametrize("name", ["folder:images", "cifar10", "stl10"])
+def test_images_of_any_data_set_have_the_size_and_normalisation_of_the_weights(
+    run: RunOptions,
+    weights: TaskOptions,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    (here / "data").mkdir()
+    if name == "cifar10":
+        cifar_files(CIFAR10, "cifar10", 10)(here / "data", monkeypatch)
+    elif name == "stl10":
+        stl10_files(here / "data", monkeypatch)
+    capsys.readouterr()
+    settings, source = resolved(replace(weights, dataset=name), run)
+    data = load(source)
+
+    assert settings.shape == data.shape == (3, 24, 24)
+    assert (data.mean, data.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert "images of 24 x 24 are normalised by mean 0.500" in " ".join(capsys.readouterr().err.split())
+    for part in (data.train, data.test):
+        for crop in (False, True):
+            assert next(part.batches(torch.arange(2), 2, crop))[0].shape == (2, 3, 24, 24)
+    assert resolved(replace(weights, dataset=name, image_size=16), run)[0].shape == (3, 16, 16)
+    assert resolved(TaskOptions(normalise="weights"), run, settings)[0] == settings
+    assert "made with --normalise weights;" in refused(TaskOptions(normalise="imagenet"), run, settings)
+
+
+def test_normalisation_is_called_what_one_types_for_it(run: RunOptions) -> None:
+    plain = founded(run)
+    assert plain.normalisation == "measured"
+    assert replace(plain, mean=IMAGENET[0], std=IMAGENET[1]).normalisation == "imagenet"
+    assert replace(plain, mean=(0.5,) * 3, std=IMAGENET[1]).normalisation == "weights"
+
+
+def test_one_image_to_train_on_is_told_what_it_lacks(run: RunOptions) -> None:
+    message = refused(replace(SMALL, train_size=1), run)
+    assert "1 image to train on" in message
+    assert "batch" in message
+
+
+def test_a_new_module_beside_a_network_is_another_study_and_refused_in_a_named_one(run: RunOptions, here: Path) -> None:
     (here / "net.py").write_text(
         "try:\n    import layers\nexcept ImportError:\n    pass\n"
         "from space.backbones import backbone\n"
