@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import torch
 from rich.table import Table
 
 from pipelines.console import print_json, stdout
@@ -12,6 +11,7 @@ from pipelines.experiments import CLASSES, Experiment, Row
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
+from space.meta import meta
 from trainers.cost import count_params
 
 
@@ -85,5 +85,5 @@ def counts(what: Experiment) -> list[dict[str, Any]]:
 @cache
 def _count(row: Row, design: Design) -> int:
     """Parameters of the network with this design, as it is built."""
-    with torch.device("meta"):
+    with meta():
         return count_params(build(design, backbone(row.backbone), CLASSES[row.dataset]))

@@ -18,6 +18,7 @@ from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
 from space.gating import Site, gated, place_gates, residual
+from space.meta import meta
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
 def _gate_params(gate: Design, blocks: int, place: Place) -> int:
     """Parameters of the gates of one stage."""
     channels = place.size[0]
-    with torch.device("meta"):
+    with meta():
         gates = stage_gates(gate, channels, blocks)
         return count_params(nn.ModuleList(gated(nn.Identity(), g, gate, channels, place.normalised) for g in gates))
 
@@ -171,5 +172,5 @@ def _gate_params(gate: Design, blocks: int, place: Place) -> int:
 @cache
 def _gate_macs(gate: Design, place: Place) -> int:
     """MACs of one gate."""
-    with torch.device("meta"):
+    with meta():
         return count_macs(place.gate(gate), place.size)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-import torch
 from torch import nn
 
 from space.design import Layout
 from space.errors import UserError
 from space.gating import Site
+from space.meta import meta
 
 Make: TypeAlias = Callable[[int, int], nn.Module]
 """(in_channels, num_classes) -> a network."""
@@ -60,7 +60,7 @@ class Backbone:
 def on_meta(make: Make, in_channels: int, num_classes: int) -> nn.Module:
     """The network on the meta device: it has shapes and no values."""
     try:
-        with torch.device("meta"):
+        with meta():
             return make(in_channels, num_classes)
     except (NotImplementedError, RuntimeError):  # it computes with values while it is made
         return make(in_channels, num_classes).to("meta")
