@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 DRAWN_IN_PLACE = {"normal_", "uniform_"}
@@ -17,9 +18,11 @@ class _Undrawn(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(func, "__name__", "") in DRAWN_IN_PLACE and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        drawn = args[0] if args else kwargs.get("tensor")  # `torch.nn.init` names it
+        if getattr(func, "__name__", "") in DRAWN_IN_PLACE and isinstance(drawn, Tensor) and drawn.is_meta:
+            return drawn
+        return func(*args, **kwargs)
 
 
 @contextlib.contextmanager
