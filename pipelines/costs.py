@@ -18,12 +18,14 @@ FPS_TABLE = "fps_table"
 """The attribute of a study with all FPS that were measured for it."""
 
 
-def costs_of(candidates: Iterable[Candidate], task: Task, table: FpsTable | None) -> dict[Candidate, Cost]:
-    """The cost of each candidate; its FPS is infinite if there is no table."""
+def costs_of(
+    candidates: Iterable[Candidate], task: Task, table: FpsTable | None, *, with_macs: bool = True
+) -> dict[Candidate, Cost]:
+    """The cost of each candidate; its FPS is infinite if there is no table, its MACs are 0 if they are not wanted."""
     return {
         (backbone, design): Cost(
             num_params=cost.num_params(design, backbone, task),
-            macs=cost.macs(design, backbone, task),
+            macs=cost.macs(design, backbone, task) if with_macs else 0,
             fps=float("inf") if table is None else table.fps(design, backbone, task),
         )
         for backbone, design in candidates

@@ -16,6 +16,7 @@ from space import Design, Layout, SearchSpace, UserError
 from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
+from space.meta import zeroed
 from space.plugins import Plugin
 from space.pretrained import IMAGENET
 from space.weights import read_weights
@@ -202,7 +203,7 @@ def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
         network = backbone(name)
         if side < network.stride:
             raise UserError(f"images are {side} pixels wide; {name} needs at least {network.stride}")
-        skeleton = network.skeleton(shape[0], 2).eval()
+        skeleton = zeroed(network.skeleton(shape[0], 2)).eval()
         device = next((parameter.device for parameter in skeleton.parameters()), torch.device("cpu"))
         try:
             with torch.inference_mode():

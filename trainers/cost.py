@@ -5,12 +5,14 @@ once a stage and the counts are added to those of the plain backbone. Everything
 meta device where the network runs there: nothing is computed.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from space.attention import stage_gates
@@ -18,7 +20,7 @@ from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
 from space.gating import Site, gated, place_gates, residual
-from space.meta import meta
+from space.meta import meta, zeroed
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,38 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of convolutions and matrix products for one input of this shape."""
     was_training = network.training
     device = next(network.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with _Flops() as counter, torch.inference_mode():
         network.eval()(torch.zeros(1, *shape, device=device))
     network.train(was_training)
-    return int(counter.get_total_flops()) // 2
+    return int(counter.total) // 2
+
+
+class _Flops(TorchDispatchMode):
+    """Counts as torch's `FlopCounterMode`, by its formulas, but for what that loads: the compiler, which takes long."""
+
+    FORMULAS: Mapping[Any, Callable[..., int]] = FlopCounterMode(display=False).flop_registry
+
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self)
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = self.FORMULAS.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        self.total += 0 if formula is None else formula(*args, **kwargs, out_val=out)
+        return out
 
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
@@ -124,7 +154,9 @@ class _Plain:
 def _plain(name: str, task: Task) -> _Plain:
     backbone = find_backbone(name)
     network = backbone.skeleton(task.shape[0], task.num_classes)
-    return _Plain(count_params(network), count_macs(network, task.shape), _gated_stages(network, backbone, task))
+    num_params = count_params(network)
+    network = zeroed(network)
+    return _Plain(num_params, count_macs(network, task.shape), _gated_stages(network, backbone, task))
 
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
@@ -173,4 +205,5 @@ def _gate_params(gate: Design, blocks: int, place: Place) -> int:
 def _gate_macs(gate: Design, place: Place) -> int:
     """MACs of one gate."""
     with meta():
-        return count_macs(place.gate(gate), place.size)
+        on_its_own = place.gate(gate)
+    return count_macs(zeroed(on_its_own), place.size)

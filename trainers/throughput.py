@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.benchmark import Timer
 
 from space.backbones import backbone as find_backbone
 from space.build import build
@@ -222,6 +221,8 @@ def _random(size: tuple[int, ...], device: str) -> Tensor:
 
 
 def _seconds(call: Callable[[], object], at_least: float, conditions: Conditions) -> float:
+    from torch.utils.benchmark import Timer  # takes a moment
+
     timer = Timer("call()", globals={"call": call}, num_threads=conditions.threads)
     once = timer.timeit(1).mean  # after two calls to warm up
     return float(once if once > at_least else timer.timeit(math.ceil(at_least / once)).mean)

@@ -6,6 +6,8 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import models
 
 from space.backbones import backbone, register
 from space.build import build
@@ -162,3 +164,17 @@ def test_what_a_gate_computes_depends_on_attention_depth_connection_and_reductio
         table = {"attention": "se", "depth": 3, "bn": "shared", "reduction": 8, "bias": "no", **fields}
         design = Design.from_dict(table)
         assert computation(design) == Design("se", depth=3, reduction=8)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet11", "wrn10-1", "resnext11-8x32", "torchvision/vit_b_16", "torchvision/resnet18"]
+)
+def test_macs_are_half_of_what_torchs_counter_counts(name: str) -> None:
+    shape = (3, 224, 224) if "vit" in name else (3, 64, 64)
+    if "vit" in name:
+        network: nn.Module = models.get_model(name.partition("/")[2])
+    else:
+        network = build(Design("dia"), backbone(name), 5)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network.eval()(torch.zeros(1, *shape))
+    assert count_macs(network, shape) == counter.get_total_flops() // 2 > 0
