@@ -50,13 +50,15 @@ def write(folder: Path, which: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Folders and modules of users are forgotten at the end."""
+    """Folders and modules of users are forgotten at the end, and those of other tests until then."""
+    others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in beside._SHOWN}
     before = set(sys.modules)
     for name in ("_FOLDERS", "_MODULES", "_SHOWN"):
         monkeypatch.setattr(beside, name, type(getattr(beside, name))())
     yield
     for name in set(sys.modules) - before:
         del sys.modules[name]
+    sys.modules.update(others)
 
 
 @pytest.mark.parametrize("form", FORMS)
