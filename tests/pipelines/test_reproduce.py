@@ -1,5 +1,6 @@
 """`search reproduce`: trained small, resumed, compared, looked into."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from pipelines.groups import _moved, _on, grouped
 from pipelines.options import Changes, RunOptions
 from pipelines.quantities import file_name
 from pipelines.reproduction import metric_name
+from space import UserError
 from space.plugins import Plugin
-from tests.pipelines.conftest import Ended, Search, mlflow_runs
+from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 from trainers.data import Data, TensorImages
 from trainers.datasets import DATASETS, Source
 from trainers.recipe import RECIPES
@@ -247,6 +249,15 @@ def test_a_study_is_named_by_all_that_its_results_depend_on_but_rows_and_seeds(
     others: list[dict[str, Any]] = [{"plugin": "1"}, {"plugin": "2"}, {"depth": 20}, {"train_size": 50}, {"epochs": 3}]
     others += [{"backbone": "resnet11"}, {"backbone": "resnet11+no_bn"}]
     assert len({one, *(name(**other) for other in others)}) == 1 + len(others)
+
+
+def test_copies_in_two_splits_are_refused_as_elsewhere(tmp_path: Path) -> None:
+    write_folder(tmp_path / "images" / "train")
+    shutil.copytree(tmp_path / "images" / "train", tmp_path / "images" / "test")
+    rows = experiment("dia-table1").rows
+    asked = Changes(dataset=f"folder:{tmp_path / 'images'}", backbone="resnet11")
+    with pytest.raises(UserError, match="one image in two splits"):
+        grouped(rows, rows[:1], asked, RunOptions(cache=tmp_path / "cache"), False)
 
 
 def test_results_of_two_rows_have_two_names_in_metrics_and_pictures() -> None:

@@ -13,6 +13,7 @@ from pipelines.fronts import Row, front
 from pipelines.planned import write_design
 from pipelines.retrain import knee, top
 from pipelines.shipped import find
+from search.local_engine import LocalEngine
 from search.storage import Storage
 from space import Design, UserError
 from space.backbones import backbone
@@ -137,12 +138,18 @@ def test_other_designs_and_more_seeds_extend_a_retraining_and_each_model_is_logg
     assert shown == {"none": 2, "se": 2, "ras": 2}
 
 
-def test_results_are_shown_where_the_weights_are_gone(launch: Search, search: Search) -> None:
+def test_results_are_shown_where_the_weights_are_gone_and_nothing_is_measured_again(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("all is measured")
+
     launch("--budget", "1", "--backbone", "resnet11")
     arguments = ("retrain", "--design", "se", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
     first = search(*arguments)
     weights = Path(first.json["folder"]) / "resnet11-se" / "model.safetensors"
     weights.unlink()
+    monkeypatch.setattr(LocalEngine, "alone", refuse)
     again = search(*arguments, "--register", "best")
     assert again.code == 0
     assert again.json == first.json
