@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.console import say, silence_libraries
+from pipelines.terminal.console import say, silence_libraries
 from space.errors import Stopped, UserError
 
 if TYPE_CHECKING:
-    from pipelines.options import RunOptions, TaskOptions
+    from pipelines.settings.options import RunOptions, TaskOptions
 
 app = typer.Typer(
     name="search",
@@ -92,8 +92,8 @@ def _run_options(
     json: Json = False,
 ) -> "RunOptions":
     """The options of every command that trains."""
-    from pipelines.options import Resources, RunOptions
-    from pipelines.quantities import parse_count, parse_duration
+    from pipelines.settings.options import Resources, RunOptions
+    from pipelines.terminal.formats import parse_count, parse_duration
     from space.plugins import load_plugins
 
     return RunOptions(
@@ -164,7 +164,7 @@ def _task_options(
     device: Device = "auto",
 ) -> "TaskOptions":
     """The options that say what is trained on what, and how."""
-    from pipelines.options import TaskOptions
+    from pipelines.settings.options import TaskOptions
 
     return TaskOptions(
         dataset=dataset,
@@ -237,7 +237,7 @@ def launch(
 
     The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
     """
-    from pipelines.options import LaunchOptions
+    from pipelines.settings.options import LaunchOptions
 
     options = LaunchOptions(
         run=run,
@@ -251,7 +251,7 @@ def launch(
         min_fps=min_fps,
         dry_run=dry_run,
     )
-    from pipelines.launch import launch as start  # takes a second: after the options
+    from pipelines.commands.launch import launch as start  # takes a second: after the options
 
     raise typer.Exit(start(options))
 
@@ -268,10 +268,10 @@ def compare(
 
     The same command goes on where it stopped; other designs and more seeds extend it.
     """
-    from pipelines.options import CompareOptions
+    from pipelines.settings.options import CompareOptions
 
     options = CompareOptions(run=run, task=task, designs=tuple(designs), seeds=seeds)
-    from pipelines.compare import compare as start
+    from pipelines.commands.compare import compare as start
 
     raise typer.Exit(start(options))
 
@@ -279,7 +279,7 @@ def compare(
 @app.command()
 def status(study: Study = None, storage: StorageOption = "runs", plugin: Plugins = None, json: Json = False) -> None:
     """How far a study is."""
-    from pipelines.status import show_status
+    from pipelines.commands.status import show_status
 
     _load(plugin)
     show_status(study, storage, json)
@@ -295,7 +295,7 @@ def front(
     png: Annotated[Path | None, typer.Option(help="File to draw both fronts into.")] = None,
 ) -> None:
     """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
-    from pipelines.front import show_front
+    from pipelines.commands.front import show_front
 
     _load(plugin)
     show_front(study, storage, json, csv, png)
@@ -328,7 +328,7 @@ def retrain(
 
     The plain backbone is always trained too. The same command goes on where it stopped.
     """
-    from pipelines.options import RetrainOptions
+    from pipelines.settings.options import RetrainOptions
 
     options = RetrainOptions(
         run=run,
@@ -341,7 +341,7 @@ def retrain(
         epochs=epochs,
         register=register,
     )
-    from pipelines.retrain import retrain as start
+    from pipelines.commands.retrain import retrain as start
 
     raise typer.Exit(start(options))
 
@@ -361,7 +361,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a retrained network for use elsewhere: safetensors and design, torch.export and ONNX, checked."""
-    from pipelines.export import export as start
+    from pipelines.commands.export import export as start
 
     _load(plugin)
     raise typer.Exit(start(run, into, design, onnx, storage, json))
@@ -380,7 +380,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """What an exported or retrained network takes images for."""
-    from pipelines.predict import predict as start
+    from pipelines.commands.predict import predict as start
 
     _load(plugin)
     raise typer.Exit(start(run, images, top, design, storage, json))
@@ -409,7 +409,7 @@ def reproduce(
 
     The same command goes on where it stopped.
     """
-    from pipelines.options import Changes, ReproduceOptions
+    from pipelines.settings.options import Changes, ReproduceOptions
 
     options = ReproduceOptions(
         run=run,
@@ -422,7 +422,7 @@ def reproduce(
         download=download,
         device=device,
     )
-    from pipelines.reproduce import reproduce as start
+    from pipelines.commands.reproduce import reproduce as start
 
     raise typer.Exit(start(options))
 
@@ -430,7 +430,7 @@ def reproduce(
 @app.command()
 def backbones(plugin: Plugins = None, json: Json = False) -> None:
     """The networks that attention can go into."""
-    from pipelines.backbones import show_backbones
+    from pipelines.commands.backbones import show_backbones
 
     _load(plugin)
     show_backbones(json)
@@ -458,7 +458,7 @@ def profile(
     json: Json = False,
 ) -> None:
     """What a design costs: parameters, MACs for an image, FPS."""
-    from pipelines.options import ProfileOptions
+    from pipelines.settings.options import ProfileOptions
 
     _load(plugin)
     options = ProfileOptions(
@@ -474,7 +474,7 @@ def profile(
         fps=not no_fps,
         json=json,
     )
-    from pipelines.profile import profile as start
+    from pipelines.commands.profile import profile as start
 
     start(options)
 
@@ -493,8 +493,8 @@ def space(
     json: Json = False,
 ) -> None:
     """How many designs there are, how many meet the limits, and some of them."""
-    from pipelines.engines import find_device
-    from pipelines.space import show_space
+    from pipelines.commands.space import show_space
+    from pipelines.settings.devices import find_device
 
     _load(plugin)
     shape = (channels, image_size, image_size)

@@ -1,4 +1,4 @@
-"""Who may import whom: space <- {trainers, search} <- pipelines, and one owner for each heavy library."""
+"""Who may import whom: between packages, between the rooms of pipelines, and one owner for each heavy library."""
 
 import ast
 import subprocess
@@ -15,23 +15,53 @@ ALLOWED = {
     "search": {"space", "search"},
     "pipelines": {"space", "trainers", "search", "pipelines"},
 }
-OWNERS = {"mlflow": "pipelines/mlflow_*.py", "ray": "search/on_ray/*.py"}
+ROOMS = (
+    {"terminal"},
+    {"settings", "tracking"},
+    {"results", "running", "shipping"},
+    {"papers"},
+    {"commands"},
+    {"cli"},
+)
+"""A room imports itself and those before its own set."""
+OWNERS = {"mlflow": "pipelines/tracking/*.py", "ray": "search/on_ray/*.py"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Top-level names that a file imports anywhere, functions included."""
+def modules(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports anywhere, functions included; some are of what is in a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            yield (node.module or "").partition(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names that a file imports anywhere."""
+    return {name.partition(".")[0] for name in modules(path)}
 
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_between_our_packages_run_one_way(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
-        assert set(imports(path)) & set(ALLOWED) <= ALLOWED[package], path
+        assert imports(path) & set(ALLOWED) <= ALLOWED[package], path
+
+
+@pytest.mark.parametrize("room", sorted(set.union(*ROOMS)))
+def test_imports_between_the_rooms_of_pipelines_run_one_way(room: str) -> None:
+    place = next(number for number, there in enumerate(ROOMS) if room in there)
+    allowed = {room}.union(*ROOMS[:place])
+    folder = ROOT / "pipelines"
+    paths = list((folder / room).rglob("*.py")) or [folder / f"{room}.py"]
+    for path in paths:
+        rooms = {name.split(".")[1] for name in modules(path) if name.startswith("pipelines.")}
+        assert rooms <= allowed, path
+
+
+def test_everything_in_pipelines_is_in_a_room() -> None:
+    there = {path.stem for path in (ROOT / "pipelines").iterdir() if path.stem not in ("__init__", "__pycache__")}
+    assert there == set.union(*ROOMS)
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -1,1 +1,1 @@
-"""The tables and figures of the two papers, one TOML file each; `pipelines.experiments` reads them."""
+"""The tables and figures of the two papers, one TOML file each; `pipelines.papers.experiments` reads them."""

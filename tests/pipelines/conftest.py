@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from pipelines import cli
-from pipelines.mlflow_runs import EXPERIMENT
+from pipelines.tracking.runs import EXPERIMENT
 from trainers import throughput
 
 TINY = """

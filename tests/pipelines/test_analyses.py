@@ -2,7 +2,7 @@
 
 import torch
 
-from pipelines.analyses import BATCH, _batch
+from pipelines.papers.analyses import BATCH, _batch
 from trainers.data import Data, TensorImages
 
 

@@ -165,7 +165,7 @@ def test_ctrl_c_before_a_search_begins_is_one_line_and_exit_code_3(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.backbones.num_params", interrupt)
+    monkeypatch.setattr("pipelines.commands.backbones.num_params", interrupt)
     ended = search("backbones")
     assert ended.code == 3
     assert ended.err.strip().splitlines()[-1] == "stopped; the same command starts again"

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from pipelines.mlflow_pages import NOTE
-from pipelines.paired import Difference
-from pipelines.summary import verdict
+from pipelines.results.seeds import Difference, verdict
+from pipelines.tracking.pages import NOTE
 from search.storage import Storage
 from search.trials import State
 from tests.pipelines.conftest import Ended, Search, mlflow_runs

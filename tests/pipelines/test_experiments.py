@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.counts import counts
-from pipelines.experiments import Experiment, experiment, experiments
+from pipelines.papers.counts import counts
+from pipelines.papers.experiments import Experiment, experiment, experiments
 from space.backbones import backbone
 from space.errors import UserError
 from tests.pipelines.conftest import Search

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import space
-from pipelines import cli, export
-from pipelines.export import MOST_DIFFERENCE, ProgramError, compare, exported, programs, write_onnx
-from pipelines.retrain import ASKED
-from pipelines.shipped import find
-from pipelines.tracking import run_ids
+from pipelines import cli
+from pipelines.commands import export
+from pipelines.shipping.find import ASKED, find
+from pipelines.shipping.programs import MOST_DIFFERENCE, ProgramError, difference_of, exported, programs, write_onnx
+from pipelines.tracking.runs import run_ids
 from search.proposers import Planned
 from search.storage import JOURNAL, Storage
 from space import Design, UserError
@@ -129,19 +129,22 @@ def test_every_design_is_a_program_and_onnx_for_any_number_of_images(
     for program in programs(tmp_path).values():
         for size in (1, 2, 5):
             images = torch.randn(size, channels, side, side)
-            compare("it", program, images, logits(network, images))
+            difference_of("it", program, images, logits(network, images))
 
 
 @pytest.mark.parametrize("error", [2 * MOST_DIFFERENCE, float("nan"), float("inf")])
 def test_programs_may_differ_by_a_share_of_the_largest_logit(error: float) -> None:
     ours = torch.tensor([[-200.0, 1.0], [3.0, 4.0]])
     apart = torch.tensor([[0.0, 0.0], [0.0, 200 * 0.5 * MOST_DIFFERENCE]])
-    assert compare("it", lambda images: ours + apart, ours, ours) == pytest.approx(0.5 * MOST_DIFFERENCE, rel=0.01)
+    share = difference_of("it", lambda images: ours + apart, ours, ours)
+    assert share == pytest.approx(0.5 * MOST_DIFFERENCE, rel=0.01)
+        0.5 * MOST_DIFFERENCE, rel=0.01
+    )
     apart[1, 1] = 200 * error
     with pytest.raises(ProgramError, match="differ"):
-        compare("it", lambda images: ours + apart, ours, ours)
+        difference_of("it", lambda images: ours + apart, ours, ours)
     with pytest.raises(ProgramError, match="differ"):
-        compare("it", lambda images: ours[:1], ours[:1].expand(2, -1), ours[:1].expand(2, -1))
+        difference_of("it", lambda images: ours[:1], ours[:1].expand(2, -1), ours[:1].expand(2, -1))
 
 
 @pytest.fixture
@@ -173,7 +176,7 @@ def test_an_export_is_all_that_it_takes(search: Search, here: Path, folder: Path
     ours = logits(space.load(folder), images)
     torch.testing.assert_close(logits(space.load(into), images), ours, rtol=0, atol=0)
     for program in programs(into).values():
-        compare("it", program, images, ours)
+        difference_of("it", program, images, ours)
 
 
 def test_an_earlier_export_is_replaced_and_an_export_is_exported_again(

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from pipelines.fronts import rows
+from pipelines.results.fronts import rows
 from search.trials import Failure, Job, Kind, State, Trial
 from space import Design
 from space.cost import Cost

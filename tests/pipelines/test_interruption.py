@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stopping import Stopping
+from pipelines.running.stopping import Stopping
 from search.storage import Storage
 from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs

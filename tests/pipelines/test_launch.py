@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend
 
-from pipelines.fronts import Row, rows
-from pipelines.mlflow_pages import NOTE, VIEW
+from pipelines.results.fronts import Row, rows
+from pipelines.tracking.pages import NOTE, VIEW
 from search.hopeless import HANDFUL
 from search.trials import Trial
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
@@ -211,7 +211,7 @@ def test_a_gain_that_was_unknown_when_a_trial_ended_is_filled_in(
     def plain_comes_last(trials: Sequence[Trial], *arguments: Any) -> list[Row]:
         return [row if len(trials) > 2 else replace(row, gain=None) for row in rows(trials, *arguments)]
 
-    monkeypatch.setattr("pipelines.search_view.rows", plain_comes_last)
+    monkeypatch.setattr("pipelines.results.search_view.rows", plain_comes_last)
     launch("--budget", "3")
 
     assert all("gain" in run.data.metrics for run in mlflow_runs())
@@ -304,7 +304,7 @@ def test_a_trial_has_one_run_even_if_the_server_fails_in_between(
         return log_batch(self, *arguments, **named)
 
     monkeypatch.setattr(Client, "log_batch", unreliable)
-    monkeypatch.setattr("pipelines.tracking.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("pipelines.tracking.tracker.RETRY_SECONDS", 0.01)
     launch("--budget", "3")
     launch("--budget", "3")
     assert sorted(run.data.tags["trial"] for run in mlflow_runs()) == sorted(

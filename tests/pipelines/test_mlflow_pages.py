@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from rich.table import Table
 
-from pipelines import mlflow_pages as pages
-from pipelines.markdown import MOST_ROWS, markdown
-from pipelines.mlflow_runs import where_to_look
+from pipelines.tracking import pages
+from pipelines.tracking.markdown import MOST_ROWS, markdown
+from pipelines.tracking.runs import where_to_look
 
 LINKS = {"front: params": "#/there", "all trials": "#/list"}
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from pipelines.resolve import digests
+from pipelines.settings.resolve import digests
 from search.storage import Storage
 from space.backbones import backbone
 from tests.pipelines.conftest import Ended, Search, write_folder

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from pipelines.cost_axes import cost_axis
-from pipelines.fronts import Row, front
-from pipelines.plots import front_page, front_picture
-from pipelines.quantities import parse_count
+from pipelines.results.cost_axes import cost_axis
+from pipelines.results.fronts import Row, front
+from pipelines.results.plots import front_page, front_picture
+from pipelines.terminal.formats import parse_count
 
 PLAIN = 220_090
 

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import space
-from pipelines.planned import write_design
-from pipelines.predict import read
+from pipelines.shipping.description import write_design
+from pipelines.shipping.images import image_batches
 from space import Design, UserError
 from space.identity import Identity
 from space.loading import Saved
@@ -108,7 +108,7 @@ def test_the_images_of_a_folder_are_read_to_the_last_bit(
             for batch, _ in part.batches(torch.arange(len(part.labels)), 3)
         ]
     )
-    ours = torch.cat(list(read(paths, saved)))
+    ours = torch.cat(list(image_batches(paths, saved)))
     assert sorted(image.numpy().tobytes() for image in ours) == sorted(image.numpy().tobytes() for image in seen)
 
 
@@ -126,10 +126,10 @@ def test_deep_levels_are_divided_as_in_training(tmp_path: Path, described: Any, 
     ]
 
     assert saved.described["depth"] == depth
-    assert torch.equal(torch.cat(list(read(paths, saved))), torch.cat(seen))
+    assert torch.equal(torch.cat(list(image_batches(paths, saved))), torch.cat(seen))
     assert len(torch.cat(seen).unique()) > 4
     for path in paths:  # alone as among others
-        assert torch.equal(next(read([path], saved))[0], torch.cat(seen)[paths.index(path)])
+        assert torch.equal(next(image_batches([path], saved))[0], torch.cat(seen)[paths.index(path)])
 
 
 def test_a_picture_brighter_than_all_that_was_learnt_from_is_read_and_said(
@@ -140,7 +140,7 @@ def test_a_picture_brighter_than_all_that_was_learnt_from_is_read_and_said(
     saved.described["depth"] = 10
     for level in (1023, 1030):
         Image.fromarray(np.full((8, 8), level, np.uint16)).save(tmp_path / f"{level}.tif")
-    images = next(read([tmp_path / "1023.tif", tmp_path / "1030.tif"], saved))
+    images = next(image_batches([tmp_path / "1023.tif", tmp_path / "1030.tif"], saved))
     assert images.unique().tolist() == [255]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path}/1030.tif is brighter")
@@ -153,7 +153,7 @@ def test_a_network_that_was_described_before_depths_were_takes_deep_levels_for_1
     saved, _ = described(Source(name=f"folder:{tmp_path / 'squares'}"))
     del saved.described["depth"]
     Image.fromarray(np.full((8, 8), 256 * 77, np.uint16)).save(tmp_path / "x.tif")
-    assert next(read([tmp_path / "x.tif"], saved)).unique().tolist() == [77]
+    assert next(image_batches([tmp_path / "x.tif"], saved)).unique().tolist() == [77]
 
 
 @pytest.mark.parametrize("image_size", [None, 33])
@@ -162,7 +162,7 @@ def test_images_of_imagenet_are_read_to_the_last_bit(tmp_path: Path, described: 
         write_squares(tmp_path / "imagenet" / split, 4)
     saved, data = described(Source(name="imagenet", root=tmp_path, image_size=image_size))
     ((seen, _),) = data.test.batches(torch.arange(len(data.test.labels)), 64)
-    assert torch.equal(torch.cat(list(read(data.test.paths, saved))), seen)
+    assert torch.equal(torch.cat(list(image_batches(data.test.paths, saved))), seen)
 
 
 def test_a_grey_file_is_a_digit_to_the_last_bit(tmp_path: Path, described: Any) -> None:
@@ -171,13 +171,13 @@ def test_a_grey_file_is_a_digit_to_the_last_bit(tmp_path: Path, described: Any) 
     for number, digit in enumerate(digits):
         Image.fromarray(digit[0].numpy()).save(tmp_path / f"{number}.png")
     paths = [tmp_path / f"{number}.png" for number in range(100)]
-    assert torch.equal(torch.cat(list(read(paths, saved))), digits)
+    assert torch.equal(torch.cat(list(image_batches(paths, saved))), digits)
 
 
 def test_a_large_coloured_file_becomes_a_digit(tmp_path: Path, described: Any) -> None:
     saved, _ = described(Source(name="digits"))
     Image.new("RGB", (90, 60), (10, 200, 90)).save(tmp_path / "it.png")
-    (batch,) = read([tmp_path / "it.png"], saved)
+    (batch,) = image_batches([tmp_path / "it.png"], saved)
     assert batch.shape == (1, 1, 8, 8)
     assert batch.unique().tolist() == [round(0.299 * 10 + 0.587 * 200 + 0.114 * 90)]
 
@@ -188,7 +188,7 @@ def test_what_no_file_can_be_made_into_is_said(described: Any, shape: tuple[int,
     description = saved.folder / "design.json"
     description.write_text(json.dumps({**saved.described, "shape": shape}))
     with pytest.raises(UserError, match=" x ".join(map(str, shape))):
-        next(read([description], Saved.read(saved.folder)))
+        next(image_batches([description], Saved.read(saved.folder)))
 
 
 @pytest.fixture

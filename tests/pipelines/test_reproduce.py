@@ -9,11 +9,11 @@ import torch
 from mlflow import MlflowClient
 from PIL import Image
 
-from pipelines.experiments import experiment, experiments
-from pipelines.groups import _moved, _on, grouped
-from pipelines.options import Changes, RunOptions
-from pipelines.quantities import file_name
-from pipelines.reproduction import metric_name
+from pipelines.papers.experiments import experiment, experiments
+from pipelines.papers.training import metric_name
+from pipelines.papers.variants import _moved, _on, grouped
+from pipelines.settings.options import Changes, RunOptions
+from pipelines.terminal.formats import file_name
 from space import UserError
 from space.plugins import Plugin
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
@@ -283,7 +283,7 @@ def test_an_analysis_leaves_pictures_and_numbers_on_disk_and_in_mlflow(
     pictures: int,
     keys: list[str],
 ) -> None:
-    monkeypatch.setattr("pipelines.analyses.BATCH", 16)
+    monkeypatch.setattr("pipelines.papers.analyses.BATCH", 16)
     ended = reproduce(search, name, backbone, "--seeds", "1")
     (study,) = ended.json["studies"]
     folder = here / "runs" / study / analysis

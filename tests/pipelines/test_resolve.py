@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.datasets import CIFAR10
 
-from pipelines.options import RunOptions, TaskOptions
-from pipelines.resolve import read, resolve
-from pipelines.settings import Settings
+from pipelines.settings.options import RunOptions, TaskOptions
+from pipelines.settings.resolve import read, resolve
+from pipelines.settings.study import Settings
 from space import UserError
 from space.backbones import backbone
 from space.pretrained import IMAGENET

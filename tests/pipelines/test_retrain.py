@@ -9,10 +9,9 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import space
-from pipelines.fronts import Row, front
-from pipelines.planned import write_design
-from pipelines.retrain import knee, top
-from pipelines.shipped import find
+from pipelines.results.fronts import Row, front, knee, top
+from pipelines.shipping.description import write_design
+from pipelines.shipping.find import find
 from search.local_engine import LocalEngine
 from search.storage import Storage
 from space import Design, UserError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.secrets import hidden
+from pipelines.terminal.secrets import hidden
 from tests.pipelines.conftest import Search
 
 SECRET = "hunter2"

@@ -9,9 +9,10 @@ from typing import Any
 import optuna
 import pytest
 
-from pipelines import session
-from pipelines.session import COMPLETE, FAILED, STOPPED, Session
-from pipelines.tracking import View
+from pipelines.running import session
+from pipelines.running.session import Session
+from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
+from pipelines.tracking.view import View
 from search.execution import Training
 from search.ledger import Ledger
 from search.local_engine import LocalEngine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.resolve import digests
+from pipelines.settings.resolve import digests
 from space.backbones import Name, backbone, chosen
 from space.errors import UserError
 

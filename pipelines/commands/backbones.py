@@ -1,0 +1,54 @@
+"""`search backbones`: the networks that attention can go into."""
+
+from rich.table import Table
+
+from pipelines.terminal.console import print_json, stdout
+from space import Design
+from space.backbones import BACKBONES, FACTORIES, backbone
+from trainers.cost import Task, num_params
+
+CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
+
+
+def show_backbones(as_json: bool) -> None:
+    """Print each family with its numbers, and an example with its size."""
+    found = []
+    for family in BACKBONES:
+        example = backbone(family.example)
+        task = IMAGENET if family.example.startswith("imagenet/") else CIFAR
+        found.append(
+            {
+                "name": family.form,
+                "numbers": family.numbers,
+                "example": family.example,
+                "stages": [{"blocks": stage.blocks, "channels": stage.channels} for stage in example.layout],
+                "smallest_image": example.stride,
+                "num_params": num_params(Design(), family.example, task),
+                "num_classes": task.num_classes,
+            }
+        )
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=None)
+    for column in ("name", "with", "example", "blocks x channels"):
+        table.add_column(column, overflow="fold")
+    for column in ("params", "classes"):
+        table.add_column(column, justify="right")
+    for entry in found:
+        stages = backbone(str(entry["example"])).layout
+        table.add_row(
+            str(entry["name"]),
+            str(entry["numbers"]),
+            str(entry["example"]),
+            ", ".join(f"{stage.blocks} x {stage.channels}" for stage in stages),
+            f"{entry['num_params']:,}",
+            str(entry["num_classes"]),
+        )
+    stdout.print(table)
+    stdout.print("Behind a name: +conv_bias (a bias in every convolution), +no_bn (no BN but in projection shortcuts),")
+    stdout.print("+no_skip (no shortcuts), such as resnet56+no_skip.")
+    stdout.print("Others: torchvision/NAME, timm/NAME, FILE.py:FACTORY, package.module:FACTORY, and those of --plugin;")
+    stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
+    for name in FACTORIES:
+        stdout.print(f"  {name}: of a plug-in")

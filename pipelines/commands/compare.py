@@ -1,0 +1,188 @@
+"""`search compare`: designs against the plain network, each pair trained under the same seed on the same split."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pipelines.results import plots
+from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
+from pipelines.results.tables import result_table
+from pipelines.running.costs import trial_seconds
+from pipelines.running.plan import Plan, trained
+from pipelines.settings.devices import make_engine
+from pipelines.settings.options import CompareOptions
+from pipelines.settings.provenance import provenance
+from pipelines.settings.resolve import resolve
+from pipelines.settings.study import Settings
+from pipelines.terminal import exit_codes
+from pipelines.terminal.console import print_json, say, stdout
+from pipelines.terminal.formats import figure_names, show_metric
+from pipelines.tracking.markdown import markdown
+from pipelines.tracking.runs import where_to_look
+from pipelines.tracking.view import View
+from search.storage import Storage
+from search.trials import State, Trial
+from space import Design, UserError
+from space.choices import Candidate
+from space.files import write_whole
+from trainers.evaluator import Evaluator
+
+STUDIES = "compare"
+"""Folder of the studies, and kind of the runs in MLflow."""
+EXPLANATION = (
+    "± is the standard deviation over the seeds. A difference is paired by seed, with its 95 % interval by "
+    "Student's t: it says how sure it is on this split, not on other data."
+)
+
+
+def compare(options: CompareOptions) -> int:
+    """Train the designs and the plain network, print which gain; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the options; nothing has been written then.
+    """
+    run, plugins = options.run, options.run.plugins
+    storage = Storage(run.storage)
+    settings, source = resolve(options.task, run, plugins, data_root=run.data_root or Path("data"))
+    settings = replace(settings, space={}, space_name="")
+    plain = (settings.backbones[0], Design())
+    if len(settings.backbones) > 1:
+        raise UserError("compare takes one --backbone; run it once for each")
+    candidates = list(dict.fromkeys([plain, *(settings.candidate(text) for text in options.designs)]))
+    if len(candidates) == 1:
+        raise UserError("only the plain network to compare; name a design such as se or ras")
+
+    name = f"{STUDIES}/{settings.study_name()}"
+    plan = Plan(
+        name=name,
+        candidates=candidates,
+        seeds=options.seeds,
+        task=settings.task,
+        evaluate=Evaluator(
+            source=source,
+            recipe=settings.recipe,
+            device=settings.device,
+            threads=run.resources.cpus_per_trial,
+            weights=settings.weights_file,
+            plugins=plugins,
+        ),
+        metric=settings.objectives[0],
+    )
+    seconds_each = trial_seconds(
+        settings.plain_network(), settings.task, settings.recipe, settings.images, settings.device
+    )
+    engine = make_engine(run.resources, settings.device, plan.left(storage), seconds_each)
+    say(
+        f"{settings.describe_data()} · {settings.backbones[0]} · {len(candidates)} designs x {options.seeds} seeds"
+        f" · {settings.recipe.epochs} epochs · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"
+        f" · {name}"
+    )
+    with trained(
+        plan,
+        engine,
+        storage,
+        lambda uid, table: _view(name, uid, settings, plain),
+        tracking_uri=run.tracking_uri,
+        time_limit=run.seconds,
+        attributes={"settings": settings.to_json(), "data_root": str(source.root)},
+    ) as done:
+        ended = done.session
+        results = summarise(done.trials, candidates, plan.metric)
+        failed = [trial for trial in done.trials if trial.state is State.FAILED]
+        _write(
+            summarise(done.ledger.trials, _all_candidates(done.ledger.trials, plain), plan.metric),
+            settings,
+            storage.folder(name),
+        )
+    if run.json:
+        print_json({"study": name, "metric": plan.metric, "results": results})
+    elif results:
+        stdout.print(_table(results, settings))
+        stdout.print(EXPLANATION, soft_wrap=True)
+    if ended.exit_code != exit_codes.COMPLETE:
+        goes_on = "; the same command goes on" if ended.exit_code == exit_codes.STOPPED else ""
+        say(f"{ended.reason}{goes_on}")
+        return ended.exit_code
+    if failed:
+        say(f"search: {len(failed)} of {len(candidates) * options.seeds} trainings failed")
+        return exit_codes.FAILED
+    say(f" look    {storage.folder(name) / 'comparison.png'}")
+    if ended.mlflow_run is not None:
+        say(f"         {where_to_look(ended.mlflow_run, run.tracking_uri)}")
+    say(f" surer   the same command with --seeds {2 * options.seeds}")
+    return exit_codes.COMPLETE
+
+
+def _all_candidates(trials: Sequence[Trial], plain: Candidate) -> list[Candidate]:
+    """Every design of the study, those of other comparisons included, the plain one first."""
+    return list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
+
+
+def _write(results: Sequence[Mapping[str, Any]], settings: Settings, folder: Path) -> None:
+    """The results as JSON and as a picture."""
+    write_whole(folder / "results.json", json.dumps(results, indent=2))
+    paired = [result for result in results if result["paired_difference"] is not None]
+    if paired:
+        title = f"against plain {settings.backbones[0]} on {Path(settings.dataset).name}"
+        plots.write_comparison(paired, show_metric(settings.metric), title, folder / "comparison.png")
+
+
+def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
+    """What MLflow shows of a comparison."""
+    metric = settings.objectives[0]
+
+    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        return summarise(trials, _all_candidates(trials, plain), metric)
+
+    def metrics(trials: Sequence[Trial]) -> dict[str, float]:
+        there = results(trials)
+        differences = {
+            f"difference/{Design.parse(result['design']).dashed}": result["paired_difference"]["mean"]
+            for result in there
+            if result["paired_difference"] is not None
+        }
+        return {**differences, **best_figures(there, metric)}
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        there = results(trials)
+        return [paired_verdict(there), markdown(_table(there, settings)), EXPLANATION]
+
+    table = settings.to_json()
+    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
+    return View(
+        name=name,
+        uid=uid,
+        params={key: value for key, value in {**table, **recipe}.items() if not key.startswith("space")},
+        tags={"kind": STUDIES, "study": name, **provenance()},
+        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        metrics=metrics,
+        trial_tags=lambda trials: {},
+        columns=figure_names(metric),
+        figures=lambda trials: trial_figures(trials, plain, metric),
+        describe=describe,
+        write_artifacts=lambda trials, run_ids, folder: _write(results(trials), settings, folder),
+        pages={"picture": "comparison.png"},
+    )
+
+
+def _table(results: Sequence[Mapping[str, Any]], settings: Settings) -> Table:
+    metric = settings.objectives[0]
+    title = f"paired with plain {settings.backbones[0]} by seed"
+    table = result_table(title, "n", f"val {show_metric(metric)}", "difference (95 %)")
+    table.add_column("verdict", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result["n"]),
+            show_score(result, metric),
+            show_difference(result),
+            f"{result['num_params']:,}",
+            f"{result['fps']:,.0f}",
+            "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
+            result["design"],
+            result["verdict"] or "",
+        )
+    return table

@@ -1,0 +1,85 @@
+"""`search profile`: what one design costs in one backbone, and where its gates sit."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from pipelines.settings.checks import check_images
+from pipelines.settings.devices import find_device
+from pipelines.settings.options import ProfileOptions
+from pipelines.terminal.console import print_json, say, stderr, stdout
+from space import Design
+from space.backbones import backbone as find_backbone
+from space.backbones import chosen
+from space.build import build
+from trainers.cost import Task, attended_stages, count_macs, count_params
+from trainers.throughput import measure_fps
+
+SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
+"""Of images, by default; a network of large stride is made for large ones."""
+
+
+def profile(options: ProfileOptions) -> None:
+    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
+    network_of = chosen(options.backbone, options.gate_at, replace_attention=options.replace_attention)
+    for note in network_of.notes:
+        say(note)
+    side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)
+    shape = (options.channels, side, side)
+    check_images(shape, [network_of.name])
+    design = Design.parse(options.design).canonical(network_of.layout)
+    if options.show_gates:
+        _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
+        return
+    network = build(design, network_of, options.num_classes, options.channels)
+    result: dict[str, Any] = {
+        "design": str(design),
+        "backbone": network_of.name,
+        "image_size": side,
+        "num_params": count_params(network),
+        "macs": count_macs(network, shape),
+    }
+    if options.fps:
+        with stderr.status("measuring FPS"):
+            fps, conditions = measure_fps(network, shape, find_device(options.device, None))
+        result |= {"fps": round(fps, 1), "fps_conditions": asdict(conditions)}
+    if options.json:
+        print_json(result)
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in result.items():
+        if isinstance(value, dict):
+            table.add_row(name, ", ".join(f"{key} {entry}" for key, entry in value.items()))
+        else:
+            table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
+    stdout.print(table)
+
+
+def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:
+    """Where gates sit; all places where the design has none, else those of the stages that it attends."""
+    every = Design() == design
+    attended = attended_stages(Design("se") if every else design, name, task)
+    pixels = {stage.number: stage.place.size[1:] for stage in attended}
+    places: list[dict[str, Any]] = [
+        {
+            "module": site.path,
+            "stage": site.stage + 1,
+            "channels": site.channels,
+            "resolution": list(pixels[site.stage]),
+        }
+        for site in find_backbone(name).sites
+        if site.stage in pixels
+    ]
+    if as_json:
+        print_json(places)
+        return
+    table = Table(box=None, title=f"{name}, images of {' x '.join(map(str, task.shape))}", title_justify="left")
+    table.add_column("a gate on the output of")
+    for column in ("stage", "channels", "resolution"):
+        table.add_column(column, justify="right")
+    for place in places:
+        height, width = place["resolution"]
+        table.add_row(place["module"], str(place["stage"]), str(place["channels"]), f"{height} x {width}")
+    stdout.print(table)
+    stdout.print("A stage is named by its digit, as in se:stages=34; --gate-at PATTERN puts gates elsewhere.")

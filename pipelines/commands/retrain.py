@@ -1,0 +1,255 @@
+"""`search retrain`: train the best designs of a study in full, several seeds each, and read the test split once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from pipelines.results.fronts import knee, rows, top
+from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
+from pipelines.results.tables import result_table
+from pipelines.running.costs import FPS_TABLE, trial_seconds
+from pipelines.running.plan import Plan, trained
+from pipelines.settings.checks import check_fit, check_plugins, check_same
+from pipelines.settings.devices import find_device, make_engine
+from pipelines.settings.options import RetrainOptions
+from pipelines.settings.provenance import provenance
+from pipelines.settings.resolve import digests, read
+from pipelines.settings.study import Settings
+from pipelines.shipping.description import write_design
+from pipelines.shipping.find import ASKED
+from pipelines.terminal import exit_codes
+from pipelines.terminal.console import print_json, say, stdout, warn
+from pipelines.terminal.formats import figure_names, show_metric
+from pipelines.tracking.markdown import markdown
+from pipelines.tracking.models import log_model
+from pipelines.tracking.runs import run_ids, where_to_look
+from pipelines.tracking.view import View
+from search.storage import Record, Storage
+from search.trials import State, Trial
+from space import Design, UserError
+from space.choices import Candidate
+from space.files import write_whole
+from trainers.evaluator import Evaluator, trained_network
+from trainers.recipe import Recipe
+from trainers.recipe import recipe as find_recipe
+from trainers.throughput import FpsTable
+
+MODEL_ATTRIBUTE = "mlflow_model:"
+"""With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
+RESULTS = "results.json"
+
+EXPLANATION = "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval."
+
+
+def retrain(options: RetrainOptions) -> int:
+    """Train the chosen designs and the plain backbone on train and validation images; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the options; nothing has been written then.
+    """
+    plugins = options.run.plugins
+    storage = Storage(options.run.storage)
+    searched = storage.read(storage.find(options.study))
+    settings = Settings.from_json(searched.attributes["settings"])
+    check_plugins(searched.name, settings, plugins)
+    files = digests(settings.backbones, settings.weights, None if settings.groups is None else Path(settings.groups))
+    check_same(searched.name, settings, replace(settings, files=files))
+    chosen = choose(options, searched, settings)
+    recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
+    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
+    data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
+    check_fit(data, recipe, tuple(name for name, _ in chosen))
+
+    name = _name(searched.name, settings, recipe)
+    folder = storage.folder(name)
+    find_device(settings.device, options.run.resources.address, searched.name)
+    plan = Plan(
+        name=name,
+        candidates=chosen,
+        seeds=options.seeds,
+        task=settings.task,
+        evaluate=Evaluator(
+            source=source,
+            recipe=recipe,
+            device=settings.device,
+            threads=options.run.resources.cpus_per_trial,
+            judge="test",
+            learn_from_val=True,
+            weights_into=folder,
+            weights=settings.weights_file,
+            plugins=plugins,
+        ),
+        metric=f"test_{settings.metric}",
+    )
+    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
+    seconds_each = trial_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
+    engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
+    say(
+        f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
+        f" on train + val · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)} · {name}"
+    )
+    with trained(
+        plan,
+        engine,
+        storage,
+        lambda uid, table: _view(name, uid, searched.name, settings, recipe),
+        known=FpsTable.from_json(searched.attributes[FPS_TABLE]),
+        tracking_uri=options.run.tracking_uri,
+        time_limit=options.run.seconds,
+    ) as run:
+        ended, ledger = run.session, run.ledger
+        results = summarise(run.trials, chosen, plan.metric)
+        failed = [trial for trial in run.trials if trial.state is State.FAILED]
+        every = _every_result(ledger.trials, settings)
+        write_whole(folder / RESULTS, json.dumps(every, indent=2))
+        if ended.exit_code == exit_codes.COMPLETE:
+            for result in every:
+                write_design(result, folder, data, source, recipe, run.uid)
+            ledger.annotate(ASKED, [[backbone, str(design)] for backbone, design in chosen])
+            _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
+    if options.run.json:
+        print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
+    else:
+        stdout.print(_table(results, plan.metric))
+        stdout.print(EXPLANATION, soft_wrap=True)
+        say(f"weights and designs are in {folder}")
+        if ended.mlflow_run is not None:
+            say(f" look    {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
+    if ended.exit_code == exit_codes.STOPPED:
+        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+    elif ended.exit_code == exit_codes.FAILED:
+        say(f"search: {ended.reason}")
+    elif failed:
+        say(f"search: {len(failed)} of {len(chosen) * options.seeds} trainings failed")
+        return exit_codes.FAILED
+    return ended.exit_code
+
+
+def choose(options: RetrainOptions, searched: Record, settings: Settings) -> list[Candidate]:
+    """The plain backbone and what the user asked for, in this order.
+
+    Raises:
+        UserError: a design that the backbone does not take, or a study without complete trials.
+    """
+    first = settings.backbones[0]
+    candidates: list[Candidate] = [(first, Design())]
+    if options.designs:
+        candidates += [settings.candidate(text) for text in options.designs]
+        return list(dict.fromkeys(candidates))
+    complete = rows(searched.trials, {}, settings.objectives[0])
+    if not complete:
+        raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
+    if options.knee:
+        picked = [knee(complete)]
+    else:
+        count = 3 if options.top is None else options.top
+        picked = top(complete, count)
+    candidates += [(row.backbone, Design.parse(row.design)) for row in picked]
+    return list(dict.fromkeys(candidates))
+
+
+def _name(study: str, settings: Settings, recipe: Recipe) -> str:
+    """The same study and recipe go on where they stopped; other designs and more seeds extend them."""
+    table = json.dumps([settings.to_json(), recipe.to_dict()], sort_keys=True)
+    return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
+
+
+def _every_result(trials: Sequence[Trial], settings: Settings) -> list[dict[str, Any]]:
+    """The results of every design that the retraining has trained, asked for now or before, the plain one first."""
+    latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
+    candidates = dict.fromkeys([(settings.backbones[0], Design()), *(candidate for candidate, _ in latest)])
+    return summarise(list(latest.values()), list(candidates), f"test_{settings.metric}")
+
+
+def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
+    """What MLflow shows of a retraining."""
+    metric = f"test_{settings.metric}"
+
+    plain = (settings.backbones[0], Design())
+
+    def metrics(trials: Sequence[Trial]) -> dict[str, float]:
+        there = _every_result(trials, settings)
+        means = {(result["backbone"], result["design"]): result[metric] for result in there}
+        designs = float(len({trial.job.candidate for trial in trials}))
+        of_plain = means.get((plain[0], str(plain[1])))
+        return {
+            "designs": designs,
+            **({} if of_plain is None else {"plain": of_plain}),
+            **best_figures(there, metric),
+        }
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        there = _every_result(trials, settings)
+        return [paired_verdict(there), markdown(_table(there, metric)), EXPLANATION]
+
+    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
+        (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings), indent=2))
+
+    return View(
+        name=name,
+        uid=uid,
+        params={
+            "study": study,
+            "dataset": settings.dataset,
+            **{f"recipe.{key}": value for key, value in recipe.to_dict().items()},
+        },
+        tags={"kind": "retrain", "study": study, **provenance()},
+        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        metrics=metrics,
+        trial_tags=lambda trials: {},
+        columns=figure_names(metric),
+        figures=lambda trials: trial_figures(trials, plain, metric),
+        describe=describe,
+        write_artifacts=write_artifacts,
+    )
+
+
+def _log_models(
+    chosen: Sequence[Candidate],
+    folder: Path,
+    settings: Settings,
+    record: Record,
+    options: RetrainOptions,
+    annotate: Callable[[str, Any], None],
+) -> None:
+    """Give the network of each design's first seed to MLflow, once; register that of the first design asked for."""
+    runs = run_ids(record.attributes)
+    for trial in record.trials:
+        name, design = trial.job.candidate
+        if trial.job.seed != 0 or trial.state is not State.COMPLETE or trial.number not in runs:
+            continue
+        register = options.register if trial.job.candidate == chosen[min(1, len(chosen) - 1)] else None
+        logged = f"{MODEL_ATTRIBUTE}{trial.number}"
+        if logged in record.attributes and register in (None, record.attributes[logged]):
+            continue
+        try:
+            network = trained_network(
+                folder, name, design, 0, settings.num_classes, settings.shape[0], record.attributes["uid"]
+            )
+        except UserError as error:
+            warn(str(error))
+            continue
+        example = np.zeros((2, *settings.shape), np.float32)
+        if log_model(network.eval(), example, runs[trial.number], options.run.tracking_uri, register):
+            annotate(logged, register)
+
+
+def _table(results: Sequence[Mapping[str, Any]], metric: str) -> Table:
+    table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain (95 %)", "n")
+    for result in results:
+        table.add_row(
+            show_score(result, metric),
+            show_difference(result),
+            str(result["n"]),
+            f"{result['num_params']:,}",
+            f"{result['fps']:,.0f}",
+            "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
+            f"{result['backbone']} {result['design']}",
+        )
+    return table

@@ -1,0 +1,110 @@
+"""The cost axis of a front's picture: where each design stands, the ticks and the label, for every renderer."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.results.fronts import Row
+from pipelines.terminal.formats import show_count
+
+GAP = 0.7
+"""Decades between plain and the design that adds least: a logarithm has no zero, so plain has a place of its own."""
+MOST_TICKS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A horizontal axis that renderers draw linearly.
+
+    Attributes:
+        label: with its unit.
+        place: position of a design.
+        ticks: texts by position.
+        limits: of the positions that are drawn.
+    """
+
+    label: str
+    place: Callable[[Row], float]
+    ticks: Mapping[float, str]
+    limits: tuple[float, float]
+
+
+def reference(rows: Sequence[Row]) -> Row:
+    """What costs are compared with: the first plain backbone, or the smallest design where none is trained."""
+    plain = next((row for row in rows if row.design == "none"), None)
+    return plain or min(rows, key=lambda row: row.num_params)
+
+
+def cost_axis(rows: Sequence[Row], name: str) -> Axis:
+    """The axis of the front `name`, params or fps, for at least one row."""
+    return _params_axis(rows) if name == "params" else _fps_axis(rows)
+
+
+def _params_axis(rows: Sequence[Row]) -> Axis:
+    """Parameters added to the reference, logarithmic on both sides of it: another backbone may well have fewer."""
+    origin = reference(rows)
+    added = [row.num_params - origin.num_params for row in rows]
+    least = min((abs(count) for count in added if count), default=1)
+
+    def place(count: float) -> float:
+        return math.copysign(GAP + math.log10(abs(count) / least), count) if count else 0.0
+
+    what = "plain" if origin.design == "none" else "smallest"
+    ticks = {0.0: what}
+    more, fewer = [count for count in added if count > 0], [-count for count in added if count < 0]
+    most = MOST_TICKS // 2 if more and fewer else MOST_TICKS
+    if more:
+        ticks |= {place(size): show_count(size) for size in _round_numbers(min(more), max(more), most)}
+    if fewer:
+        ticks |= {place(-size): f"−{show_count(size)}" for size in _round_numbers(min(fewer), max(fewer), most)}
+    named = f"plain {origin.backbone}" if what == "plain" else f"the smallest design, {origin.design}"
+    return Axis(
+        label=f"parameters added to {named} ({origin.num_params:,})",
+        place=lambda row: place(row.num_params - origin.num_params),
+        ticks=ticks,
+        limits=_limits([*map(place, added), *ticks]),
+    )
+
+
+def _fps_axis(rows: Sequence[Row]) -> Axis:
+    """Frames per second, logarithmic where they span a factor of ten."""
+    origin = reference(rows)
+    low, high = min(row.fps for row in rows), max(row.fps for row in rows)
+    wide = high >= 10 * low
+    place: Callable[[float], float] = math.log10 if wide else float
+    numbers = _round_numbers(low, high, MOST_TICKS) if wide else _even_numbers(low, high)
+    ticks = {place(fps): show_count(fps) for fps in numbers}
+    named = f"plain {origin.backbone}" if origin.design == "none" else origin.design
+    return Axis(
+        label=f"frames per second ({named}: {origin.fps:,.0f})",
+        place=lambda row: place(row.fps),
+        ticks=ticks,
+        limits=_limits([place(low), place(high), *ticks]),
+    )
+
+
+def _round_numbers(low: float, high: float, most: int) -> list[float]:
+    """Ticks of a logarithmic axis: of 1, 2, 5, 10, 20 ... those that span it, or, if too many, the powers of ten."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ladder = [float(digit * 10**power) for power in powers for digit in (1, 2, 5)]
+    first = max(index for index, number in enumerate(ladder) if number <= low)
+    last = min(index for index, number in enumerate(ladder) if number >= high)
+    if last - first < most:
+        return ladder[first : last + 1]
+    return [10.0**power for power in powers if low <= 10**power <= high]
+
+
+def _even_numbers(low: float, high: float) -> list[float]:
+    """Ticks of a linear axis, round and evenly spaced, from below `low` to above `high`."""
+    from matplotlib.ticker import MaxNLocator
+
+    if low == high:
+        return [low]
+    return [float(number) for number in MaxNLocator(MOST_TICKS - 2, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+
+
+def _limits(positions: Sequence[float]) -> tuple[float, float]:
+    """A margin on both sides, so that no design is cut by the frame."""
+    low, high = min(positions), max(positions)
+    margin = 0.04 * (high - low) or 0.5
+    return low - margin, high + margin

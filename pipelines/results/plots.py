@@ -1,0 +1,256 @@
+"""The fronts as pictures: interactive pages by Plotly, PNGs by matplotlib, both showing the same."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.results.cost_axes import cost_axis, reference
+from pipelines.results.fronts import Row, front
+from pipelines.terminal.formats import show_gain, show_metric
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS = {
+    "none": "#000000",
+    "se": "#0072B2",
+    "ras": "#D55E00",
+    "eca": "#009E73",
+    "dia": "#CC79A7",
+    "cbam": "#E69F00",
+    "sem": "#56B4E9",
+    "spa": "#7F7F7F",
+}
+OTHER = "#A6761D"
+MARKERS = {"none": ("star", "*"), "se": ("circle", "o"), "ras": ("diamond", "D"), "eca": ("square", "s")}
+MARKERS |= {"dia": ("triangle-up", "^"), "cbam": ("cross", "P"), "sem": ("triangle-down", "v"), "spa": ("x", "X")}
+LINE = "#888888"
+PALE = 0.3
+STEPS: Mapping[str, tuple[Literal["hv", "vh"], Literal["post", "pre"]]] = {
+    "params": ("hv", "post"),
+    "fps": ("vh", "pre"),
+}
+"""How the line of a front goes from design to design, in Plotly's words and in matplotlib's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dots:
+    """Designs that are drawn alike: one attention, on the front or not.
+
+    Attributes:
+        attention: its name.
+        rows: the designs.
+        on_front: whether they are; the others are pale.
+    """
+
+    attention: str
+    rows: Sequence[Row]
+    on_front: bool
+
+    @property
+    def name(self) -> str:
+        return "plain" if self.attention == "none" else self.attention
+
+    @property
+    def colour(self) -> str:
+        return COLOURS.get(self.attention, OTHER)
+
+    @property
+    def markers(self) -> tuple[str, str]:
+        return MARKERS.get(self.attention, ("hexagon", "h"))
+
+    @property
+    def diameter(self) -> int:
+        return 15 if self.attention == "none" else 11 if self.on_front else 8
+
+    @property
+    def opacity(self) -> float:
+        return 1.0 if self.on_front or self.attention == "none" else PALE
+
+
+def front_page(rows: Sequence[Row], name: str, title: str) -> "go.Figure":
+    """The front `name`, params or fps, to look into: hovering tells all about a design."""
+    import plotly.graph_objects as go
+
+    axis = cost_axis(rows, name)
+    line = _line(rows, name)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[axis.place(row) for row in line],
+        y=[100 * row.score for row in line],
+        mode="lines",
+        line={"color": LINE, "width": 1.5, "shape": STEPS[name][0]},
+        name="front",
+        hoverinfo="skip",
+    )
+    origin = reference(rows)
+    named: set[str] = set()
+    for dots in _dots(rows, name):
+        look = {"color": dots.colour, "symbol": dots.markers[0], "line": {"width": 1, "color": "white"}}
+        if dots.name not in named:  # the legend shows a full colour, however pale the designs are
+            marker = {**look, "size": 11}
+            figure.add_scatter(x=[None], y=[None], mode="markers", name=dots.name, marker=marker, legendgroup=dots.name)
+            named.add(dots.name)
+        figure.add_scatter(
+            x=[axis.place(row) for row in dots.rows],
+            y=[100 * row.score for row in dots.rows],
+            mode="markers",
+            name=dots.name,
+            legendgroup=dots.name,
+            showlegend=False,
+            text=[_hover(row, origin) for row in dots.rows],
+            hovertemplate="%{text}<extra></extra>",
+            marker={**look, "size": dots.diameter, "opacity": dots.opacity},
+        )
+    figure.update_layout(
+        title=title,
+        template="plotly_white",
+        xaxis={
+            "title": axis.label,
+            "range": axis.limits,
+            "tickvals": list(axis.ticks),
+            "ticktext": list(axis.ticks.values()),
+            "zeroline": False,
+        },
+        yaxis={"title": _score_label(rows)},
+        legend={"title": "attention", "x": 1.02, "xanchor": "left"},
+    )
+    return figure
+
+
+def write_html(rows: Sequence[Row], name: str, title: str, path: Path) -> None:
+    """The page of a front as a file that needs no internet."""
+    path.write_text(front_page(rows, name, title).to_html(include_plotlyjs=True, full_html=True))
+
+
+def front_picture(rows: Sequence[Row], names: Sequence[str], title: str) -> "Figure":
+    """The same as `front_page`, the fronts named side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(7.5 * len(names) + 1.2, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        _draw(axes, rows, name)
+    looks = {dots.name: (dots.markers[1], dots.colour) for dots in _dots(rows, names[0])}
+    handles = [Line2D([], [], color=LINE, label="front")]
+    handles += [
+        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=8, label=name)
+        for name, (marker, colour) in looks.items()
+    ]
+    figure.legend(handles=handles, title="attention", frameon=False, loc="outside right center")
+    return figure
+
+
+def write_png(rows: Sequence[Row], names: Sequence[str], title: str, path: Path) -> None:
+    """The picture of fronts as a file."""
+    front_picture(rows, names, title).savefig(path, dpi=130)
+
+
+def write_comparison(results: Sequence[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
+    """Each design's paired difference to plain with its interval, the largest on top.
+
+    Args:
+        results: as `summarise` gives them, with differences.
+        metric: what was compared, in words.
+        title: above the picture.
+        path: PNG to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = sorted(results, key=lambda result: result["paired_difference"]["mean"])
+    figure = Figure(figsize=(8, 1.6 + 0.45 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for row, result in enumerate(shown):
+        paired, attention = result["paired_difference"], result["design"].partition(":")[0]
+        mean, low, high = (100 * paired[name] for name in ("mean", "low", "high"))
+        axes.errorbar(
+            mean,
+            row,
+            xerr=[[mean - low], [high - mean]],
+            fmt=MARKERS.get(attention, ("hexagon", "h"))[1],
+            color=COLOURS.get(attention, OTHER),
+            capsize=4,
+            markersize=8,
+            alpha=1.0 if low > 0 or high < 0 else 0.55,
+        )
+    axes.axvline(0.0, color=LINE, linewidth=1.2, zorder=0)
+    labels = [
+        f"{r['design']}\n{r['num_params']:,} parameters, {r['relative_fps']:.2f} x fps, n = {r['n']}" for r in shown
+    ]
+    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set(title=title, xlabel=f"difference in validation {metric}, points, with 95 % interval")
+    axes.grid(axis="x", alpha=0.25)
+    figure.savefig(path, dpi=130)
+
+
+def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
+    axis = cost_axis(rows, name)
+    line = _line(rows, name)
+    axes.step(
+        [axis.place(row) for row in line],
+        [100 * row.score for row in line],
+        where=STEPS[name][1],
+        color=LINE,
+        linewidth=1.2,
+        zorder=1,
+    )
+    for dots in _dots(rows, name):
+        axes.scatter(
+            [axis.place(row) for row in dots.rows],
+            [100 * row.score for row in dots.rows],
+            s=0.7 * dots.diameter**2,
+            alpha=dots.opacity,
+            color=dots.colour,
+            marker=dots.markers[1],
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=3 if dots.on_front else 2,
+        )
+    axes.set_xticks(list(axis.ticks), list(axis.ticks.values()))
+    axes.set(xlabel=axis.label, ylabel=_score_label(rows), xlim=axis.limits)
+    axes.grid(alpha=0.25)
+
+
+def _line(rows: Sequence[Row], name: str) -> list[Row]:
+    """The front from the left to the right."""
+    place = cost_axis(rows, name).place
+    return sorted(front(rows, name), key=place)
+
+
+def _dots(rows: Sequence[Row], name: str) -> Iterator[_Dots]:
+    """All designs, attention by attention, those on the front last: they are drawn over the others."""
+    best = {row.trial for row in front(rows, name)}
+    by_attention: dict[str, list[Row]] = {}
+    for row in rows:
+        by_attention.setdefault(row.design.partition(":")[0], []).append(row)
+    order = [*COLOURS, *sorted(set(by_attention) - set(COLOURS))]
+    for attention in order:
+        for on_front in (False, True):
+            there = [row for row in by_attention.get(attention, []) if (row.trial in best) is on_front]
+            if there:
+                yield _Dots(attention=attention, rows=there, on_front=on_front)
+
+
+def _score_label(rows: Sequence[Row]) -> str:
+    return f"validation {show_metric(rows[0].metric)}, %"
+
+
+def _hover(row: Row, origin: Row) -> str:
+    gain = "" if row.gain is None else f" ({show_gain(row.gain)} on plain)"
+    speed = "" if row.relative_fps is None else f" ({row.relative_fps:.2f} x plain)"
+    added = row.num_params - origin.num_params
+    return (
+        f"<b>{row.design}</b><br>{row.backbone}, trial {row.trial}, n = 1<br>"
+        f"{100 * row.score:.1f} %{gain}<br>{row.num_params:,} parameters ({added:+,} added)<br>"
+        f"{row.fps:,.0f} fps{speed}"
+    )

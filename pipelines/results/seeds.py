@@ -1,0 +1,140 @@
+"""What came out of designs trained under several seeds each, against the plain network under the same seeds."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scipy import stats
+
+from pipelines.terminal.formats import figures
+from search.trials import State, Trial
+from space.choices import Candidate
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean of paired differences with its 95 % interval by Student's t.
+
+    Attributes:
+        mean: of ours minus theirs.
+        low: lower end of the interval.
+        high: upper end.
+        pairs: seeds that both were trained under.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
+    """Ours minus theirs by seed; None with fewer than two seeds in common, which say nothing about the spread."""
+    differences = [value - theirs[seed] for seed, value in ours.items() if seed in theirs]
+    count = len(differences)
+    if count < 2:
+        return None
+    mean = statistics.fmean(differences)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
+    return Difference(mean, mean - half, mean + half, count)
+
+
+def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], metric: str) -> list[dict[str, Any]]:
+    """For each design that trained to the end the metric over its seeds, and what it gains on the first one.
+
+    Args:
+        trials: one for each training.
+        candidates: designs, the plain one first.
+        metric: the report's entry that counts.
+    """
+    scores: dict[Candidate, dict[int, float]] = {candidate: {} for candidate in candidates}
+    costs = {trial.job.candidate: trial.job.cost for trial in trials}
+    for trial in trials:
+        if trial.state is State.COMPLETE and trial.job.candidate in scores:
+            scores[trial.job.candidate][trial.job.seed] = trial.last[metric]
+    plain, plain_scores = candidates[0], scores[candidates[0]]
+    results = []
+    for candidate, by_seed in scores.items():
+        if not by_seed:
+            continue
+        paired = None if candidate == plain else paired_difference(by_seed, plain_scores)
+        gains = [score - plain_scores[seed] for seed, score in by_seed.items() if seed in plain_scores]
+        results.append(
+            {
+                "backbone": candidate[0],
+                "design": str(candidate[1]),
+                "n": len(by_seed),
+                metric: statistics.fmean(by_seed.values()),
+                f"{metric}_std": statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None,
+                "by_seed": by_seed,
+                "gain": statistics.fmean(gains) if gains else None,
+                "paired_difference": asdict(paired) if paired else None,
+                "verdict": verdict(paired) if paired else None,
+                "num_params": costs[candidate].num_params,
+                "fps": costs[candidate].fps,
+                "relative_fps": costs[candidate].fps / costs[plain].fps if plain in costs else None,
+            }
+        )
+    return results
+
+
+def trial_figures(trials: Sequence[Trial], plain: Candidate | None, metric: str) -> dict[int, dict[str, float]]:
+    """What lists of runs show of each complete training, by trial; gains are over plain under the same seed."""
+    complete = [trial for trial in trials if trial.state is State.COMPLETE]
+    plain_scores = {trial.job.seed: trial.last[metric] for trial in complete if trial.job.candidate == plain}
+    shown = {}
+    for trial in complete:
+        score, cost, rival = trial.last[metric], trial.job.cost, plain_scores.get(trial.job.seed)
+        gain = None if rival is None else score - rival
+        shown[trial.number] = figures(metric, score, gain, cost.num_params, cost.fps)
+    return shown
+
+
+def best_figures(results: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """What lists of runs show of the design with the best mean."""
+    if not results:
+        return {}
+    best = max(results, key=lambda result: result[metric])
+    return figures(metric, best[metric], best["gain"], best["num_params"], best["fps"])
+
+
+def verdict(difference: Difference) -> str:
+    """Better, worse, or indistinguishable where the 95 % interval holds zero."""
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "indistinguishable"
+
+
+def paired_verdict(results: Sequence[Mapping[str, Any]]) -> str:
+    """Which designs are better than plain and which worse, in a sentence; `results` as `summarise` gives them."""
+    judged = [result for result in results if result["verdict"] is not None]
+    if not judged:
+        return "Nothing is known yet of how designs differ from plain: that takes two seeds of each."
+    says = []
+    for verdict in ("better", "worse"):
+        alike = [f"`{r['design']}` {show_difference(r)}" for r in judged if r["verdict"] == verdict]
+        if alike:
+            says.append(f"{verdict} than plain: {', '.join(alike)}")
+    count = sum(result["verdict"] == "indistinguishable" for result in judged)
+    if count:
+        says.append(f"indistinguishable from plain: {count} of {len(judged)} designs")
+    sentence = "; ".join(says)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def show_score(result: Mapping[str, Any], metric: str) -> str:
+    """Mean and standard deviation, in percent."""
+    spread = result[f"{metric}_std"]
+    return f"{100 * result[metric]:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}") + " %"
+
+
+def show_difference(result: Mapping[str, Any]) -> str:
+    """The paired difference to plain with its interval, in percentage points; the bare gain of a single seed."""
+    paired, gain = result["paired_difference"], result["gain"]
+    if paired is not None:
+        return f"{100 * paired['mean']:+.1f} [{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}]"
+    return "" if gain is None or result["design"] == "none" else f"{100 * gain:+.1f}"

@@ -1,0 +1,103 @@
+"""Running a ledger to its end on an engine, watched by the terminal and by MLflow."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.running.health import how_it_ended
+from pipelines.running.stopping import Stopping
+from pipelines.running.stopwatch import Stopwatch
+from pipelines.terminal.console import warn
+from pipelines.terminal.display import Display, Lines
+from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
+from pipelines.tracking.runs import RUN_ATTRIBUTE
+from pipelines.tracking.tracker import Tracker
+from pipelines.tracking.view import View
+from search.checkpoints import Checkpoints
+from search.engine import Engine
+from search.execution import Evaluate
+from search.ledger import Ledger
+from search.storage import Storage
+from search.trials import Trial
+from space.errors import Stopped
+
+_STATUS = {COMPLETE: "FINISHED", FAILED: "FAILED", STOPPED: "KILLED"}
+"""Of the study's run in MLflow."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a run of a ledger went.
+
+    Attributes:
+        exit_code: complete, failed, or stopped and resumable.
+        reason: why it did not complete; empty if it did.
+        watch: where the time went.
+        mlflow_run: of the study; None if MLflow never answered.
+    """
+
+    exit_code: int
+    reason: str
+    watch: Stopwatch
+    mlflow_run: str | None
+
+
+def run(
+    ledger: Ledger,
+    engine: Engine,
+    evaluate: Evaluate,
+    folder: Path,
+    view: View,
+    *,
+    storage: Storage,
+    tracking_uri: str | None,
+    lines: Lines,
+    time_limit: float | None,
+    total: int | None = None,
+    counts: Callable[[Trial], bool] = lambda trial: trial.trained,
+    lacks: Callable[[Sequence[Trial]], bool] = lambda trials: False,
+) -> Session:
+    """Run trials until the ledger has no more, the user or the time limit stops it, or nothing gives hope.
+
+    Args:
+        ledger: gives out the trials.
+        engine: where they run.
+        evaluate: makes the trainings.
+        folder: of the study; checkpoints go there.
+        view: what MLflow shows.
+        storage: that the ledger writes.
+        tracking_uri: of MLflow; None for its default.
+        lines: what the terminal says below the bar.
+        time_limit: seconds.
+        total: trials that the bar counts; None for the ledger's budget.
+        counts: whether a trial is one of them, and done.
+        lacks: whether trials that failed are missed in the end, which MLflow then calls a failure.
+
+    Raises:
+        Stopped: the storage can be written no longer.
+    """
+
+    def should_stop() -> bool:
+        storage.check()
+        return stopping()
+
+    def remember(number: int, run: str) -> None:
+        with contextlib.suppress(Stopped), storage.answering():  # the engine meets that, too; MLflow knows its runs
+            ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
+
+    tracker = Tracker(view, tracking_uri, ledger.trials, remember)
+    display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
+    watch = Stopwatch(engine.workers)
+    for observer in (watch, display, tracker):
+        ledger.observe(observer)
+    with tracker, Stopping(time_limit) as stopping:
+        with storage.answering(), display:
+            engine.run(ledger, evaluate, Checkpoints(folder / "checkpoints", view.uid), should_stop)
+        watch.stop()
+        for trial in ledger.ended:
+            if trial.failure is not None:
+                warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.why_failed}")
+        exit_code, reason = how_it_ended(ledger, stopping.reason)
+        tracker.ended(_STATUS[FAILED if exit_code == COMPLETE and lacks(ledger.trials) else exit_code])
+    return Session(exit_code, reason, watch, tracker.run_id)

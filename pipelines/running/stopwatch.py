@@ -1,0 +1,56 @@
+"""How the time of a session was spent."""
+
+import time
+
+from search.trials import Trial
+
+
+class Stopwatch:
+    """How long trials trained, and what the session cost beside that.
+
+    Attributes:
+        epochs: trained in this session.
+        training_seconds: of all workers together.
+        trials: told in this session that count for the budget.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.epochs = 0
+        self.training_seconds = 0.0
+        self.trials = 0
+        self._workers = workers
+        self._started = time.time()
+        self._first: float | None = None
+        self._ended = self._started
+
+    def started(self, trial: Trial) -> None:
+        """Asking is part of the overhead."""
+
+    def reported(self, trial: Trial) -> None:
+        """Count an epoch, unless it was trained in an earlier session."""
+        began = trial.last["time"] - trial.last["seconds"]
+        if began < self._started:
+            return
+        self._first = began if self._first is None else min(self._first, began)
+        self.epochs += 1
+        self.training_seconds += trial.last["seconds"]
+
+    def finished(self, trial: Trial) -> None:
+        """Count a trial."""
+        self.trials += trial.trained
+
+    def stop(self) -> None:
+        """The last trial has been told."""
+        self._ended = time.time()
+
+    @property
+    def startup_seconds(self) -> float:
+        """From the start of the engine to the first training step."""
+        return 0.0 if self._first is None else self._first - self._started
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Time of all workers, after the start, in which no network was trained."""
+        if self._first is None:
+            return 0.0
+        return max(0.0, (self._ended - self._first) * self._workers - self.training_seconds)

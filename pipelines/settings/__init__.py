@@ -1,0 +1,1 @@
+"""What the user may say, and what is meant by it."""

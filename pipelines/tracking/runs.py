@@ -1,0 +1,248 @@
+"""The runs of a study in MLflow: one for the study, one for each of its trials."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pipelines.terminal.secrets import hidden
+from pipelines.tracking import pages
+from pipelines.tracking.view import View
+from search.trials import State, Trial
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+    from pipelines.tracking.view import View
+
+EXPERIMENT = "attention-search"
+DEFAULT_SERVER = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves."""
+MOST_METRICS = 1000  # of one call
+MOST_TAGS = 100
+
+_STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
+
+
+class StudyRuns:
+    """The run of a study and those of its trials in MLflow, found again or made.
+
+    Args:
+        view: what to show.
+        uri: of the tracking server; None for MLflow's own default.
+        remember: is told a trial's number and run id.
+    """
+
+    def __init__(self, view: "View", uri: str | None, remember: Callable[[int, str], None]) -> None:
+        from mlflow import MlflowClient  # takes seconds
+
+        self._view = view
+        self._remember = remember
+        self._client: MlflowClient = MlflowClient(tracking_uri=uri)
+        self._experiment = self._find_experiment()
+        self._runs: dict[int, Run] = {}
+        self._running: set[int] = set()
+        self._finished: list[Trial] = []
+        self._figures: dict[int, Mapping[str, float]] = {}
+        self._tagged: dict[int, Mapping[str, str]] = {}
+        self.parent = self._find_parent()
+
+    def log(self, trial: Trial) -> None:
+        """Bring a trial's run up to its state. Logging the same twice changes nothing."""
+        if trial.state in (State.DUPLICATE, State.INFEASIBLE):
+            return
+        run = self._runs.get(trial.number) or self._make_run(trial)
+        job = trial.job
+        fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
+        if trial.state is State.RUNNING:
+            if run.info.status == "KILLED":  # it is taken up again
+                self._client.update_run(run.info.run_id, status="RUNNING")
+            self._log_params(run.info.run_id, fields)
+            self._running.add(trial.number)
+            return
+        if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
+            self._finished.append(trial)
+            return
+        self._log_params(run.info.run_id, fields)  # again: the session that made the run may have been cut off
+        so_far = [*self._finished, trial]
+        figures = self._view.figures(so_far).get(trial.number, {})
+        for batch in _batches(self._trial_metrics(trial, figures), MOST_METRICS):
+            self._client.log_batch(run.info.run_id, metrics=batch)
+        self._figures[trial.number] = figures
+        failure = trial.failure
+        if failure is not None:
+            where = {"worker": trial.worker} if trial.worker else {}
+            tags = {"failure": failure.kind.value, "failure_reason": hidden(failure.reason)[:500], **where}
+            for key, value in tags.items():
+                self._client.set_tag(run.info.run_id, key, value)
+        trained = sum(earlier.trained for earlier in so_far)
+        at = _milliseconds(trial.finished)
+        parent_metrics = [_metric(k, v, at, trained) for k, v in self._view.metrics(so_far).items()]
+        self._client.log_batch(self.parent, metrics=parent_metrics)
+        self._client.set_tag(run.info.run_id, "state", trial.state.value)
+        self._client.set_terminated(run.info.run_id, _STATUS[trial.state], at)
+        self._running.discard(trial.number)
+        self._finished.append(trial)
+
+    def refresh(self) -> None:
+        """Write the artifacts and the description, and what changed of the trials' tags and figures."""
+        run_ids = {number: run.info.run_id for number, run in self._runs.items()}
+        with TemporaryDirectory() as folder:
+            self._view.write_artifacts(self._finished, run_ids, Path(folder))
+            self._client.log_artifacts(self.parent, folder)
+        for number, tags in self._view.trial_tags(self._finished).items():
+            for key, value in tags.items():
+                if self._tagged.get(number, {}).get(key) != value:
+                    self._client.set_tag(run_ids[number], key, value)
+            self._tagged[number] = tags
+        for number, figures in self._view.figures(self._finished).items():
+            known = self._figures.get(number, {})
+            now = _milliseconds(None)
+            changed = [_metric(k, value, now, 0) for k, value in figures.items() if known.get(k) != value]
+            if changed:
+                self._client.log_batch(run_ids[number], metrics=changed)
+            self._figures[number] = figures
+        self._describe()
+
+    def close(self, status: str) -> None:
+        """End the study's run, and those of trials that are to be taken up another time."""
+        for number in self._running:
+            self._client.set_terminated(self._runs[number].info.run_id, "KILLED")
+        self._client.set_terminated(self.parent, status)
+
+    def _describe(self) -> None:
+        place = (self._experiment, self.parent)
+        links = {text: pages.artifact_page(*place, path) for text, path in self._view.pages.items()}
+        links["all trials"] = pages.view_page(*place)
+        before = self._client.get_run(self.parent).data.tags.get(pages.NOTE, "")  # a user may have written into it
+        note = pages.run_note(self._view.describe(self._finished), links, before)
+        if note != before:
+            self._client.set_tag(self.parent, pages.NOTE, note)
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        number = str(self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id)
+        there = {} if found is None else found.tags  # what is there stays: a user may have changed it
+        score = self._view.columns[0]
+        tags = {
+            pages.NOTE: pages.experiment_note(number, score),
+            pages.VIEW + pages.results_key(score): pages.results_view(self._view.columns),
+        }
+        for key in set(tags) - set(there):
+            self._client.set_experiment_tag(number, key, tags[key])
+        return number
+
+    def _find_parent(self) -> str:
+        found = self._client.search_runs([self._experiment], f"tags.study_uid = '{self._view.uid}'")
+        if found:
+            parent = str(found[0].info.run_id)
+            self._client.update_run(parent, status="RUNNING")
+            for run in self._children(parent):
+                number = int(run.data.tags["trial"])
+                self._runs[number] = run
+                self._figures[number] = run.data.metrics
+                self._tagged[number] = run.data.tags
+                self._remember(number, run.info.run_id)
+        else:
+            tags = {**self._view.tags, "study_uid": self._view.uid}
+            parent = str(self._client.create_run(self._experiment, tags=tags, run_name=self._view.name).info.run_id)
+        self._client.set_experiment_tag(
+            self._experiment, pages.VIEW + parent, pages.trials_view(parent, self._view.columns)
+        )
+        self._log_params(parent, self._view.params)  # again after a crash between the two: it changes nothing
+        return parent
+
+    def _children(self, parent: str) -> Iterator["Run"]:
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _make_run(self, trial: Trial) -> "Run":
+        tags = {
+            "mlflow.parentRunId": self.parent,
+            "trial": str(trial.number),
+            "design": str(trial.job.design),
+            "state": State.RUNNING.value,
+        }
+        run = self._client.create_run(
+            self._experiment, _milliseconds(trial.started), tags, run_name=self._view.trial_name(trial)
+        )
+        self._runs[trial.number] = run  # at once: whatever fails from here on must not make another run
+        self._remember(trial.number, run.info.run_id)
+        return run
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        every = [Param(key, str(value)) for key, value in params.items() if value is not None]
+        for batch in _batches(every, MOST_TAGS):
+            self._client.log_batch(run_id, params=batch)
+
+    def _trial_metrics(self, trial: Trial, figures: Mapping[str, float]) -> list["Metric"]:
+        at = _milliseconds(trial.finished)
+        metrics = [_metric(key, value, at, 0) for key, value in {**asdict(trial.job.cost), **figures}.items()]
+        for report in trial.history:
+            ended, epoch = int(report["time"] * 1000), int(report["epoch"])
+            metrics += [_metric(k, v, ended, epoch) for k, v in report.items() if k not in ("time", "epoch")]
+        return metrics
+
+
+def where_to_look(run_id: str, uri: str | None) -> str:
+    """What to open, or to start and open, to see a run; passwords are left out.
+
+    Args:
+        run_id: of the run.
+        uri: of the tracking server; None for MLflow's own default.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    store = str(client.tracking_uri)
+    try:
+        page = pages.run_page(str(client.get_run(run_id).info.experiment_id), run_id)
+    except Exception:  # the tracking server went away
+        return f"MLflow, experiment {EXPERIMENT}"
+    if store.startswith(("http://", "https://")):
+        return f"{re.sub('//[^/]*@', '//', store).rstrip('/')}/{page}"
+    command = "mlflow ui"
+    if store != f"sqlite:///{Path('mlflow.db').resolve()}":
+        command += f" --backend-store-uri {shlex.quote(hidden(store))}"
+    return f"{command}, then {DEFAULT_SERVER}/{page}"
+
+
+def _batches(items: list[Any], most: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
+
+
+def _metric(key: str, value: float, at: int, step: int) -> "Metric":
+    from mlflow.entities import Metric
+
+    return Metric(key, value, at, step)
+
+
+def _milliseconds(when: datetime | None) -> int:
+    return int((when or datetime.now()).timestamp() * 1000)
+
+
+RUN_ATTRIBUTE = "mlflow_run:"
+"""With a trial's number behind it: the attribute of a study that holds the trial's run id."""
+
+
+def run_ids(attributes: Mapping[str, Any]) -> dict[int, str]:
+    """The run of each trial, from the attributes of a study."""
+    return {
+        int(key.removeprefix(RUN_ATTRIBUTE)): run_id
+        for key, run_id in attributes.items()
+        if key.startswith(RUN_ATTRIBUTE)
+    }
