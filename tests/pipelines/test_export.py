@@ -138,8 +138,6 @@ def test_programs_may_differ_by_a_share_of_the_largest_logit(error: float) -> No
     apart = torch.tensor([[0.0, 0.0], [0.0, 200 * 0.5 * MOST_DIFFERENCE]])
     share = difference_of("it", lambda images: ours + apart, ours, ours)
     assert share == pytest.approx(0.5 * MOST_DIFFERENCE, rel=0.01)
-        0.5 * MOST_DIFFERENCE, rel=0.01
-    )
     apart[1, 1] = 200 * error
     with pytest.raises(ProgramError, match="differ"):
         difference_of("it", lambda images: ours + apart, ours, ours)
