@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
@@ -26,38 +26,20 @@ from optuna.study import Study
 from space.design import Value
 from space.errors import UserError
 from space.objects import find_object, full_name
-from space.registry import remember
+from space.registry import Registry
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
-"""Maker of each sampler, called with seed=NUMBER; plug-ins add theirs."""
-remember(SAMPLERS)
-
-BUILT_IN = frozenset(SAMPLERS)
+SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
+    "sampler",
+    {
+        "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
+        "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+        "random": lambda seed: RandomSampler(seed=seed),
+    },
+)
+"""Maker of each sampler, called with seed=NUMBER."""
 
 DECIDING_STEP_BY_STEP = {"tpe", "random"}
 """Samplers that need no earlier trial to have decided on the same choices; of others each trial decides on all."""
-
-Maker = TypeVar("Maker", bound=Callable[..., BaseSampler])
-
-
-def register(name: str) -> Callable[[Maker], Maker]:
-    """Decorator for plug-ins: the class or function, called with seed=NUMBER, makes the sampler of this name.
-
-    Raises:
-        UserError: the name is taken.
-    """
-
-    def add(maker: Maker) -> Maker:
-        if name in SAMPLERS:
-            raise UserError(f"there is a sampler {name!r} already; give this one another name")
-        SAMPLERS[name] = maker
-        return maker
-
-    return add
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -107,7 +89,7 @@ def deciding(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if name in BUILT_IN:
+        if name in SAMPLERS.ours:
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from space.design import (
-    BUILT_IN,
     FIELDS,
     VALUES,
     Design,
@@ -78,7 +77,7 @@ class SearchSpace:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
         if is_preset:
-            table["attention"] += [name for name in FIELDS if name not in BUILT_IN]
+            table["attention"] += [name for name in FIELDS if name not in FIELDS.ours]
         try:
             space = cls(backbones, _values(table, _stage_sets(backbones.values())))
             if is_preset:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 from space.errors import UserError
-from space.registry import remember
+from space.registry import Registry
 
 Value: TypeAlias = int | str
 
@@ -30,29 +30,31 @@ VALUES: dict[str, tuple[Value, ...]] = {
 
 _RECURRENT = ("depth", "deepening", "connection", "bn", "sharing", "stages")
 
-FIELDS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "se": (*_RECURRENT, "reduction", "bias", "start"),
-    "ras": (*_RECURRENT, "start"),
-    "eca": (*_RECURRENT, "start"),
-    "cbam": ("sharing", "stages", "reduction", "start"),
-    "dia": ("sharing", "stages", "reduction", "output", "cells", "start"),
-    "sem": ("sharing", "stages", "reduction", "start"),
-    "spa": (*_RECURRENT, "reduction", "start"),
-}
+FIELDS: Registry[tuple[str, ...]] = Registry(
+    "attention",
+    {
+        "none": (),
+        "se": (*_RECURRENT, "reduction", "bias", "start"),
+        "ras": (*_RECURRENT, "start"),
+        "eca": (*_RECURRENT, "start"),
+        "cbam": ("sharing", "stages", "reduction", "start"),
+        "dia": ("sharing", "stages", "reduction", "output", "cells", "start"),
+        "sem": ("sharing", "stages", "reduction", "start"),
+        "spa": (*_RECURRENT, "reduction", "start"),
+    },
+)
 """Which fields each attention has, each after those that may make it idle; plug-ins add theirs."""
-remember(FIELDS)
-
-BUILT_IN = frozenset(FIELDS)
 
 DEFAULT_REDUCTION = 16
 
-_SPECIAL_DEFAULTS: dict[tuple[str, str], Value] = {
-    ("ras", "depth"): 2,
-    ("dia", "reduction"): 4,
-    ("dia", "sharing"): "stage",
-}
-remember(_SPECIAL_DEFAULTS)
+_SPECIAL_DEFAULTS: Registry[Value] = Registry(
+    "default",
+    {
+        "ras.depth": 2,
+        "dia.reduction": 4,
+        "dia.sharing": "stage",
+    },
+)
 
 _KEEP_ZERO = ("identity", "relu", "tanh")
 """Connections that turn zero into zero."""
@@ -266,7 +268,7 @@ def default(attention: str, name: str, deepening: Value | None = None) -> Value 
         return "identity"  # Eq. 2
     if name == "stages":
         return None
-    return _SPECIAL_DEFAULTS.get((attention, name), DEFAULT_REDUCTION if name == "reduction" else VALUES[name][0])
+    return _SPECIAL_DEFAULTS.get(f"{attention}.{name}", DEFAULT_REDUCTION if name == "reduction" else VALUES[name][0])
 
 
 def is_idle(name: str, values: Mapping[str, Any]) -> bool:
@@ -299,7 +301,7 @@ def add_attention(name: str, *, recurrent: bool, reduction: int | None) -> None:
     if reduction is not None:
         if reduction not in VALUES["reduction"]:
             raise UserError(f"attention {name!r}: {_not_one_of('reduction', reduction, VALUES['reduction'])}")
-        _SPECIAL_DEFAULTS[name, "reduction"] = reduction
+        _SPECIAL_DEFAULTS[f"{name}.reduction"] = reduction
     FIELDS[name] = (
         *(_RECURRENT if recurrent else ("sharing", "stages")),
         *(() if reduction is None else ("reduction",)),
@@ -319,7 +321,7 @@ def unit_start_learns(attention: str, values: Mapping[str, Any]) -> bool:
         return True
     if attention == "ras":
         return connection != "relu"
-    unbiased = attention in ("eca", "spa") or attention not in BUILT_IN or values.get("bias") == "no"
+    unbiased = attention in ("eca", "spa") or attention not in FIELDS.ours or values.get("bias") == "no"
     return not (unbiased and connection in _KEEP_ZERO)
 
 

@@ -1,26 +1,63 @@
-"""Tables that plug-ins add to, all or nothing: what registers something and then raises has registered nothing."""
+"""Registries: parts by name, ours and those that plug-ins add, by one mechanism.
+
+What a plug-in registers is there all or nothing: one that registers something and then raises has registered nothing.
+"""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
-_TABLES: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
-"""Each with what it holds without plug-ins."""
+from space.errors import UserError
+
+Entry = TypeVar("Entry")
+Registered = TypeVar("Registered")
+
+REGISTRIES: list["Registry[Any]"] = []
+"""All that there are."""
 
 
-def remember(table: dict[Any, Any]) -> None:
-    """See to this table, too; it holds now what it does without plug-ins."""
-    _TABLES.append((table, dict(table)))
+class Registry(dict[str, Entry], Generic[Entry]):
+    """Parts of one kind by name.
+
+    Args:
+        kind: what a part is called in errors.
+        ours: the parts that are there without plug-ins.
+        admit: from the name and the part that is registered to what the registry holds; it may refuse them.
+    """
+
+    def __init__(
+        self, kind: str, ours: dict[str, Entry], admit: Callable[[str, Any], Entry] = lambda name, part: part
+    ) -> None:
+        super().__init__(ours)
+        self.kind = kind
+        self.ours = dict(ours)
+        self._admit = admit
+        REGISTRIES.append(self)
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Decorator: the class or function is the part of this name.
+
+        Raises:
+            UserError: the name is taken, or the part is not as it has to be.
+        """
+
+        def add(part: Any) -> Any:
+            if name in self:
+                raise UserError(f"there is a {self.kind} {name!r} already; give this one another name")
+            self[name] = self._admit(name, part)
+            return part
+
+        return add
 
 
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
     """If anything is raised inside, every registry holds again what it held before."""
-    before = [dict(table) for table, _ in _TABLES]
+    before = [dict(registry) for registry in REGISTRIES]
     try:
         yield
     except BaseException:
-        for place, (table, at_first) in enumerate(_TABLES):  # some may have been imported inside
-            table.clear()
-            table.update(before[place] if place < len(before) else at_first)
+        for place, registry in enumerate(REGISTRIES):  # some may have been imported inside
+            registry.clear()
+            registry.update(before[place] if place < len(before) else registry.ours)
         raise

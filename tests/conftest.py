@@ -9,6 +9,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from space.registry import REGISTRIES
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -22,14 +24,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What plug-ins register, and that they were loaded, is forgotten at the end."""
-    from search.samplers import SAMPLERS
-    from space.attention import ATTENTION
-    from space.backbones import FACTORIES
-    from space.design import _SPECIAL_DEFAULTS, FIELDS
-    from trainers.datasets import DATASETS
-
     with ExitStack() as stack:
-        for registry in (FIELDS, _SPECIAL_DEFAULTS, ATTENTION, FACTORIES, SAMPLERS, DATASETS):
+        for registry in REGISTRIES:
             stack.enter_context(patch.dict(registry))
         yield
     for name in [name for name in sys.modules if re.search("_[0-9a-f]{12}$", name)]:

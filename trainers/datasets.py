@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from space.errors import UserError
-from space.registry import remember
+from space.registry import Registry
 from trainers.contents import Content
 from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
 from trainers.decoded import MappedImages, decoded_once, decoding
@@ -169,53 +169,44 @@ def _imagenet(source: Source, download: bool) -> Data:
 Reader = Callable[[Source, bool], Data]
 """From which data set, and whether to fetch what is missing, to its images."""
 
-DATASETS: dict[str, Reader] = {
-    "digits": _digits,
-    **dict.fromkeys(TORCHVISION_SETS, _torchvision),
-    "imagenet": _imagenet,
-}
-"""Reader of each data set by name; folder:PATH stands beside them, and plug-ins add theirs."""
-remember(DATASETS)
+
+def _admit(name: str, reader: Reader) -> Reader:
+    """What a plug-in's function reads, of the size and normalised as the user said; whatever it raises is one line."""
+
+    def read(source: Source, download: bool) -> Data:
+        try:
+            data = reader(source, download)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"dataset {name!r} raises {type(error).__name__}: {error}".splitlines()[0]) from error
+        if source.train_size not in (None, there := len(data.train.labels)):
+            raise UserError(f"dataset {name!r} knows --train-size {there} only, and not {source.train_size}")
+        return _data(
+            source,
+            data.classes,
+            data.shape,
+            [data.train, data.val, data.test],
+            lambda images: (data.mean, data.std),
+            digest=data.digest,
+            depth=data.depth,
+            mirrors=data.mirrors,
+            notes=data.notes,
+        )
+
+    return read
 
 
-def register(name: str) -> Callable[[Reader], Reader]:
-    """Decorator for plug-ins: the function reads the data set of this name.
+DATASETS: Registry[Reader] = Registry(
+    "dataset",
+    {"digits": _digits, **dict.fromkeys(TORCHVISION_SETS, _torchvision), "imagenet": _imagenet},
+    _admit,
+)
+"""Reader of each data set by name; folder:PATH stands beside them.
 
-    What a user typed for normalisation and for the size of images is seen to here; a number of images to train on
-    that the function does not see to is refused.
-
-    Raises:
-        UserError: the name is taken; when the data set is read, whatever the function raises.
-    """
-
-    def add(reader: Reader) -> Reader:
-        def read(source: Source, download: bool) -> Data:
-            try:
-                data = reader(source, download)
-            except UserError:
-                raise
-            except Exception as error:
-                raise UserError(f"dataset {name!r} raises {type(error).__name__}: {error}".splitlines()[0]) from error
-            if source.train_size not in (None, there := len(data.train.labels)):
-                raise UserError(f"dataset {name!r} knows --train-size {there} only, and not {source.train_size}")
-            return _data(
-                source,
-                data.classes,
-                data.shape,
-                [data.train, data.val, data.test],
-                lambda images: (data.mean, data.std),
-                digest=data.digest,
-                depth=data.depth,
-                mirrors=data.mirrors,
-                notes=data.notes,
-            )
-
-        if name in DATASETS:
-            raise UserError(f"there is a dataset {name!r} already; give this one another name")
-        DATASETS[name] = read
-        return reader
-
-    return add
+For those of plug-ins normalisation and the size of images are seen to here; a number of images to train on that the
+reader does not see to is refused.
+"""
 
 
 def _shorter_side(source: Source, side: int, default: int) -> int:

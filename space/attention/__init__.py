@@ -21,7 +21,7 @@ from space.attention.sem import SEM
 from space.attention.spa import SPA
 from space.design import DEFAULT_REDUCTION, FIELDS, Design, add_attention
 from space.errors import UserError
-from space.registry import all_or_nothing, remember
+from space.registry import Registry, all_or_nothing
 
 MakeGates: TypeAlias = Callable[[Design, int, int], list[Gate]]
 """(design, channels, blocks) -> the gate of each block of a stage."""
@@ -78,17 +78,19 @@ def _dia(design: Design, channels: int, blocks: int) -> list[Gate]:
     return [DIAGate(unit, block, blocks) for block in range(blocks)]
 
 
-ATTENTION: dict[str, MakeGates] = {
-    "se": _recurrent(_se),
-    "ras": _recurrent(lambda design, channels: Affine(channels)),
-    "eca": _recurrent(lambda design, channels: ECA(channels)),
-    "cbam": _whole(_cbam),
-    "dia": _dia,
-    "sem": _whole(_sem),
-    "spa": _recurrent(_spa),
-}
+ATTENTION: Registry[MakeGates] = Registry(
+    "attention",
+    {
+        "se": _recurrent(_se),
+        "ras": _recurrent(lambda design, channels: Affine(channels)),
+        "eca": _recurrent(lambda design, channels: ECA(channels)),
+        "cbam": _whole(_cbam),
+        "dia": _dia,
+        "sem": _whole(_sem),
+        "spa": _recurrent(_spa),
+    },
+)
 """How the gates of a stage are made, by attention; plug-ins add theirs."""
-remember(ATTENTION)
 
 
 def register(name: str) -> Callable[[Module], Module]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from torch import nn
 
@@ -25,7 +25,7 @@ from space.backbones.resnext import resnext
 from space.backbones.wrn import wrn
 from space.errors import UserError
 from space.objects import full_name
-from space.registry import remember
+from space.registry import Registry
 
 
 class Family(NamedTuple):
@@ -62,29 +62,17 @@ BACKBONES: tuple[Family, ...] = (
 """The families; +conv_bias, +no_bn and +no_skip behind a name are its `Options`."""
 
 
-FACTORIES: dict[str, Callable[..., nn.Module]] = {}
-"""Makers of networks that plug-ins registered, by name; they take `num_classes` and `in_channels`, or neither."""
-remember(FACTORIES)
+def _admit(name: str, factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    if not name or set(name) & set(",:@"):
+        raise UserError(f"backbone {name!r}: a name has at least one letter, and no comma, colon or @")
+    return factory
 
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
+FACTORIES: Registry[Callable[..., nn.Module]] = Registry("backbone", {}, _admit)
+"""Makers of networks that plug-ins registered, by name, which comes before ours.
 
-def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorator for plug-ins: the function or class makes the backbone of this name, which comes before ours.
-
-    Raises:
-        UserError: another plug-in's has this name, or it means something else.
-    """
-
-    def add(factory: Factory) -> Factory:
-        if name in FACTORIES:
-            raise UserError(f"there is a backbone {name!r} already; give this one another name")
-        if not name or set(name) & set(",:@"):
-            raise UserError(f"backbone {name!r}: a name has at least one letter, and no comma, colon or @")
-        FACTORIES[name] = factory
-        return factory
-
-    return add
+They take `num_classes` and `in_channels`, or neither.
+"""
 
 
 def backbone(name: str) -> Backbone:
@@ -167,4 +155,4 @@ def _exists(name: str) -> bool:
         return False
 
 
-__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Name", "Options", "backbone", "chosen", "register"]
+__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Name", "Options", "backbone", "chosen"]

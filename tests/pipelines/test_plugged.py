@@ -48,25 +48,25 @@ SPACE = 'attention = ["none", "rise"]\n[rise]\ndepth = [1, 2]\nstart = ["publish
 OTHERS = """
 import torch
 from optuna.samplers import RandomSampler
-from search.samplers import register as register_sampler
-from space.backbones import backbone, register as register_backbone
+from search.samplers import SAMPLERS
+from space.backbones import FACTORIES, backbone
 from trainers.data import Data, TensorImages
-from trainers.datasets import register as register_dataset
+from trainers.datasets import DATASETS
 
-@register_sampler("chance")
+@SAMPLERS.register("chance")
 class Chance(RandomSampler):
     pass
 
-@register_sampler("hapless")
+@SAMPLERS.register("hapless")
 class Hapless(RandomSampler):
     def sample_independent(self, study, trial, name, distribution):
         raise KeyError("no idea")
 
-@register_backbone("eleven")
+@FACTORIES.register("eleven")
 def eleven(num_classes, in_channels):
     return backbone("resnet11").make(in_channels, num_classes)
 
-@register_dataset("levels")
+@DATASETS.register("levels")
 def levels(source, download):
     def images(count):
         labels = torch.arange(count) % 3
@@ -75,7 +75,7 @@ def levels(source, download):
     common = dict(name="levels", classes=("dark", "grey", "light"), shape=(2, 8, 8), mean=(0.1, 0.2), std=(0.1, 0.2))
     return Data(**common, train=train, val=val, test=test, mirrors=False)
 
-@register_dataset("broken")
+@DATASETS.register("broken")
 def broken(source, download):
     raise LookupError(f"nothing below {source.root.name}\\nat all")
 """

@@ -14,7 +14,7 @@ from optuna.storages.journal._storage import JournalOperation
 
 from search.ledger import Ledger
 from search.proposers import Sampled
-from search.samplers import SAMPLERS, make_sampler, register
+from search.samplers import SAMPLERS, make_sampler
 from search.trials import State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost, Limits
@@ -206,7 +206,7 @@ def test_each_trial_and_each_decision_has_a_seed_of_its_own_and_the_same_one_aga
 ) -> None:
     seeds: list[tuple[int, str, int]] = []
 
-    @register("noting")
+    @SAMPLERS.register("noting")
     class Noting(RandomSampler):
         """Notes with which seed it decides on what; the name is empty for what is decided together."""
 
@@ -237,17 +237,17 @@ def test_each_trial_and_each_decision_has_a_seed_of_its_own_and_the_same_one_aga
 
 
 def test_a_sampler_is_registered_under_a_name_of_its_own(registries: None) -> None:
-    @register("mine")
+    @SAMPLERS.register("mine")
     class Mine(RandomSampler):
         """Random."""
 
-    register("three")(NSGAIIISampler)
+    SAMPLERS.register("three")(NSGAIIISampler)
     assert isinstance(make_sampler("mine", 0), Mine)
     assert isinstance(make_sampler("three", 0), NSGAIIISampler)
     assert decisions("three", seed=3) == decisions("three", seed=3) != decisions("three", seed=4)
     for name in ("mine", "tpe"):
         with pytest.raises(UserError, match=f"there is a sampler '{name}' already"):
-            register(name)(NSGAIISampler)
+            SAMPLERS.register(name)(NSGAIISampler)
     with pytest.raises(UserError, match="there are tpe, nsga2, random, mine, three, package"):
         make_sampler("mien", 0)
 

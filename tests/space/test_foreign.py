@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from space.backbones import FACTORIES, Backbone, backbone, register
+from space.backbones import FACTORIES, Backbone, backbone
 from space.backbones.foreign import called, found_backbone
 from space.build import build
 from space.design import Design, Stage
@@ -210,7 +210,7 @@ def test_a_network_without_a_last_layer_must_take_the_classes() -> None:
 def test_what_is_drawn_next_does_not_depend_on_whether_a_backbone_was_met_before() -> None:
     for factory in (Own, ReadsValues, reads_values_when_made):
         numbers = []
-        register(factory.__name__)(factory)
+        FACTORIES.register(factory.__name__)(factory)
         for _ in range(2):
             torch.manual_seed(0)
             backbone(factory.__name__)
@@ -296,9 +296,9 @@ def test_a_module_is_imported() -> None:
 
 
 def test_a_registered_name_comes_first_and_is_listed() -> None:
-    register("resnet1001")(both)
+    FACTORIES.register("resnet1001")(both)
     assert backbone("resnet1001").layout == (Stage(2, 4),)
-    register("mine")(both)
+    FACTORIES.register("mine")(both)
     assert "mine" in error(lambda: backbone("yours"))
 
 

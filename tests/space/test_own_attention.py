@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from space.backbones import FACTORIES, backbone, chosen, register
+from space.backbones import FACTORIES, backbone, chosen
 from space.backbones.foreign import called, found_backbone
 from space.build import build
 from space.design import Design
@@ -165,7 +165,7 @@ def test_a_network_that_keeps_its_attention_says_so_in_one_line() -> None:
 @pytest.fixture
 def carrying() -> Iterator[str]:
     """A network that carries SE."""
-    register("carrying")(net(lambda: Layers(ATTENTION["se"])))
+    FACTORIES.register("carrying")(net(lambda: Layers(ATTENTION["se"])))
     yield "carrying"
     del FACTORIES["carrying"]
 
@@ -211,7 +211,7 @@ class Chain(nn.Module):
 
 
 def test_attention_is_taken_out_of_a_network_whose_places_are_named() -> None:
-    register("chain")(Chain)
+    FACTORIES.register("chain")(Chain)
     try:
         it = chosen("chain", r"body\.2", replace_attention=True)
         assert it.name == r"chain+no_attention@body\.2"

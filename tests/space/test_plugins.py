@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from search.samplers import SAMPLERS
 from space.attention import ATTENTION, Excitation, Gate, register, stage_gates
 from space.backbones import FACTORIES, backbone
-from space.backbones import register as register_backbone
 from space.build import build
 from space.choices import PRESETS, SearchSpace
 from space.design import _SPECIAL_DEFAULTS, FIELDS, Design, Stage, hidden_width
@@ -338,9 +337,9 @@ def test_a_module_that_cannot_have_so_many_channels_says_so() -> None:
 )
 def test_a_backbone_has_a_name_of_its_own(name: str, says: str) -> None:
     factory = backbone("resnet11").make
-    register_backbone("little")(factory)
+    FACTORIES.register("little")(factory)
     with pytest.raises(UserError, match=says):
-        register_backbone(name)(factory)
+        FACTORIES.register(name)(factory)
     assert {"little": factory} == FACTORIES
 
 
@@ -423,12 +422,12 @@ def test_a_plugin_that_raises_is_one_line_and_may_be_mended(write: Callable[...,
 
 def test_a_plugin_that_raises_in_the_end_has_registered_nothing(write: Callable[..., Path]) -> None:
     others = (
-        "from search.samplers import SAMPLERS, register as sampler\n"
-        "from space.backbones import register as backbone\n"
-        "from trainers.datasets import register as dataset\n"
-        "sampler('chance')(SAMPLERS['random'])\n"
-        "backbone('nothing')(lambda: nn.Identity())\n"
-        "dataset('nothing')(lambda source, download: None)\n"
+        "from search.samplers import SAMPLERS\n"
+        "from space.backbones import FACTORIES\n"
+        "from trainers.datasets import DATASETS\n"
+        "SAMPLERS.register('chance')(SAMPLERS['random'])\n"
+        "FACTORIES.register('nothing')(lambda: nn.Identity())\n"
+        "DATASETS.register('nothing')(lambda source, download: None)\n"
     )
     before = everything()
     with pytest.raises(UserError, match=r"mine\.py raises ZeroDivisionError"):
