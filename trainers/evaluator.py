@@ -16,7 +16,7 @@ from space.design import Design
 from space.errors import UserError
 from space.identity import Identity
 from space.plugins import Plugin
-from space.weights import read_weights
+from space.state import read_state
 from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
@@ -87,7 +87,7 @@ def fresh_network(
     backbone: str, design: Design, seed: int, num_classes: int, in_channels: int, weights: Path | None = None
 ) -> nn.Module:
     """The network that a training under this seed begins with, on the CPU."""
-    state = None if weights is None else read_weights(weights)
+    state = None if weights is None else read_state(weights)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return build(design, find_backbone(backbone), num_classes, in_channels, state)

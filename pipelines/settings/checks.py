@@ -12,7 +12,7 @@ from space.backbones import backbone
 from space.build import build
 from space.meta import zeroed
 from space.plugins import Plugin
-from space.weights import read_weights
+from space.state import read_state
 from trainers.data import Data
 from trainers.recipe import Recipe
 
@@ -33,7 +33,7 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: P
         )
     check_images(data.shape, backbones)
     if weights is not None:
-        build(Design(), backbone(backbones[0]), len(data.classes), data.shape[0], read_weights(weights))
+        build(Design(), backbone(backbones[0]), len(data.classes), data.shape[0], read_state(weights))
 
 
 def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from space.backbones import Name, backbone, chosen
 from space.choices import PRESETS
 from space.objects import source_files
 from space.plugins import Plugin
-from space.pretrained import IMAGENET, Images, find_pretrained
+from space.published import IMAGENET, Images, find_pretrained
 from trainers.data import Data
 from trainers.datasets import FOLDER_PREFIX, Source, load
 from trainers.metrics import METRICS

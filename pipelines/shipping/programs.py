@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from space.loading import DESCRIPTION, PROGRAM, WEIGHTS, Saved
+from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 
 ONNX = "model.onnx"
 INPUT, OUTPUT = "images", "logits"

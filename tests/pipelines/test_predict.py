@@ -16,7 +16,7 @@ from pipelines.shipping.description import write_design
 from pipelines.shipping.images import image_batches
 from space import Design, UserError
 from space.identity import Identity
-from space.loading import Saved
+from space.saved import Saved
 from tests.pipelines.conftest import Search
 from trainers.data import Data
 from trainers.datasets import Source, load
