@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from space.errors import UserError
+from space.normalisation import normaliser
 from space.seeds import mix_seed
 from trainers.augment import random_resized_crop
 from trainers.pictures import decode
@@ -220,9 +221,7 @@ class Data:
 
     def normaliser(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """From images (B, C, H, W) uint8 on this device to what a network sees: (pixels / 255 - mean) / std."""
-        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1) * 255
-        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1) * 255
-        return lambda images: (images - mean) / std
+        return normaliser(self.mean, self.std, device)
 
     def with_val_in_train(self) -> "Data":
         """Train and validation images to learn from, as retraining does."""

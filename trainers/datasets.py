@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from space.errors import UserError
+from space.errors import UserError, first_line
+from space.normalisation import IMAGENET, Levels
 from space.registry import Registry
 from trainers.contents import Content
 from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
@@ -24,12 +25,8 @@ FOLDER_PREFIX = "folder:"
 LARGEST_SIDE = 96
 """Images of a folder are made no larger than this, in pixels a side, unless the user asks for it."""
 IMAGENET_SIDE, IMAGENET_SHORTER_SIDE = 224, 256
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STATISTICS_SAMPLE = 256
 """Image files that mean and standard deviation are measured on, about."""
-
-Levels = tuple[float, ...]
-"""A number for each channel, of pixels scaled to 0..1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +160,7 @@ def _imagenet(source: Source, download: bool) -> Data:
     side = source.image_size or IMAGENET_SIDE
     shorter_side = _shorter_side(source, side, round(side * IMAGENET_SHORTER_SIDE / IMAGENET_SIDE))
     classes, splits = read_imagenet(source.root, source.train_size, side, shorter_side)
-    return _data(source, classes, (3, side, side), splits, lambda images: (IMAGENET_MEAN, IMAGENET_STD))
+    return _data(source, classes, (3, side, side), splits, lambda images: IMAGENET)
 
 
 Reader = Callable[[Source, bool], Data]
@@ -179,7 +176,7 @@ def _admit(name: str, reader: Reader) -> Reader:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"dataset {name!r} raises {type(error).__name__}: {error}".splitlines()[0]) from error
+            raise UserError(f"dataset {name!r} raises {type(error).__name__}: {first_line(error)}") from error
         if source.train_size not in (None, there := len(data.train.labels)):
             raise UserError(f"dataset {name!r} knows --train-size {there} only, and not {source.train_size}")
         return _data(

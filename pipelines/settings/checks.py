@@ -10,6 +10,7 @@ from pipelines.settings.study import Settings
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.errors import first_line
 from space.meta import zeroed
 from space.plugins import Plugin
 from space.state import read_state
@@ -53,7 +54,7 @@ def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
             with torch.inference_mode():
                 skeleton(torch.zeros(2, *shape, device=device))
         except Exception as error:  # whatever a user's network does with an image of another size
-            says = next(iter(str(error).splitlines()), type(error).__name__)
+            says = first_line(error) or type(error).__name__
             raise UserError(f"{name} takes no images of {' x '.join(map(str, shape))}: {says}") from None
 
 

@@ -14,9 +14,10 @@ from pipelines.terminal.display import decoding
 from space import SearchSpace, UserError
 from space.backbones import Name, backbone, chosen
 from space.choices import PRESETS
+from space.normalisation import IMAGENET, Levels
 from space.objects import source_files
 from space.plugins import Plugin
-from space.published import IMAGENET, Images, find_pretrained
+from space.published import TrainedOn, find_pretrained
 from trainers.data import Data
 from trainers.datasets import FOLDER_PREFIX, Source, load
 from trainers.metrics import METRICS
@@ -157,7 +158,7 @@ def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
 
 def _weights(
     task: TaskOptions, run: RunOptions, frozen: Settings | None, names: Sequence[str]
-) -> tuple[str | None, Images | None]:
+) -> tuple[str | None, TrainedOn | None]:
     """The file of the pretrained weights, and what images they expect."""
     text = task.weights or (frozen.weights if frozen else None)
     if text is None:
@@ -169,7 +170,12 @@ def _weights(
 
 
 def _source(
-    task: TaskOptions, run: RunOptions, frozen: Settings | None, data_root: Path, recipe: Recipe, images: Images | None
+    task: TaskOptions,
+    run: RunOptions,
+    frozen: Settings | None,
+    data_root: Path,
+    recipe: Recipe,
+    images: TrainedOn | None,
 ) -> Source:
     typed = Source(
         name=full_dataset_name(task.dataset or "digits"),
@@ -202,7 +208,7 @@ def _source(
     return replace(typed, mean=levels[0], std=levels[1])
 
 
-def _levels(normalise: str, images: Images | None) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+def _levels(normalise: str, images: TrainedOn | None) -> tuple[Levels, Levels] | tuple[None, None]:
     """Mean and standard deviation to normalise with, None for those that are measured."""
     if normalise == "weights" and images is None:
         raise UserError("--normalise weights: no weights are given that say what they expect; use measured or imagenet")

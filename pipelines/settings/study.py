@@ -15,7 +15,7 @@ from space import Design, Layout, SearchSpace
 from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
-from space.published import IMAGENET
+from space.normalisation import IMAGENET
 from trainers.cost import Task
 from trainers.datasets import Source
 from trainers.recipe import Recipe

@@ -17,7 +17,7 @@ from pipelines.settings.resolve import read, resolve
 from pipelines.settings.study import Settings
 from space import UserError
 from space.backbones import backbone
-from space.published import IMAGENET
+from space.normalisation import IMAGENET
 from tests.pipelines.conftest import write_folder
 from tests.trainers.test_datasets import cifar_files, stl10_files
 from trainers.datasets import Source, load

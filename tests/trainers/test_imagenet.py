@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from space.errors import UserError
+from space.normalisation import IMAGENET
 from trainers.data import FileImages
-from trainers.datasets import IMAGENET_STD, Source, load
+from trainers.datasets import Source, load
 from trainers.splits import MOST_VAL
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
@@ -78,7 +79,7 @@ def test_the_shorter_side_follows_the_image_size_in_proportion(
 def test_a_given_normalisation_replaces_that_of_imagenet(root: Path) -> None:
     data = load(Source(name="imagenet", root=root, mean=(0.1, 0.2, 0.3)))
     assert data.mean == (0.1, 0.2, 0.3)
-    assert data.std == IMAGENET_STD
+    assert data.std == IMAGENET[1]
 
 
 def test_fewer_images_to_train_on_leave_the_other_splits_alone(root: Path) -> None:
