@@ -17,8 +17,9 @@ from torch import nn
 from space.backbones.backbone import Backbone, Make, on_meta
 from space.backbones.names import NO_ATTENTION, Name
 from space.backbones.own_attention import attention_modules
-from space.backbones.places import find_sites, layout_of
-from space.backbones.watching import Watched, watch
+from space.backbones.sites import find_sites, layout_of
+from space.backbones.watched import Watched
+from space.backbones.watching import watch
 from space.errors import UserError
 from space.objects import find_object
 

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 from space.attention import Gate
 from space.backbones import backbone
 from space.backbones.foreign import found_backbone
-from space.backbones.places import find_sites, layout_of
-from space.backbones.watching import Watched, watch
+from space.backbones.sites import find_sites, layout_of
+from space.backbones.watched import Watched
+from space.backbones.watching import watch
 from space.design import Stage
 from space.errors import UserError
 from space.gating import Gated, Site
