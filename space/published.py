@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from space.backbones.foreign import TIMM, TORCHVISION, import_timm
+from space.backbones.libraries import TIMM, TORCHVISION, import_timm
 from space.backbones.names import Name
 from space.errors import UserError, first_line
 from space.files import written_whole

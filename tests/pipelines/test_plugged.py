@@ -49,7 +49,7 @@ OTHERS = """
 import torch
 from optuna.samplers import RandomSampler
 from search.samplers import SAMPLERS
-from space.backbones import FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from trainers.data import Data, TensorImages
 from trainers.datasets import DATASETS
 
@@ -62,7 +62,7 @@ class Hapless(RandomSampler):
     def sample_independent(self, study, trial, name, distribution):
         raise KeyError("no idea")
 
-@FACTORIES.register("eleven")
+@BACKBONES.register("eleven")
 def eleven(num_classes, in_channels):
     return backbone("resnet11").make(in_channels, num_classes)
 
@@ -142,12 +142,12 @@ def test_a_study_goes_on_with_the_same_plugins_only(plugged: Search, here: Path)
     assert plugged(*again, "--plugin", "others.py").code == 0
 
     from search.samplers import SAMPLERS
-    from space.backbones import FACTORIES
+    from space.backbones import BACKBONES
     from trainers.datasets import DATASETS
 
     for registry, names in (
         (SAMPLERS, ("chance", "hapless")),
-        (FACTORIES, ("eleven",)),
+        (BACKBONES, ("eleven",)),
         (DATASETS, ("levels", "broken")),
     ):
         for name in names:

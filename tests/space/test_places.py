@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from space.attention import Gate
 from space.backbones import backbone
-from space.backbones.foreign import found_backbone
+from space.backbones.finding import found_backbone
 from space.backbones.sites import find_sites, layout_of
 from space.backbones.watched import Watched
 from space.backbones.watching import watch

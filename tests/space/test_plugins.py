@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from search.samplers import SAMPLERS
 from space.attention import ATTENTION, Excitation, Gate, register, stage_gates
-from space.backbones import FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from space.build import build
 from space.choices import PRESETS, SearchSpace
 from space.design import _SPECIAL_DEFAULTS, FIELDS, Design, Stage, hidden_width
@@ -274,7 +274,7 @@ class OnlyAtDepth1(Scale):
 
 def everything() -> list[dict[Any, Any]]:
     """What all registries hold."""
-    return [dict(table) for table in (FIELDS, _SPECIAL_DEFAULTS, ATTENTION, FACTORIES, SAMPLERS, DATASETS)]
+    return [dict(table) for table in (FIELDS, _SPECIAL_DEFAULTS, ATTENTION, BACKBONES, SAMPLERS, DATASETS)]
 
 
 @pytest.mark.parametrize(
@@ -337,10 +337,10 @@ def test_a_module_that_cannot_have_so_many_channels_says_so() -> None:
 )
 def test_a_backbone_has_a_name_of_its_own(name: str, says: str) -> None:
     factory = backbone("resnet11").make
-    FACTORIES.register("little")(factory)
+    BACKBONES.register("little")(factory)
     with pytest.raises(UserError, match=says):
-        FACTORIES.register(name)(factory)
-    assert {"little": factory} == FACTORIES
+        BACKBONES.register(name)(factory)
+    assert BACKBONES.keys() - BACKBONES.ours.keys() == {"little"}
 
 
 SOURCE = """
@@ -423,10 +423,10 @@ def test_a_plugin_that_raises_is_one_line_and_may_be_mended(write: Callable[...,
 def test_a_plugin_that_raises_in_the_end_has_registered_nothing(write: Callable[..., Path]) -> None:
     others = (
         "from search.samplers import SAMPLERS\n"
-        "from space.backbones import FACTORIES\n"
+        "from space.backbones import BACKBONES\n"
         "from trainers.datasets import DATASETS\n"
         "SAMPLERS.register('chance')(SAMPLERS['random'])\n"
-        "FACTORIES.register('nothing')(lambda: nn.Identity())\n"
+        "BACKBONES.register('nothing')(lambda: nn.Identity())\n"
         "DATASETS.register('nothing')(lambda source, download: None)\n"
     )
     before = everything()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from space.attention import ATTENTION
 from space.backbones import Backbone, backbone
-from space.backbones.foreign import called, found_backbone
+from space.backbones.factories import called
+from space.backbones.finding import found_backbone
 from space.build import build, pretrained_parameters
 from space.design import FIELDS, Design, allowed
 from space.errors import UserError

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from space.backbones import FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
@@ -133,7 +133,7 @@ def test_counting_leaves_a_network_as_it_was(training: bool) -> None:
 
 
 def test_a_frozen_parameter_does_not_count_and_gates_in_a_frozen_network_do(registries: None) -> None:
-    @FACTORIES.register("frozen stem")
+    @BACKBONES.register("frozen stem")
     def frozen_stem(num_classes: int, in_channels: int) -> nn.Module:
         network = backbone("resnet11").make(in_channels, num_classes)
         network.get_submodule("stem").requires_grad_(False)
