@@ -24,6 +24,8 @@ class Site(NamedTuple):
         channels: channels of that output.
         normalised: whether that output is normalised, or is meant not to be.
         channels_last: whether that output is (B, H, W, C).
+        fused: whether the network multiplies by the gate where it adds the shortcut, by `residual`; one that knows
+            nothing of gates multiplies first.
     """
 
     path: str
@@ -31,6 +33,7 @@ class Site(NamedTuple):
     channels: int
     normalised: bool = True
     channels_last: bool = False
+    fused: bool = False
 
 
 class Gated(nn.Module):

@@ -19,7 +19,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import Site, gated, place_gates, residual
+from space.gating import Site, gated, residual
 from space.meta import meta, zeroed
 
 
@@ -99,18 +99,17 @@ class Place(NamedTuple):
     Attributes:
         size: channels, height and width of the features.
         normalised: see `Site`.
-        in_one_pass: whether the network multiplies by the gate where it adds the shortcut, as our blocks do; others
-            know nothing of the gate, and multiply first.
+        fused: see `Site`.
     """
 
     size: tuple[int, int, int]
     normalised: bool = True
-    in_one_pass: bool = True
+    fused: bool = True
 
     def __str__(self) -> str:
         words = ["x".join(map(str, self.size))]
         words += [] if self.normalised else ["unnormalised"]
-        words += [] if self.in_one_pass else ["multiplied first"]
+        words += [] if self.fused else ["multiplied first"]
         return " ".join(words)
 
     def gate(self, design: Design) -> nn.Module:
@@ -120,7 +119,7 @@ class Place(NamedTuple):
 
     def add(self, shortcut: Tensor, end: nn.Module, features: Tensor) -> Tensor:
         """Shortcut + end(features), computed as the network does it."""
-        return residual(shortcut, end, features) if self.in_one_pass else shortcut + end(features)
+        return residual(shortcut, end, features) if self.fused else shortcut + end(features)
 
 
 class GatedStage(NamedTuple):
@@ -160,9 +159,8 @@ def _plain(name: str, task: Task) -> _Plain:
 
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
-    """Where gates stand, as a forward pass shows; the network keeps those that it is watched with."""
+    """Where gates stand, with the sizes that a forward pass shows."""
     pixels: dict[int, tuple[int, int]] = {}
-    multiplied_first: set[int] = set()
 
     def remember(site: Site, output: Tensor) -> None:
         _, *sides = output.shape
@@ -170,17 +168,13 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
         pixels[site.stage] = (sides[0], sides[1])
 
     device = next(network.parameters()).device
-    with torch.device(device):
-        place_gates(network, backbone.sites, Design("eca"))
     for site in backbone.sites:
-        around = network.get_submodule(site.path)
-        end = around.get_submodule("end")
+        end = network.get_submodule(site.path)
         end.register_forward_hook(lambda module, inputs, output, site=site: remember(site, output))
-        # our blocks do not call it: they take it apart, see `residual`
-        around.register_forward_hook(lambda module, inputs, output, stage=site.stage: multiplied_first.add(stage))
     with torch.inference_mode():
         network.eval()(torch.zeros(1, *task.shape, device=device))
     normalised = {site.stage: site.normalised for site in backbone.sites}
+    multiplied_first = {site.stage for site in backbone.sites if not site.fused}
     return tuple(
         GatedStage(
             alike.blocks,

@@ -34,9 +34,22 @@ def find_sites(watched: Watched, pattern: str | None = None) -> tuple[Site, ...]
         raise UserError(f"{most}; name fewer places with --gate-at PATTERN")
     bare = {stage for stage, (_, node) in zip(stages, places, strict=True) if not is_normalised(watched, node)}
     return tuple(
-        Site(place.path, stage, place.size[0], stage not in bare, place.node.channel == 3)
+        Site(
+            place.path,
+            stage,
+            channels=place.size[0],
+            normalised=stage not in bare,
+            channels_last=place.node.channel == 3,
+            fused=_is_fused(watched, place.path),
+        )
         for stage, place in zip(stages, places, strict=True)
     )
+
+
+def _is_fused(watched: Watched, path: str) -> bool:
+    """Whether the block around a module says that it adds by `gating.residual` what that returns, as ours do."""
+    block, _, name = path.rpartition(".")
+    return getattr(watched.modules.get(block), "fuses", None) == name
 
 
 def layout_of(sites: Sequence[Site]) -> Layout:
