@@ -1,4 +1,4 @@
-"""Weights from a file, fitted into a plain backbone."""
+"""The state of a network: the weights of a file, and how they are fitted into a plain backbone."""
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache

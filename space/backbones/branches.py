@@ -3,11 +3,11 @@
 No list of block classes is needed. In the pass that `watching` begins with,
 
     1 conv2d          stem
-    |       |
+    |---.
     |   2 conv2d      block.conv
-    |       |
+    |   |
     |   3 batch_norm  block.norm
-    |       |
+    |---'
     4 add
     |
     5 relu            block

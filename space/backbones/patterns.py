@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from space.backbones.branches import residual_branches
 from space.backbones.places import Place
-from space.backbones.watched import Node, Watched
+from space.backbones.watched import Watched
 from space.errors import UserError
 
 SHOWN = 8
@@ -77,7 +77,9 @@ def _times(shape: Sequence[int]) -> str:
 def how_to_name(watched: Watched) -> str:
     """What to do where no place is found or named: the end of an error."""
     maps = [
-        path for path, (node, *_) in watched.outputs.items() if watched.runs_once(path) and _is_first(watched, node)
+        path
+        for path, (node, *_) in watched.outputs.items()
+        if watched.runs_once(path) and watched.is_map(node) and node.channel == 1
     ]
     if not maps:
         return "none of its modules returns a feature map (B, C, H, W)"
@@ -85,7 +87,3 @@ def how_to_name(watched: Watched) -> str:
         "name the modules whose outputs are gated with --gate-at PATTERN, a regular expression for some of "
         + ", ".join([*maps[:SHOWN], *(["..."] if len(maps) > SHOWN else [])])
     )
-
-
-def _is_first(watched: Watched, node: Node) -> bool:
-    return watched.is_map(node) and node.channel == 1
