@@ -196,6 +196,6 @@ def test_a_picture_that_is_not_taken_leaves_no_run_open(
     def refuse(self: object) -> None:
         raise OSError("the artifact store is full")
 
-    monkeypatch.setattr("pipelines.mlflow_runs.StudyRuns.refresh", refuse)
+    monkeypatch.setattr("pipelines.tracking.runs.StudyRuns.refresh", refuse)
     run(train)
     assert [parent.info.status for parent in mlflow_runs("test")] == ["FINISHED"]
