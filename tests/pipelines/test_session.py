@@ -20,10 +20,12 @@ from search.proposers import Planned
 from search.storage import Storage
 from search.trials import Job, State
 from space import Design
-from space.cost import Cost
 from tests.pipelines.conftest import mlflow_runs
 
-JOBS = [Job(backbone=f"backbone{n}", design=Design(), seed=n, cost=Cost(num_params=1, macs=1, fps=1)) for n in range(9)]
+JOBS = [
+    Job(backbone=f"backbone{n}", design=Design(), seed=n, costs={"num_params": 1, "macs": 1, "fps": 1})
+    for n in range(9)
+]
 
 
 class Epochs:
