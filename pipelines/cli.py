@@ -39,6 +39,10 @@ Plugins = Annotated[
     ),
 ]
 MaxParams = Annotated[str | None, typer.Option(help="Most parameters, such as 300k or 1.5M.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
+]
 MinFps = Annotated[str | None, typer.Option(help="Fewest images a second, such as 5000 or 5k.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 RecipeOption = Annotated[str | None, typer.Option(help="Named recipe, such as digits, fine-tune, one-cycle or ras.")]
@@ -229,6 +233,10 @@ def launch(
     ] = "tpe",
     seed: Annotated[int | None, typer.Option(help="Of the search and all its trainings; 0 if left out.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; derived from the settings if left out.")] = None,
+    objectives: Annotated[
+        str | None, typer.Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
+    ] = None,
+    limit: Limit = None,
     max_params: MaxParams = None,
     min_fps: MinFps = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; write nothing.")] = False,
@@ -247,6 +255,8 @@ def launch(
         sampler=sampler,
         seed=seed,
         study=study,
+        objectives=objectives,
+        limit=tuple(limit or ()),
         max_params=max_params,
         min_fps=min_fps,
         dry_run=dry_run,
@@ -487,6 +497,7 @@ def space(
     channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
     image_size: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 32,
     device: Device = "auto",
+    limit: Limit = None,
     max_params: MaxParams = None,
     min_fps: MinFps = None,
     plugin: Plugins = None,
@@ -498,7 +509,7 @@ def space(
 
     _load(plugin)
     shape = (channels, image_size, image_size)
-    show_space(space, backbone, num_classes, shape, find_device(device, None), max_params, min_fps, json)
+    show_space(space, backbone, num_classes, shape, find_device(device, None), limit or (), max_params, min_fps, json)
 
 
 def main() -> None:

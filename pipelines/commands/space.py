@@ -1,16 +1,20 @@
 """`search space`: what there is to search."""
 
 import random
+from collections.abc import Sequence
 
 from rich.table import Table
 
-from pipelines.running.costs import costs_of, limits_of
+from pipelines.running.costs import costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
-from pipelines.terminal.console import print_json, stderr, stdout
+from pipelines.settings.goals import limits_typed
+from pipelines.settings.objectives import DEFAULT_COSTS
+from pipelines.terminal.console import print_json, stdout
+from search.local_engine import LocalEngine
 from space import SearchSpace
 from space.backbones import backbone
-from trainers.cost import Task
-from trainers.throughput import measure_table
+from trainers.costs.cost import find_cost
+from trainers.task import Task
 
 EXAMPLES = 12
 
@@ -21,6 +25,7 @@ def show_space(
     num_classes: int,
     shape: tuple[int, int, int],
     device: str,
+    limit: Sequence[str],
     max_params: str | None,
     min_fps: str | None,
     as_json: bool,
@@ -33,24 +38,24 @@ def show_space(
     layouts = {name: backbone(name).layout for name in backbones.split(",")}
     check_images(shape, layouts)
     candidates = list(SearchSpace.load(source, layouts).enumerate())
-    task, table = Task(num_classes, shape), None
-    if min_fps is not None:
-        with stderr.status("measuring FPS"):
-            table = measure_table(candidates, task, device)
-    costs = costs_of(candidates, task, table, with_macs=False)  # counting them takes as long as all else
-    limits = limits_of(max_params, min_fps, costs)
-    feasible = {candidate: cost for candidate, cost in costs.items() if limits.allow(cost)}
-    some = random.Random(0).sample(list(feasible.items()), min(EXAMPLES, len(feasible)))
-    some.sort(key=lambda item: item[1].num_params)
-    examples = [{"backbone": b, "design": str(d), "num_params": cost.num_params} for (b, d), cost in some]
+    limits = limits_typed(limit, max_params, min_fps)
+    names = dict.fromkeys([DEFAULT_COSTS[0], *(it.quantity.name for it in limits)])
+    shown = [find_cost(name).quantity for name in names]
+    prepared = prepare(names, candidates, Task(num_classes, shape), device, LocalEngine())
+    costs = costs_of(candidates, prepared)
+    left = feasible(costs, limits)
+    some = random.Random(0).sample(list(left.items()), min(EXAMPLES, len(left)))
+    some.sort(key=lambda item: item[1][shown[0].key])
+    examples = [{"backbone": b, "design": str(d), **cost} for (b, d), cost in some]
     if as_json:
-        print_json({"space": source, "designs": len(costs), "feasible": len(feasible), "examples": examples})
+        print_json({"space": source, "designs": len(costs), "feasible": len(left), "examples": examples})
         return
-    stdout.print(f"{source}: {len(costs):,} designs, {len(feasible):,} of them within the limits; some of them:")
+    stdout.print(f"{source}: {len(costs):,} designs, {len(left):,} of them within the limits; some of them:")
     rows = Table(box=None)
     for column in ("backbone", "design"):
         rows.add_column(column, overflow="fold")
-    rows.add_column("params", justify="right")
-    for (name, design), cost in some:
-        rows.add_row(name, str(design), f"{cost.num_params:,}")
+    for cost in shown:
+        rows.add_column(cost.column, justify="right")
+    for (name, design), of in some:
+        rows.add_row(name, str(design), *(cost.show(of[cost.key]) for cost in shown))
     stdout.print(rows)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.terminal.formats import parse_count
+from pipelines.settings.goals import limits_typed, parse_objectives
 from space.design import Design
 from space.errors import UserError
 from space.plugins import Plugin
@@ -169,6 +169,8 @@ class LaunchOptions:
         sampler: name or class.
         seed: of the search and its trainings.
         study: name.
+        objectives: metric and costs, such as accuracy,params,fps.
+        limit: such as fps>=5k.
         max_params: limit, such as 1.5M.
         min_fps: limit, such as 5k.
         dry_run: write nothing.
@@ -181,6 +183,8 @@ class LaunchOptions:
     sampler: str = "tpe"
     seed: int | None = None
     study: str | None = None
+    objectives: str | None = None
+    limit: tuple[str, ...] = ()
     max_params: str | None = None
     min_fps: str | None = None
     dry_run: bool = False
@@ -190,8 +194,8 @@ class LaunchOptions:
             raise UserError(f"--budget {self.budget}: at least one trial is needed")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
-        _check_count("--max-params", self.max_params)
-        _check_count("--min-fps", self.min_fps)
+        parse_objectives(self.objectives, self.task.metric)
+        limits_typed(self.limit, self.max_params, self.min_fps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,11 +374,6 @@ def check_device(name: str) -> None:
 def _at_least_one(flag: str, number: int | None) -> None:
     if number is not None and number < 1:
         raise UserError(f"{flag} {number}: at least one is needed")
-
-
-def _check_count(flag: str, text: str | None) -> None:
-    if text is not None:
-        parse_count(text, flag)
 
 
 def _check_designs(texts: Iterable[str]) -> None:

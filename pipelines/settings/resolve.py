@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, find_device_name
+from pipelines.settings.objectives import DEFAULT_COSTS
 from pipelines.settings.options import RunOptions, TaskOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
@@ -35,6 +36,7 @@ def resolve(
     *,
     data_root: Path,
     space: str | None = None,
+    objectives: tuple[str | None, tuple[str, ...] | None] | None = None,
     seed: int | None = None,
     study: str | None = None,
     frozen: Settings | None = None,
@@ -47,6 +49,7 @@ def resolve(
         plugins: loaded.
         data_root: folder of the torchvision data sets.
         space: preset or file, as typed.
+        objectives: metric and costs, as typed.
         seed: as typed.
         study: name, as typed.
         frozen: settings of that study, if it exists.
@@ -81,7 +84,9 @@ def resolve(
     device = find_device(task.device, run.resources.address)
     if frozen and task.device == "auto":
         device = find_device(frozen.device, run.resources.address, study)
-    metric = task.metric or (frozen.metric if frozen else METRICS[0])
+    metric, costs = objectives or (None, None)
+    metric = metric or task.metric or (frozen.metric if frozen else METRICS[0])
+    costs = costs or (frozen.objectives[1:] if frozen else DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
         train_size=source.train_size,
@@ -103,7 +108,7 @@ def resolve(
         seed=seed if seed is not None else frozen.seed if frozen else 0,
         device=device,
         device_name=frozen.device_name if frozen else find_device_name(device, run.resources.address),
-        objectives=(f"val_{metric}", "num_params", "fps"),
+        objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,
     )
