@@ -13,7 +13,7 @@ from space.objects import full_name
 from space.backbones import resnet, preresnet, wrn, resnext, imagenet, libraries, own_code  # noqa: F401
 # isort: on
 
-BACKBONES.ours.update(BACKBONES)  # what comes after is a plug-in's
+BACKBONES.are_ours()
 
 
 def backbone(name: str) -> Backbone:
