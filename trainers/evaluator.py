@@ -15,7 +15,7 @@ from space.build import build, pretrained_parameters
 from space.design import Design
 from space.errors import UserError
 from space.identity import Identity
-from space.plugins import Plugin
+from space.user_code import UserCode
 from space.weights import read_weights
 from trainers.data import Data
 from trainers.datasets import Source, load
@@ -44,7 +44,7 @@ class Evaluator:
         weights_into: folder to write trained weights to; None for nowhere.
         study: uid of the study that they are written for.
         weights: file of the pretrained weights to begin with; None for none.
-        plugins: loaded in every process that has this evaluator.
+        code: the user's plug-ins and networks, loaded in every process that this evaluator is sent to.
     """
 
     source: Source
@@ -56,7 +56,7 @@ class Evaluator:
     weights_into: Path | None = None
     study: str = ""
     weights: Path | None = None
-    plugins: tuple[Plugin, ...] = ()
+    code: tuple[UserCode, ...] = ()
 
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""

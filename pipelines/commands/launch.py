@@ -31,8 +31,9 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.backbones import code_of
 from space.choices import Candidate
-from space.plugins import Plugin, call_with
+from space.user_code import UserCode, call_with
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable, measure_table
 
@@ -43,7 +44,7 @@ def launch(options: LaunchOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    run, plugins = options.run, options.run.plugins
+    run = options.run
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
     frozen, data_root = None, run.data_root
@@ -53,7 +54,7 @@ def launch(options: LaunchOptions) -> int:
     settings, source = resolve(
         options.task,
         run,
-        plugins,
+        run.plugins,
         data_root=data_root or Path("data"),
         space=options.space,
         seed=options.seed,
@@ -75,7 +76,8 @@ def launch(options: LaunchOptions) -> int:
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
     needs_fps = not options.dry_run or options.min_fps is not None
-    table = _fps_table(record, engine, candidates, settings, plugins) if needs_fps else None
+    code = (*run.plugins, *code_of(settings.backbones))
+    table = _fps_table(record, engine, candidates, settings, code) if needs_fps else None
     with stderr.status(f"counting parameters and MACs of {len(candidates):,} designs"):
         costs = costs_of(candidates, settings.task, table)
     limits = limits_of(options.max_params, options.min_fps, costs)
@@ -107,7 +109,7 @@ def launch(options: LaunchOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=plugins,
+            code=code,
         )
         commands = _next_commands(options, name)
         ended = session.run(
@@ -141,7 +143,7 @@ def _describe(settings: Settings) -> str:
 
 
 def _fps_table(
-    record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings, plugins: tuple[Plugin, ...]
+    record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings, code: tuple[UserCode, ...]
 ) -> FpsTable:
     """The study's own table, else a new one."""
     if FPS_TABLE in record.attributes:
@@ -149,7 +151,7 @@ def _fps_table(
     started = time.monotonic()
     with stderr.status(f"measuring FPS on {settings.device_name}"):
         measure = functools.partial(measure_table, candidates, settings.task, settings.device)
-        table = engine.alone(functools.partial(call_with, plugins, measure))
+        table = engine.alone(functools.partial(call_with, code, measure))
     conditions = table.conditions
     say(
         f"cost table: {len(table.gates)} gates on {conditions.device}, batch {conditions.batch}, {conditions.dtype}, "

@@ -33,6 +33,7 @@ from pipelines.tracking.view import View
 from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
+from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import Evaluator, trained_network
@@ -83,7 +84,7 @@ def retrain(options: RetrainOptions) -> int:
             learn_from_val=True,
             weights_into=folder,
             weights=settings.weights_file,
-            plugins=plugins,
+            code=(*plugins, *code_of(settings.backbones)),
         ),
         metric=f"test_{settings.metric}",
     )

@@ -28,10 +28,10 @@ from pipelines.tracking.view import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
-from space.backbones import backbone
+from space.backbones import backbone, code_of
 from space.build import build
 from space.files import write_whole
-from space.plugins import Plugin
+from space.user_code import UserCode
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable
 
@@ -107,7 +107,7 @@ def _check_depth(groups: Sequence[Group]) -> None:
 
 
 def _plan(
-    group: Group, name: str, folder: Path, device: str, plugins: tuple[Plugin, ...], options: ReproduceOptions
+    group: Group, name: str, folder: Path, device: str, plugins: tuple[UserCode, ...], options: ReproduceOptions
 ) -> Plan:
     return Plan(
         name=name,
@@ -122,7 +122,7 @@ def _plan(
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
             weights_into=folder,
-            plugins=plugins,
+            code=(*plugins, *code_of(row.backbone for row in group.rows)),
         ),
         nan_is_a_result=True,
     )

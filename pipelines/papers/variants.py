@@ -16,7 +16,7 @@ from pipelines.terminal.formats import file_name
 from space import UserError
 from space.backbones import Name, backbone
 from space.choices import Candidate
-from space.plugins import Plugin
+from space.user_code import UserCode
 from trainers.cost import Task
 from trainers.data import Data
 from trainers.datasets import Source, load
@@ -65,7 +65,7 @@ class Group:
         sizes = self.data.sizes()
         return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
 
-    def study_name(self, experiment_name: str, device_name: str, plugins: Sequence[Plugin]) -> str:
+    def study_name(self, experiment_name: str, device_name: str, plugins: Sequence[UserCode]) -> str:
         """A readable name with a digest of all that the results depend on, but for rows and seeds: these extend it."""
         backbones = sorted({row.backbone for row in self.every})
         depends_on = {
@@ -74,7 +74,7 @@ class Group:
             "recipe": self.recipe.to_dict(),
             "device": device_name,
             "files": digests(backbones, None, None),
-            "plugins": {plugin.name: plugin.digest for plugin in plugins},
+            "plugins": {plugin.path.name: plugin.digest for plugin in plugins},
         }
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:6]
         parts = [self.source.name, self.recipe_name, self.changes.backbone or ""]

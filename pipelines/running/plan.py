@@ -20,7 +20,7 @@ from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
-from space.plugins import call_with
+from space.user_code import call_with
 from trainers.cost import Task
 from trainers.evaluator import Evaluator
 from trainers.throughput import FpsTable, measure_table
@@ -117,7 +117,7 @@ def trained(
     else:
         with stderr.status("measuring FPS"):
             measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
-            table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
+            table = engine.alone(functools.partial(call_with, plan.evaluate.code, measure))
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         uid = record.attributes["uid"]

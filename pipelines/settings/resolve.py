@@ -12,11 +12,10 @@ from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding
 from space import SearchSpace, UserError
-from space.backbones import Name, backbone, chosen
+from space.backbones import backbone, chosen, code_of
 from space.choices import PRESETS
-from space.objects import source_files
-from space.plugins import Plugin
 from space.pretrained import IMAGENET, Images, find_pretrained
+from space.user_code import UserCode
 from trainers.data import Data
 from trainers.datasets import FOLDER_PREFIX, Source, load
 from trainers.metrics import METRICS
@@ -30,7 +29,7 @@ CROPPED = 8 / 7
 def resolve(
     task: TaskOptions,
     run: RunOptions,
-    plugins: Sequence[Plugin],
+    plugins: Sequence[UserCode],
     *,
     data_root: Path,
     space: str | None = None,
@@ -96,7 +95,7 @@ def resolve(
         backbones=names,
         weights=weights,
         files=digests(names, weights, source.groups),
-        plugins={plugin.name: plugin.digest for plugin in plugins},
+        plugins={plugin.path.name: plugin.digest for plugin in plugins},
         space=values,
         recipe=recipe,
         seed=seed if seed is not None else frozen.seed if frozen else 0,
@@ -247,10 +246,8 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
         weights: file that a training begins with.
         groups: CSV of images that stay together.
     """
-    networks = [Name.parse(name).network for name in names]
-    files = [file for network in networks if ":" in network for file in source_files(network)]
-    files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
-    found = {}
+    found = {path: digest for code in code_of(names) for path, digest in code.digests.items()}
+    files = [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """The networks that attention goes into, one family a file."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ from space.backbones.resnet import resnet
 from space.backbones.resnext import resnext
 from space.backbones.wrn import wrn
 from space.errors import UserError
-from space.objects import full_name
 from space.registry import Registry
+from space.user_code import UserCode, find_code, full_name
 
 
 class Family(NamedTuple):
@@ -85,8 +85,18 @@ def backbone(name: str) -> Backbone:
         UserError: there is none, or no place for gates in it.
     """
     parts = Name.parse(name)
-    named = ":" in parts.network and parts.network not in FACTORIES
-    return _backbone(parts._replace(network=full_name(parts.network)) if named else parts)
+    return _backbone(parts._replace(network=full_name(parts.network)) if _is_named(parts.network) else parts)
+
+
+def code_of(names: Iterable[str]) -> tuple[UserCode, ...]:
+    """The user's code that makes the backbones of these names; what is installed is none.
+
+    Raises:
+        UserError: a file that is not there any more.
+    """
+    networks = (Name.parse(name).network for name in names)
+    found = dict.fromkeys(find_code(network) for network in networks if _is_named(network))
+    return tuple(code for code in found if code is not None)
 
 
 def chosen(name: str, pattern: str | None = None, *, replace_attention: bool = False) -> Backbone:
@@ -108,6 +118,11 @@ def chosen(name: str, pattern: str | None = None, *, replace_attention: bool = F
     if replace_attention and not parts.plain and backbone(str(parts)).own_attention:
         parts = parts._replace(plain=True)
     return backbone(str(parts))
+
+
+def _is_named(network: str) -> bool:
+    """Whether it is FILE.py:FACTORY or package.module:FACTORY."""
+    return ":" in network and network not in FACTORIES
 
 
 @cache
@@ -155,4 +170,4 @@ def _exists(name: str) -> bool:
         return False
 
 
-__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Name", "Options", "backbone", "chosen"]
+__all__ = ["BACKBONES", "FACTORIES", "Backbone", "Family", "Name", "Options", "backbone", "chosen", "code_of"]

@@ -20,7 +20,7 @@ from space.backbones.own_attention import attention_modules
 from space.backbones.places import find_sites, layout_of
 from space.backbones.watching import Watched, watch
 from space.errors import UserError
-from space.objects import find_object
+from space.user_code import find_object
 
 TORCHVISION, TIMM = "torchvision/", "timm/"
 SIDES = (224, 32, 64, 28, 96, 128, 256, 299, 384, 512)
