@@ -158,6 +158,16 @@ def test_a_study_goes_on_with_the_same_plugins_only(plugged: Search, here: Path)
         assert_one_line(plugged, here, [*arguments, "--plugin", "others.py"], says)
 
 
+def test_a_study_knows_what_its_plugins_import(plugged: Search, here: Path) -> None:
+    launch = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local", "--study", "mine", "--budget", "1"]
+    (here / "answers.py").write_text("import layers")
+    (here / "layers.py").write_text("ANSWER = 42")
+    assert plugged(*launch, "--plugin", "answers.py").code == 0
+    (here / "layers.py").write_text("ANSWER = 43")
+    says = "study mine was made with another content of answers.py or of what it imports; put that back"
+    assert_one_line(plugged, here, [*launch, "--plugin", "answers.py"], says)
+
+
 def test_another_content_is_another_study(plugged: Search, here: Path) -> None:
     dry = ["launch", "--space", "tiny.toml", "--epochs", "1", "--budget", "1", "--dry-run", "--json"]
     (here / "nothing.py").write_text("ANSWER = 42")
