@@ -18,8 +18,9 @@ from space.identity import Identity
 from space.user_code import UserCode
 from space.weights import read_weights
 from trainers.data import Data
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.recipe import Recipe
+from trainers.source import Source
 from trainers.training import Judge, Training
 
 _MAKERS = "imagenet|torchvision|timm"
@@ -132,4 +133,4 @@ def weights_name(seed: int) -> str:
 @lru_cache(maxsize=1)
 def _data(source: Source, device: torch.device, threads: int) -> Data:
     workers = threads if device.type == "cuda" else 0  # on CPU the training itself keeps the threads busy
-    return load(source).to(device, workers)
+    return read_data(source).to(device, workers)

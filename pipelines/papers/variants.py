@@ -19,9 +19,10 @@ from space.choices import Candidate
 from space.user_code import UserCode
 from trainers.cost import Task
 from trainers.data import Data
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.source import Source
 
 STUDIES = "reproduce"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -121,7 +122,7 @@ def grouped(
             cache_bytes=run.cache_bytes,
         )
         with decoding() as on_read:
-            data = load(source, download=download, check=True, on_read=on_read)
+            data = read_data(source, download=download, check=True, on_read=on_read)
         for note in data.notes:
             say(note)
         check_fit(data, recipe, tuple({row.backbone for row in there}))

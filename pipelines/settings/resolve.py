@@ -17,10 +17,11 @@ from space.choices import PRESETS
 from space.pretrained import IMAGENET, Images, find_pretrained
 from space.user_code import UserCode
 from trainers.data import Data
-from trainers.datasets import FOLDER_PREFIX, Source, load
+from trainers.datasets import read_data
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.source import FOLDER_PREFIX, Source
 
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
@@ -63,7 +64,7 @@ def resolve(
     recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
     source = _source(task, run, frozen, data_root, recipe, images)
     with decoding() as on_read:
-        data = load(source, download=task.download, check=frozen is None, on_read=on_read)
+        data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in (*data.notes, *_data_notes(frozen)):
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
@@ -135,7 +136,7 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
         say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
     with decoding() as on_read:
-        return load(source, download=download, on_read=on_read), source
+        return read_data(source, download=download, on_read=on_read), source
 
 
 def _data_notes(frozen: Settings | None) -> tuple[str, ...]:

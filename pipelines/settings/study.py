@@ -17,8 +17,8 @@ from space.build import build
 from space.choices import Candidate
 from space.pretrained import IMAGENET
 from trainers.cost import Task
-from trainers.datasets import Source
 from trainers.recipe import Recipe
+from trainers.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)

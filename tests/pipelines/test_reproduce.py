@@ -17,9 +17,11 @@ from pipelines.terminal.formats import file_name
 from space import UserError
 from space.user_code import UserCode
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
-from trainers.data import Data, TensorImages
-from trainers.datasets import DATASETS, Source
+from trainers.data import Data
+from trainers.datasets import DATASETS
+from trainers.images import TensorImages
 from trainers.recipe import RECIPES
+from trainers.source import Source
 from trainers.training import Training
 
 SMALL = ("--dataset", "digits", "--epochs", "1", "--train-size", "60", "--engine", "local", "--json")

@@ -12,9 +12,9 @@ import pytest
 from space.backbones import backbone, code_of
 from space.design import Design
 from space.user_code import load_plugins
-from trainers.datasets import Source
 from trainers.evaluator import Evaluator
 from trainers.recipe import recipe
+from trainers.source import Source
 
 NETWORK = """
 from torch import nn
