@@ -98,7 +98,7 @@ def _run_options(
     """The options of every command that trains."""
     from pipelines.settings.options import Resources, RunOptions
     from pipelines.terminal.formats import parse_count, parse_duration
-    from space.plugins import load_plugins
+    from space.user_code import load_plugins
 
     return RunOptions(
         data_root=data_root,
@@ -216,7 +216,7 @@ def _takes(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Call
 
 
 def _load(plugins: list[Path] | None) -> None:
-    from space.plugins import load_plugins
+    from space.user_code import load_plugins
 
     load_plugins(plugins or ())
 

@@ -25,8 +25,8 @@ from optuna.study import Study
 
 from space.design import Value
 from space.errors import UserError, first_line
-from space.objects import find_object, full_name
 from space.registry import Registry
+from space.user_code import find_object, full_name
 
 SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
     "sampler",

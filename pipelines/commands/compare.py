@@ -29,6 +29,7 @@ from pipelines.tracking.view import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
+from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import Evaluator
@@ -47,9 +48,9 @@ def compare(options: CompareOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    run, plugins = options.run, options.run.plugins
+    run = options.run
     storage = Storage(run.storage)
-    settings, source = resolve(options.task, run, plugins, data_root=run.data_root or Path("data"))
+    settings, source = resolve(options.task, run, run.plugins, data_root=run.data_root or Path("data"))
     settings = replace(settings, space={}, space_name="")
     plain = (settings.backbones[0], Design())
     if len(settings.backbones) > 1:
@@ -71,7 +72,7 @@ def compare(options: CompareOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=plugins,
+            code=(*run.plugins, *code_of(settings.backbones)),
         ),
         objectives=objectives,
     )

@@ -32,6 +32,7 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.backbones import code_of
 from space.cost import Limit
 from trainers.costs import ALWAYS, COSTS
 from trainers.evaluator import Evaluator
@@ -43,7 +44,7 @@ def launch(options: LaunchOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    run, plugins = options.run, options.run.plugins
+    run = options.run
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
@@ -54,7 +55,7 @@ def launch(options: LaunchOptions) -> int:
     settings, source = resolve(
         options.task,
         run,
-        plugins,
+        run.plugins,
         data_root=data_root or Path("data"),
         space=options.space,
         objectives=parse_objectives(options.objectives, options.task.metric),
@@ -76,8 +77,9 @@ def launch(options: LaunchOptions) -> int:
         f" · seed {settings.seed} · study {name}"
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
+    code = (*run.plugins, *code_of(settings.backbones))
     names = _costs_to_know(settings, limits, options.dry_run)
-    prepared = prepare(names, candidates, settings.task, settings.device, engine, plugins, record.attributes)
+    prepared = prepare(names, candidates, settings.task, settings.device, engine, code, record.attributes)
     with stderr.status(f"counting the costs of {len(candidates):,} designs"):
         costs = costs_of(candidates, prepared)
     allowed = feasible(costs, limits)
@@ -111,7 +113,7 @@ def launch(options: LaunchOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=plugins,
+            code=code,
         )
         commands = _next_commands(options, name)
         ended = session.run(

@@ -12,8 +12,8 @@ from space.backbones import backbone
 from space.build import build
 from space.errors import first_line
 from space.meta import zeroed
-from space.plugins import Plugin
 from space.state import read_state
+from space.user_code import UserCode
 from trainers.data import Data
 from trainers.recipe import Recipe
 
@@ -104,20 +104,20 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         raise UserError(_differs(study, made))
 
 
-def check_plugins(study: str, frozen: Settings, plugins: Iterable[Plugin]) -> None:
+def check_plugins(study: str, frozen: Settings, plugins: Iterable[UserCode]) -> None:
     """Make sure that a study goes on with the plug-ins it was made with.
 
     Raises:
         UserError: naming the one that is missing, too many, or changed.
     """
-    asked = {plugin.name: plugin.digest for plugin in plugins}
+    asked = {plugin.path.name: plugin for plugin in plugins}
     for name in sorted(frozen.plugins.keys() | asked.keys()):
         if name not in asked:
             raise UserError(f"study {study} was made with --plugin {name}; give it again")
         if name not in frozen.plugins:
             raise UserError(f"study {study} was made without --plugin {name}; leave it out, or start another study")
-        if asked[name] != frozen.plugins[name]:
-            raise UserError(_changed(study, name))
+        if asked[name].digest != frozen.plugins[name]:
+            raise UserError(_changed(study, name + " or of what it imports" * (len(asked[name].files) > 1)))
 
 
 def _changed(study: str, file: str) -> str:

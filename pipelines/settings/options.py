@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.settings.goals import limits_typed, parse_objectives
 from space.design import Design
 from space.errors import UserError
-from space.plugins import Plugin
+from space.user_code import UserCode
 from trainers.metrics import METRICS
 from trainers.recipe import recipe as find_recipe
 
@@ -82,7 +82,7 @@ class RunOptions:
     storage: str = "runs"
     tracking_uri: str | None = None
     seconds: float | None = None
-    plugins: tuple[Plugin, ...] = ()
+    plugins: tuple[UserCode, ...] = ()
     cache: Path | None = None
     cache_bytes: int = CACHE_BYTES
     json: bool = False

@@ -13,17 +13,17 @@ from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding
 from space import SearchSpace, UserError
-from space.backbones import Name, backbone, chosen
+from space.backbones import backbone, chosen, code_of
 from space.choices import PRESETS
 from space.normalisation import IMAGENET, Levels
-from space.objects import source_files
-from space.plugins import Plugin
 from space.published import TrainedOn, find_pretrained
+from space.user_code import UserCode
 from trainers.data import Data
-from trainers.datasets import FOLDER_PREFIX, Source, load
+from trainers.datasets import read_data
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.source import FOLDER_PREFIX, Source
 
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
@@ -32,7 +32,7 @@ CROPPED = 8 / 7
 def resolve(
     task: TaskOptions,
     run: RunOptions,
-    plugins: Sequence[Plugin],
+    plugins: Sequence[UserCode],
     *,
     data_root: Path,
     space: str | None = None,
@@ -68,7 +68,7 @@ def resolve(
     recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
     source = _source(task, run, frozen, data_root, recipe, images)
     with decoding() as on_read:
-        data = load(source, download=task.download, check=frozen is None, on_read=on_read)
+        data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in (*data.notes, *_data_notes(frozen)):
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
@@ -102,7 +102,7 @@ def resolve(
         backbones=names,
         weights=weights,
         files=digests(names, weights, source.groups),
-        plugins={plugin.name: plugin.digest for plugin in plugins},
+        plugins={plugin.path.name: plugin.digest for plugin in plugins},
         space=values,
         recipe=recipe,
         seed=seed if seed is not None else frozen.seed if frozen else 0,
@@ -142,7 +142,7 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
         say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
     with decoding() as on_read:
-        return load(source, download=download, on_read=on_read), source
+        return read_data(source, download=download, on_read=on_read), source
 
 
 def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
@@ -258,10 +258,8 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
         weights: file that a training begins with.
         groups: CSV of images that stay together.
     """
-    networks = [Name.parse(name).network for name in names]
-    files = [file for network in networks if ":" in network for file in source_files(network)]
-    files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
-    found = {}
+    found = {path: digest for code in code_of(names) for path, digest in code.digests.items()}
+    files = [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional
 from pipelines.terminal.console import say
 from space import UserError
 from space.saved import Saved
-from trainers.data import FileImages, Images, Squares
+from trainers.images import FileImages, Images, Squares
 from trainers.pictures import depth_of, opened
 
 BATCH = 64

@@ -1,12 +1,13 @@
 """The networks that attention goes into, one family a file, and the backbone of a name."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from space.backbones.backbone import Backbone, Options
 from space.backbones.names import Name
 from space.backbones.registry import BACKBONES, Family
 from space.errors import UserError
-from space.objects import full_name
+from space.user_code import UserCode, find_code, full_name
 
 # isort: off
 # Each registers its families, which users see in this order.
@@ -32,6 +33,17 @@ def backbone(name: str) -> Backbone:
             return _made(family, parts)
     example = next(family.example for family in BACKBONES.values() if family.example)
     raise UserError(f"no backbone {parts.network!r}; there are {', '.join(BACKBONES)} (such as {example})")
+
+
+def code_of(names: Iterable[str]) -> tuple[UserCode, ...]:
+    """The user's code that makes the backbones of these names; what is installed is none.
+
+    Raises:
+        UserError: a file that is not there any more.
+    """
+    networks = (Name.parse(name).network for name in names)
+    found = dict.fromkeys(find_code(network) for network in networks if ":" in network)
+    return tuple(code for code in found if code is not None)
 
 
 def chosen(name: str, pattern: str | None = None, *, replace_attention: bool = False) -> Backbone:
@@ -60,4 +72,4 @@ def _made(family: Family, name: Name) -> Backbone:
     return family.backbone(name)
 
 
-__all__ = ["BACKBONES", "Backbone", "Family", "Name", "Options", "backbone", "chosen"]
+__all__ = ["BACKBONES", "Backbone", "Family", "Name", "Options", "backbone", "chosen", "code_of"]

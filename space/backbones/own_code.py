@@ -3,7 +3,7 @@
 from space.backbones.backbone import Make
 from space.backbones.factories import called
 from space.backbones.registry import found
-from space.objects import find_object
+from space.user_code import find_object
 
 
 @found("package.module:FACTORY", names=r"[^:]*(?<!\.py):[^:]*")

@@ -288,7 +288,7 @@ def test_a_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert it.name == f"{tmp_path}/net.py:Own"
     assert backbone(it.name).sites == it.sites
     assert backbone(f"{it.name}@blocks.(.).norm").layout == (Stage(1, 4), Stage(1, 4))
-    assert "no Python file '/net.py'" in error(lambda: backbone("net.py:Own"))
+    assert "/net.py: no such Python file" in error(lambda: backbone("net.py:Own"))
 
 
 def test_a_module_is_imported() -> None:

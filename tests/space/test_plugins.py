@@ -18,7 +18,7 @@ from space.build import build
 from space.choices import PRESETS, SearchSpace
 from space.design import _SPECIAL_DEFAULTS, FIELDS, Design, Stage, hidden_width
 from space.errors import UserError
-from space.plugins import Plugin, load_plugins
+from space.user_code import load_plugins
 from tests.space.conftest import count
 from trainers.datasets import DATASETS
 
@@ -447,8 +447,3 @@ def test_no_such_plugin(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.py", tmp_path):
         with pytest.raises(UserError, match=f"--plugin {path}: no such Python file"):
             load_plugins([path])
-
-
-def test_a_plugin_is_loaded_when_it_is_made() -> None:
-    Plugin("lifted.py", SOURCE)
-    assert "lifted" in FIELDS

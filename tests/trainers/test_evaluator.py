@@ -11,9 +11,9 @@ import torch
 
 from space.design import Design, add_attention
 from space.errors import UserError
-from trainers.datasets import Source
 from trainers.evaluator import Evaluator, design_folder, fresh_network, trained_network, weights_name
 from trainers.recipe import recipe
+from trainers.source import Source
 from trainers.training import Training
 
 SEARCHING = Evaluator(source=Source(name="digits", train_size=50), recipe=recipe("digits").with_epochs(2), device="cpu")
