@@ -81,14 +81,14 @@ class _Flops(TorchDispatchMode):
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = design.without("stages", "start", "output")
+    gate = design.as_it_changes("params")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
-    gate = computation(design).without("connection", "output")  # neither multiplies and accumulates
+    gate = design.as_it_changes("macs")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
@@ -138,7 +138,7 @@ def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStag
 
 def computation(design: Design) -> Design:
     """The design reduced to what one gate computes: not where it stands, nor whose its parameters are."""
-    return design.without("stages", "sharing", "bn", "deepening", "bias", "start")
+    return design.as_it_changes("time")
 
 
 @dataclass(frozen=True)
