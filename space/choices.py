@@ -221,10 +221,10 @@ def _fitting(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value
 
 def _of_plugins(table: Mapping[str, Any]) -> dict[str, Any]:
     """A preset's table of attentions with those of plug-ins; choices that none of ours has are of all their values."""
-    ours = {name for declaration in DECLARED.ours.values() for name in declaration.choices}
+    ours = {(it.name, it.values) for declaration in DECLARED.ours.values() for it in declaration.choices.values()}
     added = {name: declaration.choices for name, declaration in DECLARED.items() if name not in DECLARED.ours}
     own = {
-        name: {it.name: [*it.values] for it in choices.values() if it.name not in ours}
+        name: {it.name: [*it.values] for it in choices.values() if (it.name, it.values) not in ours}
         for name, choices in added.items()
     }
     return {"attention": [*table["attention"], *added], **own}

@@ -5,7 +5,7 @@ and the module there is replaced by one that multiplies that output with a gate.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -63,18 +63,29 @@ def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> No
 
     What the blocks of a stage share is shared by those of one width.
     """
+    attended = sorted((site for site in sites if design.attends(site.stage)), key=lambda site: site.stage)
+    gates: dict[Site, Gate] = {}
+    for stage, channels in dict.fromkeys((site.stage, site.channels) for site in attended):
+        there = [site for site in attended if (site.stage, site.channels) == (stage, channels)]
+        gates.update(zip(there, stage_gates(design, channels, len(there)), strict=True))
+    put_round(
+        network,
+        gates,
+        lambda end, site: gated(end, gates[site], design, site.channels, site.normalised, site.channels_last),
+    )
+
+
+def put_round(network: nn.Module, sites: Iterable[Site], around: Callable[[nn.Module, Site], Gated]) -> None:
+    """Put something round the module of each of these sites."""
     names = defaultdict[nn.Module, list[str]](list)  # a module may have several, and the forward pass go by any
     for path, module in network.named_modules(remove_duplicate=False):
         names[module].append(path)
-    attended = sorted((site for site in sites if design.attends(site.stage)), key=lambda site: site.stage)
-    for stage, channels in dict.fromkeys((site.stage, site.channels) for site in attended):
-        there = [site for site in attended if (site.stage, site.channels) == (stage, channels)]
-        for site, gate in zip(there, stage_gates(design, channels, len(there)), strict=True):
-            end = network.get_submodule(site.path)
-            around = gated(end, gate, design, channels, site.normalised, site.channels_last)
-            for path in names[end]:
-                parent, _, name = path.rpartition(".")
-                setattr(network.get_submodule(parent), name, around)
+    for site in sites:
+        end = network.get_submodule(site.path)
+        made = around(end, site)
+        for path in names[end]:
+            parent, _, name = path.rpartition(".")
+            setattr(network.get_submodule(parent), name, made)
 
 
 class SeesNormalised(Gate):

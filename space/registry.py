@@ -48,11 +48,16 @@ class Registry(dict[str, Entry], Generic[Entry]):
 
         def add(part: Any) -> Any:
             if name in self:
-                raise UserError(f"there is a {self.kind} {name!r} already; give this one another name")
+                raise UserError(taken(self.kind, name))
             self[name] = self._admit(name, part, **declared)
             return part
 
         return add
+
+
+def taken(kind: str, name: str) -> str:
+    """What a user is told who registers a name that is there."""
+    return f"there is {'an' if kind[0] in 'aeiou' else 'a'} {kind} {name!r} already; give this one another name"
 
 
 @contextlib.contextmanager

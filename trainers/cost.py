@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from space.attention import stage_gates
+from space.attention import Gate, stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import Site, gated, place_gates, residual
+from space.gating import Gated, Site, gated, put_round, residual
 from space.meta import meta, zeroed
 
 
@@ -133,7 +133,12 @@ class GatedStage(NamedTuple):
 
 def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
     """The stages that carry this design's gates; one with blocks of several widths comes once for each width."""
-    return [stage for stage in _plain(backbone, task).stages if design.attends(stage.number)]
+    return [stage for stage in all_stages(backbone, task) if design.attends(stage.number)]
+
+
+def all_stages(backbone: str, task: Task) -> tuple[GatedStage, ...]:
+    """The stages that may carry gates."""
+    return _plain(backbone, task).stages
 
 
 def computation(design: Design) -> Design:
@@ -148,6 +153,17 @@ class _Plain:
     num_params: int
     macs: int
     stages: tuple[GatedStage, ...]
+
+
+class _Open(Gate):
+    """Lets everything pass."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """One for all features."""
+        return features.new_ones(())
+
+    def start_at_one(self) -> None:
+        """It does."""
 
 
 @cache
@@ -171,7 +187,7 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
 
     device = next(network.parameters()).device
     with torch.device(device):
-        place_gates(network, backbone.sites, Design("eca"))
+        put_round(network, backbone.sites, lambda end, site: Gated(end, _Open()))
     for site in backbone.sites:
         around = network.get_submodule(site.path)
         end = around.get_submodule("end")

@@ -13,7 +13,7 @@ from space.declarations import REDUCTION, Choice, Declaration, Kind, declare, is
 from space.declared import DECLARED, NONE
 from space.design import Design
 from space.errors import UserError
-from space.registry import Registry, all_or_nothing
+from space.registry import Registry, all_or_nothing, taken
 
 
 def _admit(name: str, part: Any, choices: tuple[Choice, ...] = (), **declared: Any) -> MakeGates:
@@ -89,12 +89,12 @@ def _check_parameters(name: str, part: Callable[..., Any], kind: Kind, declarati
 
 def _check_names(name: str, declaration: Declaration) -> None:
     if name in DECLARED:
-        raise UserError(f"there is an attention {name!r} already; give this one another name")
+        raise UserError(taken("attention", name))
     fields = {"attention", *declaration.choices, *(field for other in DECLARED.values() for field in other.choices)}
     if not is_word(name) or name in fields:
         raise UserError(f"attention {name!r}: a name is a letter, then letters, digits and _, and no field of a design")
-    if taken := declaration.choices.keys() & DECLARED.keys():
-        raise UserError(f"attention {name!r}: choice {', '.join(taken)} has the name of an attention")
+    if both := declaration.choices.keys() & DECLARED.keys():
+        raise UserError(f"attention {name!r}: choice {', '.join(both)} has the name of an attention")
 
 
 def _try_out(name: str, make: MakeGates) -> None:

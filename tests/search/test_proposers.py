@@ -12,7 +12,7 @@ from search.samplers import SAMPLERS
 from search.trials import Failure, Job, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Cost, Limits
-from space.design import Value
+from space.declarations import Value
 
 
 def lose(ledger: Ledger, numbers: set[int], kind: Kind = Kind.LOST_WORKER) -> list[Trial]:

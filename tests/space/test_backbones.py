@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from space.attention.lstm import DIAGate
+from space.attention.dia import DIAGate
 from space.backbones import BACKBONES, Options, backbone
 from space.build import build
 from space.design import Design, Stage

@@ -18,7 +18,8 @@ from space.attention import ATTENTION
 from space.backbones import Backbone, backbone
 from space.backbones.foreign import called, found_backbone
 from space.build import build, pretrained_parameters
-from space.design import FIELDS, Design, allowed
+from space.declared import DECLARED
+from space.design import Design
 from space.errors import UserError
 from space.gating import Gated
 from space.weights import State, load_weights, read_weights
@@ -30,7 +31,7 @@ BACKBONES = {"torchvision/resnet18": 4, "timm/resnet26": 32, "preresnet20": 4, "
 DESIGNS = [
     Design(attention, sharing=str(sharing))
     for attention in ("se", "ras", "eca", "cbam", "dia", "sem", "spa")
-    for sharing in allowed(attention, "sharing")
+    for sharing in DECLARED[attention].choices["sharing"].values
 ]
 DEEP = ["se:depth=3", "se:depth=2,deepening=explicit", "eca:depth=2,sharing=stage", "spa:depth=2,deepening=explicit"]
 DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=relu", "cbam:stages=13"]
@@ -39,7 +40,7 @@ DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=r
 def test_every_attention_with_every_sharing_is_among_these_designs() -> None:
     ours = {"se", "ras", "eca", "cbam", "dia", "sem", "spa"}
     assert ours <= ATTENTION.keys()
-    assert {(d.attention, d.sharing) for d in DESIGNS} == {
+    assert {(d.attention, d["sharing"]) for d in DESIGNS} == {
         (name, sharing) for name in ours for sharing in (["stage"] if name == "dia" else ["block", "stage"])
     }
 
@@ -73,7 +74,7 @@ def quick(name: str) -> Backbone:
 
 def built(name: str, design: Design) -> nn.Module:
     """With gates, from the weights of the plain network."""
-    if "reduction" in FIELDS[design.attention]:
+    if "reduction" in DECLARED[design.attention].choices:
         design = Design.from_dict({**design.to_dict(), "reduction": BACKBONES[name]})
     torch.manual_seed(0)
     return build(design, quick(name), CLASSES, weights=trained(name)[1]).double()
