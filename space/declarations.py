@@ -15,7 +15,6 @@ Value: TypeAlias = int | str
 Changes: TypeAlias = Literal["params", "macs", "time"]
 """What a choice may change of one gate beside its function: parameters, multiply-accumulates, the time it takes."""
 
-
 RESERVED = ("attention", "channels", "blocks", "self")
 """What designs and constructors have beside choices."""
 
@@ -60,10 +59,8 @@ class Choice:
                 f"choice {self.name!r}: a name is a letter, then letters, digits and _, and not {', '.join(RESERVED)}"
             )
         kinds = {type(value) for value in self.values}
-        words = all(re.fullmatch(r"\w+", str(value), re.ASCII) for value in self.values)
-        if not (
-            words and (kinds in ({int}, {str}) or self.name == "stages") and len(set(self.values)) == len(self.values)
-        ):
+        words = {str(value) for value in self.values if re.fullmatch(r"\w+", str(value), re.ASCII)}
+        if (kinds not in ({int}, {str}) and self.name != "stages") or len(words) < len(self.values):
             raise UserError(
                 f"choice {self.name!r}: its values are different words, or different whole numbers from 0 on"
             )

@@ -164,8 +164,8 @@ class Design:
         """This design with the defaults of these choices."""
         return Design(self.attention, **{name: value for name, value in self.choices if name not in names})
 
-    def as_it_changes(self, quantity: Changes) -> "Design":
-        """This design with the defaults of all choices that do not change this of one gate."""
+    def bearing_on(self, quantity: Changes) -> "Design":
+        """This design with the defaults of all choices that do not change this quantity of one gate."""
         every = self.declaration.choices.values()
         return self.without(*(choice.name for choice in every if quantity not in choice.changes))
 

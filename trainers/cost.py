@@ -81,14 +81,14 @@ class _Flops(TorchDispatchMode):
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = design.as_it_changes("params")
+    gate = design.bearing_on("params")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
-    gate = design.as_it_changes("macs")
+    gate = design.bearing_on("macs")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
@@ -143,7 +143,7 @@ def all_stages(backbone: str, task: Task) -> tuple[GatedStage, ...]:
 
 def computation(design: Design) -> Design:
     """The design reduced to what one gate computes: not where it stands, nor whose its parameters are."""
-    return design.as_it_changes("time")
+    return design.bearing_on("time")
 
 
 @dataclass(frozen=True)

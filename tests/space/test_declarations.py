@@ -38,6 +38,16 @@ def test_what_is_known_without_torch_is_what_registers() -> None:
     assert {*ATTENTION.ours} == {name for name in MODULES if (ROOT / "space" / "attention" / f"{name}.py").exists()}
 
 
+def test_ours_are_still_there_after_a_plugin_that_imported_them_first_and_raised() -> None:
+    program = (
+        "from space.plugins import Plugin\nfrom space.errors import UserError\n"
+        "try: Plugin('mine.py', 'import space.attention; 1 / 0')\nexcept UserError: pass\n"
+        "from space.attention import ATTENTION; print(*ATTENTION)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert ended.stdout.split() == [*ATTENTION]
+
+
 def test_one_of_ours_that_says_something_else_when_it_is_run_is_found_out() -> None:
     se = ATTENTION.pop("se")
     assert se is ATTENTION.ours["se"]
@@ -157,7 +167,7 @@ def test_its_constructor_gets_them(text: str, parameters: int) -> None:
 def costs(text: str) -> tuple[Any, ...]:
     """What the costs of a design are looked up by: of parameters, MACs and time."""
     design = Design.parse(text)
-    keys = [str(design.as_it_changes(quantity)) for quantity in ("params", "macs")]
+    keys = [str(design.bearing_on(quantity)) for quantity in ("params", "macs")]
     return *keys, gate_key(computation(design), Place((64, 8, 8)))
 
 
