@@ -23,7 +23,7 @@ from optuna.samplers import (
 )
 from optuna.study import Study
 
-from space.design import Value
+from space.declarations import Value
 from space.errors import UserError, first_line
 from space.registry import Registry
 from space.user_code import find_object, full_name

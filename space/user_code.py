@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from space.errors import UserError
+from space.errors import UserError, first_line
 from space.registry import all_or_nothing
 from space.user_imports import files_of, module_name, run, with_imported
 
@@ -114,7 +114,7 @@ class UserCode:
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
         except (Exception, SystemExit) as error:
-            says = _first_line(error).replace(f"{self.package}.", "")
+            says = first_line(error).replace(f"{self.package}.", "")
             raise UserError(f"{self.path} raises {type(error).__name__} when it is imported: {says}") from None
 
 
@@ -193,8 +193,4 @@ def _installed(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise UserError(f"no module {name!r}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise UserError(f"module {name!r} raises {type(error).__name__}: {_first_line(error)}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), "")
+        raise UserError(f"module {name!r} raises {type(error).__name__}: {first_line(error)}") from None

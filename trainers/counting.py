@@ -69,14 +69,14 @@ class _Flops(TorchDispatchMode):
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = design.without("stages", "start", "output")
+    gate = design.bearing_on("params")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
-    gate = computation(design).without("connection", "output")  # neither multiplies and accumulates
+    gate = design.bearing_on("macs")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
@@ -120,12 +120,17 @@ class GatedStage(NamedTuple):
 
 def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
     """The stages that carry this design's gates; one with blocks of several widths comes once for each width."""
-    return [stage for stage in _plain(backbone, task).stages if design.attends(stage.number)]
+    return [stage for stage in all_stages(backbone, task) if design.attends(stage.number)]
+
+
+def all_stages(backbone: str, task: Task) -> tuple[GatedStage, ...]:
+    """The stages that may carry gates."""
+    return _plain(backbone, task).stages
 
 
 def computation(design: Design) -> Design:
     """The design reduced to what one gate computes: not where it stands, nor whose its parameters are."""
-    return design.without("stages", "sharing", "bn", "deepening", "bias", "start")
+    return design.bearing_on("time")
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("registries")
 ATTENTION = """
 import torch
 from torch import nn
-from space.attention import Excitation, register
+from space.attention import ATTENTION, Excitation
 
-@register("rise")
+@ATTENTION.register("rise")
 class Rise(Excitation):
     def __init__(self, channels, reduction=8):
         super().__init__()
@@ -129,9 +129,9 @@ def test_its_designs_are_searched_shown_retrained_and_compared(plugged: Search, 
 def plugged_without(search: Search) -> Search:
     """Commands in a process, as it were, that has not loaded the plug-in."""
     from space.attention import ATTENTION as MAKERS
-    from space.design import FIELDS
+    from space.declared import DECLARED
 
-    FIELDS.pop("rise", None), MAKERS.pop("rise", None)
+    DECLARED.pop("rise", None), MAKERS.pop("rise", None)
     return search
 
 

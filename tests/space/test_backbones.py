@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from space.attention.lstm import DIAGate
+from space.attention.dia import DIAGate
 from space.backbones import BACKBONES, Backbone, Options, backbone
 from space.backbones.registry import declared
 from space.backbones.resnet import resnet

@@ -8,7 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from space.attention import DIAGate, Gate, stage_gates
+from space.attention import Gate, stage_gates
+from space.attention.dia import DIAGate
 from space.backbones import backbone
 from space.build import build
 from space.design import Design

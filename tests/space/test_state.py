@@ -19,7 +19,8 @@ from space.backbones import Backbone, backbone
 from space.backbones.factories import called
 from space.backbones.finding import found_backbone
 from space.build import build, pretrained_parameters
-from space.design import FIELDS, Design, allowed
+from space.declared import DECLARED
+from space.design import Design
 from space.errors import UserError
 from space.gating import Gated
 from space.state import State, fit_state, read_state
@@ -31,7 +32,7 @@ BACKBONES = {"torchvision/resnet18": 4, "timm/resnet26": 32, "preresnet20": 4, "
 DESIGNS = [
     Design(attention, sharing=str(sharing))
     for attention in ("se", "ras", "eca", "cbam", "dia", "sem", "spa")
-    for sharing in allowed(attention, "sharing")
+    for sharing in DECLARED[attention].choices["sharing"].values
 ]
 DEEP = ["se:depth=3", "se:depth=2,deepening=explicit", "eca:depth=2,sharing=stage", "spa:depth=2,deepening=explicit"]
 DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=relu", "cbam:stages=13"]
@@ -40,7 +41,7 @@ DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=r
 def test_every_attention_with_every_sharing_is_among_these_designs() -> None:
     ours = {"se", "ras", "eca", "cbam", "dia", "sem", "spa"}
     assert ours <= ATTENTION.keys()
-    assert {(d.attention, d.sharing) for d in DESIGNS} == {
+    assert {(d.attention, d["sharing"]) for d in DESIGNS} == {
         (name, sharing) for name in ours for sharing in (["stage"] if name == "dia" else ["block", "stage"])
     }
 
@@ -74,7 +75,7 @@ def quick(name: str) -> Backbone:
 
 def built(name: str, design: Design) -> nn.Module:
     """With gates, from the weights of the plain network."""
-    if "reduction" in FIELDS[design.attention]:
+    if "reduction" in DECLARED[design.attention].choices:
         design = Design.from_dict({**design.to_dict(), "reduction": BACKBONES[name]})
     torch.manual_seed(0)
     return build(design, quick(name), CLASSES, weights=trained(name)[1]).double()
