@@ -13,6 +13,6 @@ from space.declared import MODULES
 
 for module in MODULES:
     import_module(f"{__name__}.{module}")
-ATTENTION.ours = dict(ATTENTION)
+ATTENTION.are_ours()
 
 __all__ = ["ATTENTION", "Choice", "Excitation", "Gate", "stage_gates"]

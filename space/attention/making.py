@@ -7,7 +7,7 @@ from space.attention.gate import Gate
 from space.attention.recurrence import RecurrentGate, connections
 from space.declarations import Kind
 from space.design import Design
-from space.errors import UserError
+from space.errors import UserError, first_line
 
 MakeGates: TypeAlias = Callable[[Design, int, int], list[Gate]]
 """(design, channels, blocks) -> the gate of each block of a stage, as they start."""
@@ -50,4 +50,4 @@ def _own_or_shared(design: Design, blocks: int, make: Callable[[], T]) -> list[T
 
 def raises(error: Exception) -> str:
     """What a user is told whose module raises this."""
-    return f"raises {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    return f"raises {type(error).__name__}: {first_line(error)}"
