@@ -1,5 +1,6 @@
 """What attentions declare: ours without torch as when they register, and a plug-in's own choices like ours."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,13 +40,16 @@ def test_what_is_known_without_torch_is_what_registers() -> None:
     assert {*ATTENTION.ours} == {name for name in MODULES if (ROOT / "space" / "attention" / f"{name}.py").exists()}
 
 
-def test_ours_are_still_there_after_a_plugin_that_imported_them_first_and_raised() -> None:
+def test_ours_are_still_there_after_a_plugin_that_imported_them_first_and_raised(tmp_path: Path) -> None:
     program = (
-        "from space.plugins import Plugin\nfrom space.errors import UserError\n"
-        "try: Plugin('mine.py', 'import space.attention; 1 / 0')\nexcept UserError: pass\n"
+        "from pathlib import Path\nfrom space.errors import UserError\nfrom space.user_code import load_plugins\n"
+        "try: load_plugins([Path('mine.py')])\nexcept UserError: pass\n"
         "from space.attention import ATTENTION; print(*ATTENTION)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    (tmp_path / "mine.py").write_text("import space.attention; 1 / 0")
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ended.stdout.split() == [*ATTENTION]
 
 

@@ -45,10 +45,10 @@ def head(channels, num_classes): return nn.AdaptiveAvgPool2d(1), nn.Flatten(), n
 ATTENTION = """
 import torch
 from torch import nn
-from space.attention import Excitation, register
+from space.attention import ATTENTION, Excitation
 from layers import start
 
-@register("rise")
+@ATTENTION.register("rise")
 class Rise(Excitation):
     def __init__(self, channels):
         super().__init__()
