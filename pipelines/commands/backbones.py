@@ -2,6 +2,8 @@
 
 from rich.table import Table
 
+from pipelines.settings.options.commands import BackbonesOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design
 from space.backbones import BACKBONES, FACTORIES, backbone
@@ -10,8 +12,8 @@ from trainers.cost import Task, num_params
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
 
 
-def show_backbones(as_json: bool) -> None:
-    """Print each family with its numbers, and an example with its size."""
+def backbones(options: BackbonesOptions) -> int:
+    """Print each family with its numbers, and an example with its size; returns the exit code."""
     found = []
     for family in BACKBONES:
         example = backbone(family.example)
@@ -27,9 +29,9 @@ def show_backbones(as_json: bool) -> None:
                 "num_classes": task.num_classes,
             }
         )
-    if as_json:
+    if options.json:
         print_json(found)
-        return
+        return exit_codes.COMPLETE
     table = Table(box=None)
     for column in ("name", "with", "example", "blocks x channels"):
         table.add_column(column, overflow="fold")
@@ -52,3 +54,4 @@ def show_backbones(as_json: bool) -> None:
     stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
     for name in FACTORIES:
         stdout.print(f"  {name}: of a plug-in")
+    return exit_codes.COMPLETE

@@ -14,7 +14,7 @@ from pipelines.results.tables import result_table
 from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
 from pipelines.settings.devices import make_engine
-from pipelines.settings.options import CompareOptions
+from pipelines.settings.options.commands import CompareOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
@@ -45,9 +45,9 @@ def compare(options: CompareOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    run, plugins = options.run, options.run.plugins
+    run = options.run
     storage = Storage(run.storage)
-    settings, source = resolve(options.task, run, plugins, data_root=run.data_root or Path("data"))
+    settings, source = resolve(options.task, run)
     settings = replace(settings, space={}, space_name="")
     plain = (settings.backbones[0], Design())
     if len(settings.backbones) > 1:
@@ -68,7 +68,7 @@ def compare(options: CompareOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=plugins,
+            plugins=run.plugins,
         ),
         metric=settings.objectives[0],
     )

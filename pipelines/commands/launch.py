@@ -15,9 +15,11 @@ from pipelines.running.costs import FPS_TABLE, costs_of, limits_of, trial_second
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
 from pipelines.settings.checks import check_same
+from pipelines.settings.config import write_config
 from pipelines.settings.devices import make_engine
-from pipelines.settings.options import LaunchOptions
+from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.resolve import resolve
+from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr
@@ -43,18 +45,17 @@ def launch(options: LaunchOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    run, plugins = options.run, options.run.plugins
+    run = options.run
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    frozen, data_root = None, run.data_root
+    frozen, data_root = None, None
     if options.study is not None and storage.exists(options.study):
         there = storage.read(options.study).attributes
-        frozen, data_root = Settings.from_json(there["settings"]), data_root or Path(there["data_root"])
+        frozen, data_root = Settings.from_json(there["settings"]), Path(there["data_root"])
     settings, source = resolve(
         options.task,
         run,
-        plugins,
-        data_root=data_root or Path("data"),
+        data_root=data_root,
         space=options.space,
         seed=options.seed,
         study=options.study,
@@ -75,11 +76,13 @@ def launch(options: LaunchOptions) -> int:
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
     needs_fps = not options.dry_run or options.min_fps is not None
-    table = _fps_table(record, engine, candidates, settings, plugins) if needs_fps else None
+    table = _fps_table(record, engine, candidates, settings, run.plugins) if needs_fps else None
     with stderr.status(f"counting parameters and MACs of {len(candidates):,} designs"):
         costs = costs_of(candidates, settings.task, table)
     limits = limits_of(options.max_params, options.min_fps, costs)
     feasible = [cost for cost in costs.values() if limits.allow(cost)]
+    if options.save_config is not None:
+        _save(options.save_config, spelled_out(options, settings, source))
     if options.dry_run or table is None:
         return _dry_run(options, name, len(costs), len(feasible), left, engine, seconds_each)
 
@@ -107,7 +110,7 @@ def launch(options: LaunchOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=plugins,
+            plugins=run.plugins,
         )
         commands = _next_commands(options, name)
         ended = session.run(
@@ -138,6 +141,14 @@ def _describe(settings: Settings) -> str:
         f"{settings.describe_data()} · {', '.join(settings.backbones)} · {settings.recipe.epochs} epochs"
         f" · {settings.space_name} space: {count:,} designs"
     )
+
+
+def _save(path: Path, options: LaunchOptions) -> None:
+    """Write the options for `--config`, and say so."""
+    secret = write_config(path, options)
+    say(f"wrote {path}: search launch --config {path}")
+    for flag in secret:
+        say(f"{flag} has a password, and was left out of {path}; type it again")
 
 
 def _fps_table(

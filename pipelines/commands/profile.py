@@ -7,7 +7,8 @@ from rich.table import Table
 
 from pipelines.settings.checks import check_images
 from pipelines.settings.devices import find_device
-from pipelines.settings.options import ProfileOptions
+from pipelines.settings.options.commands import ProfileOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
 from space import Design
 from space.backbones import backbone as find_backbone
@@ -20,8 +21,12 @@ SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 """Of images, by default; a network of large stride is made for large ones."""
 
 
-def profile(options: ProfileOptions) -> None:
-    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
+def profile(options: ProfileOptions) -> int:
+    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates.
+
+    Raises:
+        UserError: a network or a design that does not exist, or images that the network does not take.
+    """
     network_of = chosen(options.backbone, options.gate_at, replace_attention=options.replace_attention)
     for note in network_of.notes:
         say(note)
@@ -31,7 +36,7 @@ def profile(options: ProfileOptions) -> None:
     design = Design.parse(options.design).canonical(network_of.layout)
     if options.show_gates:
         _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
-        return
+        return exit_codes.COMPLETE
     network = build(design, network_of, options.num_classes, options.channels)
     result: dict[str, Any] = {
         "design": str(design),
@@ -40,13 +45,13 @@ def profile(options: ProfileOptions) -> None:
         "num_params": count_params(network),
         "macs": count_macs(network, shape),
     }
-    if options.fps:
+    if not options.no_fps:
         with stderr.status("measuring FPS"):
             fps, conditions = measure_fps(network, shape, find_device(options.device, None))
         result |= {"fps": round(fps, 1), "fps_conditions": asdict(conditions)}
     if options.json:
         print_json(result)
-        return
+        return exit_codes.COMPLETE
     table = Table(box=None, show_header=False)
     for name, value in result.items():
         if isinstance(value, dict):
@@ -54,6 +59,7 @@ def profile(options: ProfileOptions) -> None:
         else:
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
     stdout.print(table)
+    return exit_codes.COMPLETE
 
 
 def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:

@@ -1,40 +1,35 @@
-"""`search status`: how far a study is."""
+"""`search status`: how far a study is, or all of them are."""
 
 from typing import Any
 
 from rich.table import Table
 
+from pipelines.settings.options.commands import StatusOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from pipelines.terminal.secrets import hidden
 from search.storage import Record, Storage
 from search.trials import State
 
 
-def show_status(study: str | None, storage: str, as_json: bool) -> None:
-    """Print how many trials of a study are in which state.
+def status(options: StatusOptions) -> int:
+    """Print how many trials of a study are in which state, or list all studies; returns the exit code.
 
     Raises:
-        UserError: no such study.
+        UserError: no such study, or none at all.
     """
-    places = Storage(storage)
-    record = places.read(places.find(study))
-    counts = status(record)
-    if as_json:
-        print_json(counts)
-        return
-    table = Table(box=None, show_header=False)
-    for name, value in counts.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
-    for trial in record.trials:
-        if trial.state is State.RUNNING:
-            table.add_row(f"trial {trial.number}", f"running {trial.job.design}")
-        elif trial.failure is not None:
-            table.add_row(f"trial {trial.number}", hidden(f"failed {trial.job.design}: {trial.why_failed}"))
-    stdout.print(table)
+    storage = Storage(options.storage)
+    if options.study is None:
+        storage.find(None, every=True)  # there is one
+        names = [name for name in storage.names(every=True) if storage.exists(name)]
+        _print_all([{"kind": _kind(name), **counts_of(storage.read(name))} for name in names], options.json)
+    else:
+        _print_one(storage.read(storage.find(options.study, every=True)), options.json)
+    return exit_codes.COMPLETE
 
 
-def status(record: Record) -> dict[str, Any]:
-    """Counts by state, the budget of the last launch and the epochs trained."""
+def counts_of(record: Record) -> dict[str, Any]:
+    """Counts by state, the budget of the last command and the epochs trained."""
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
     return {
         "study": record.name,
@@ -47,3 +42,44 @@ def status(record: Record) -> dict[str, Any]:
         "infeasible": count[State.INFEASIBLE],
         "epochs": sum(len(trial.history) for trial in record.trials),
     }
+
+
+def _kind(name: str) -> str:
+    """What a study of this name is, as MLflow has it; a retraining is below its search."""
+    first, _, rest = name.partition("/")
+    if not rest:
+        return "search"
+    return "retrain" if rest.startswith("retrain-") else first
+
+
+def _print_all(found: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=None)
+    for name in ("study", "kind"):
+        table.add_column(name, overflow="fold")
+    for name in ("trained", "of", "running", "failed"):
+        table.add_column(name, justify="right")
+    for counts in found:
+        trained, budget = counts["complete"] + counts["stopped"], counts["budget"]
+        of = "" if budget is None else f"{budget:,}"
+        rest = (str(counts["running"] or ""), str(counts["failed"] or ""))
+        table.add_row(counts["study"], counts["kind"], f"{trained:,}", of, *rest)
+    stdout.print(table)
+
+
+def _print_one(record: Record, as_json: bool) -> None:
+    counts = counts_of(record)
+    if as_json:
+        print_json(counts)
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in counts.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    for trial in record.trials:
+        if trial.state is State.RUNNING:
+            table.add_row(f"trial {trial.number}", f"running {trial.job.design}")
+        elif trial.failure is not None:
+            table.add_row(f"trial {trial.number}", hidden(f"failed {trial.job.design}: {trial.why_failed}"))
+    stdout.print(table)

@@ -134,6 +134,7 @@ def trained(
         budget = len(jobs) + others
         ledger = Ledger(study, Planned(jobs, plan.metric), budget, nan_is_a_result=plan.nan_is_a_result)
         ledger.annotate(FPS_TABLE, table.to_json())
+        ledger.annotate("budget", budget)
         ended = session.run(
             ledger,
             engine,

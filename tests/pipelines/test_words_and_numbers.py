@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.results.fronts import Row, front
 from pipelines.settings.devices import find_device, make_engine
-from pipelines.settings.options import Resources
+from pipelines.settings.options.shared import Resources
 from pipelines.terminal.formats import parse_count, parse_duration, show_duration, show_gain
 from space import UserError
 from tests.pipelines.conftest import Search
