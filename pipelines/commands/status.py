@@ -6,10 +6,11 @@ from rich.table import Table
 
 from pipelines.settings.options.commands import StatusOptions
 from pipelines.terminal import exit_codes
-from pipelines.terminal.console import print_json, stdout
+from pipelines.terminal.console import print_json, stdout, warn
 from pipelines.terminal.secrets import hidden
 from search.storage import Record, Storage
 from search.trials import State
+from space import UserError
 
 
 def status(options: StatusOptions) -> int:
@@ -22,7 +23,7 @@ def status(options: StatusOptions) -> int:
     if options.study is None:
         storage.find(None, every=True)  # there is one
         names = [name for name in storage.names(every=True) if storage.exists(name)]
-        _print_all([{"kind": _kind(name), **counts_of(storage.read(name))} for name in names], options.json)
+        _print_all([{"kind": _kind(name), **_counts(storage, name)} for name in names], options.json)
     else:
         _print_one(storage.read(storage.find(options.study, every=True)), options.json)
     return exit_codes.COMPLETE
@@ -52,6 +53,15 @@ def _kind(name: str) -> str:
     return "retrain" if rest.startswith("retrain-") else first
 
 
+def _counts(storage: Storage, name: str) -> dict[str, Any]:
+    """Of a study among others, which one that cannot be read does not hide."""
+    try:
+        return counts_of(storage.read(name))
+    except UserError as error:
+        warn(f"study {name}: {error}")
+        return {"study": name, "error": str(error)}
+
+
 def _print_all(found: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(found)
@@ -61,11 +71,12 @@ def _print_all(found: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(name, overflow="fold")
     for name in ("trained", "of", "running", "failed"):
         table.add_column(name, justify="right")
-    for counts in found:
-        trained, budget = counts["complete"] + counts["stopped"], counts["budget"]
-        of = "" if budget is None else f"{budget:,}"
-        rest = (str(counts["running"] or ""), str(counts["failed"] or ""))
-        table.add_row(counts["study"], counts["kind"], f"{trained:,}", of, *rest)
+    for study in found:
+        row = [study["study"], study["kind"]]
+        if "error" not in study:
+            numbers = (study["complete"] + study["stopped"], study["budget"], study["running"], study["failed"])
+            row += ["" if number is None else f"{number:,}" for number in numbers]
+        table.add_row(*row)
     stdout.print(table)
 
 
