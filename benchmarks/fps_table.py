@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
-from trainers.cost import Task
+from trainers.task import Task
 from trainers.throughput import conditions_for, measure_table
 
 DESIGNS = ("se", "ras", "eca", "cbam", "dia")

@@ -1,59 +1,67 @@
 """The hypervolume of a search, within bounds that are fixed when its study is made."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from search import pareto
+from search.objectives import Objectives
 from search.trials import State, Trial
-from space.cost import Cost
+from space.cost import Costs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Worst and best of (metric, -log parameters, log FPS).
+    """Worst and best of the metric and of each cost; a cost that is always above 0 counts by its logarithm.
 
     Attributes:
-        low: worst of each.
+        objectives: metric and costs.
+        logarithmic: for each cost whether its logarithm counts.
+        low: worst of each objective.
         high: best of each.
-        metric: the report's entry that is the first.
     """
 
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-    metric: str = "val_accuracy"
+    objectives: Objectives
+    logarithmic: tuple[bool, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
     @classmethod
-    def of(cls, num_classes: int, costs: Iterable[Cost], metric: str = "val_accuracy") -> "Bounds":
+    def of(cls, objectives: Objectives, num_classes: int, costs: Collection[Costs]) -> "Bounds":
         """The metric from chance to 1, costs over the designs that may be trained."""
-        points = np.array([_costs(cost) for cost in costs])
-        low, high = points.min(axis=0), points.max(axis=0)
-        return cls(
-            low=(1 / num_classes, float(low[0]), float(low[1])),
-            high=(1.0, float(high[0]), float(high[1])),
-            metric=metric,
-        )
+        logarithmic = tuple(min(cost[it.key] for cost in costs) > 0 for it in objectives.costs)
+        unbounded = cls(objectives=objectives, logarithmic=logarithmic, low=(), high=())
+        points = [unbounded._costs(cost) for cost in costs]
+        low, high = (tuple(end(values) for values in zip(*points, strict=True)) for end in (min, max))
+        return cls(objectives=objectives, logarithmic=logarithmic, low=(1 / num_classes, *low), high=(1.0, *high))
 
     def hypervolume(self, trials: Iterable[Trial]) -> float:
         """Of the complete trials, each objective scaled to 0..1 and clipped, reference point 0."""
         complete = [trial for trial in trials if trial.state is State.COMPLETE]
-        points = [(trial.last[self.metric], *_costs(trial.job.cost)) for trial in complete]
+        points = [(trial.last[self.objectives.metric], *self._costs(trial.job.costs)) for trial in complete]
         if not points:
             return 0.0
         return pareto.hypervolume(pareto.scale(np.array(points), np.array(self.low), np.array(self.high)))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""
-        return {**asdict(self), "low": list(self.low), "high": list(self.high)}
+        return {"logarithmic": list(self.logarithmic), "low": list(self.low), "high": list(self.high)}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> "Bounds":
+    def from_json(cls, table: Mapping[str, Any], objectives: Objectives) -> "Bounds":
         """The bounds that `to_json` described."""
-        low, high = ((a, b, c) for a, b, c in (table["low"], table["high"]))
-        return cls(low=low, high=high, metric=table["metric"])
+        return cls(objectives=objectives, **{name: tuple(values) for name, values in table.items()})
+
+    def _costs(self, costs: Costs) -> list[float]:
+        """Each better when larger."""
+        return [
+            cost.sign * (_log(costs[cost.key]) if logarithmic else costs[cost.key])
+            for cost, logarithmic in zip(self.objectives.costs, self.logarithmic, strict=True)
+        ]
 
 
-def _costs(cost: Cost) -> tuple[float, float]:
-    return -float(np.log(cost.num_params)), float(np.log(cost.fps))
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf

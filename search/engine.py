@@ -71,5 +71,5 @@ def trials_that_fit(cpus: float, gpus: float, cpus_per_trial: int, gpus_per_tria
     fit = int(cpus // cpus_per_trial)
     if not gpus_per_trial:
         return fit
-    on_each = int(1 / gpus_per_trial + 1e-9)  # 1 / 0.1 may be a little less than 10
+    on_each = int(1 / gpus_per_trial + 1e-9)  # 1 / (1 / 93) is a little less than 93
     return min(fit, int(gpus) * on_each)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 
+from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Kind, Report, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Costs, Limit, within
 from space.design import Design, Value
 from space.seeds import mix_seed
 
@@ -30,34 +31,31 @@ class Sampled:
     Args:
         space: what may be tried.
         costs: of each of its designs, and of the plain backbone.
-        limits: designs beyond them are never trained.
+        limits: designs beyond one are never trained.
         sampler: a name in `search.samplers.SAMPLERS`, or of a class.
         seed: of the study.
-        metric: the report's entry to be maximised.
+        objectives: of the study.
     """
-
-    DIRECTIONS: tuple[Direction, ...] = ("maximize", "minimize", "maximize")
-    """Of the metric, parameters and FPS."""
 
     def __init__(
         self,
         space: SearchSpace,
-        costs: Mapping[Candidate, Cost],
-        limits: Limits,
+        costs: Mapping[Candidate, Costs],
+        limits: Sequence[Limit],
         sampler: str,
         seed: int,
-        metric: str = "val_accuracy",
+        objectives: Objectives,
     ) -> None:
         self._space = space
         self._costs = costs
         self._limits = limits
         self._sampler = sampler
         self._seed = seed
-        self._metric = metric
+        self._objectives = objectives
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         self._unseen = {
-            candidate: decisions for candidate, decisions in self._decisions.items() if limits.allow(costs[candidate])
+            candidate: decisions for candidate, decisions in self._decisions.items() if within(costs[candidate], limits)
         }
         self._lost: Counter[Candidate] = Counter()
         self._first = [candidate for candidate in [self._plain()] if candidate is not None]
@@ -124,8 +122,8 @@ class Sampled:
         return not self._unseen and not self._first
 
     def values(self, job: Job, report: Report) -> Sequence[float]:
-        """The metric, parameters and FPS."""
-        return report[self._metric], job.cost.num_params, job.cost.fps
+        """The metric and the costs."""
+        return self._objectives.values(job, report)
 
     def _plain(self) -> Candidate | None:
         """The first backbone that may be trained without attention: what every design is compared with."""
@@ -133,7 +131,7 @@ class Sampled:
         return next((plain for plain in plains if self._may_train(plain)), None)
 
     def _may_train(self, candidate: Candidate) -> bool:
-        return candidate in self._costs and self._limits.allow(self._costs[candidate])
+        return candidate in self._costs and within(self._costs[candidate], self._limits)
 
     def _comes_first(self, handle: optuna.Trial) -> Candidate | None:
         """What is to be trained before anything that is decided; None if this trial has been decided on otherwise."""
@@ -147,7 +145,7 @@ class Sampled:
 
     def _job(self, number: int, candidate: Candidate) -> Job:
         backbone, design = candidate
-        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), cost=self._costs[candidate])
+        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), costs=self._costs[candidate])
 
     def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
         def differences(other: Mapping[str, Value]) -> int:

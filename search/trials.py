@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from space.cost import Cost
+from space.cost import Costs
 from space.design import Design
 
 Report = Mapping[str, float]
@@ -36,7 +36,7 @@ class Job:
     backbone: str
     design: Design
     seed: int
-    cost: Cost
+    costs: Costs
 
     @property
     def candidate(self) -> tuple[str, Design]:
@@ -49,20 +49,15 @@ class Job:
             "backbone": self.backbone,
             "design": str(self.design),
             "seed": self.seed,
-            "num_params": self.cost.num_params,
-            "macs": self.cost.macs,
-            "fps": self.cost.fps,
+            **self.costs,
         }
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "Job":
         """The job that `to_json` described."""
-        return cls(
-            backbone=table["backbone"],
-            design=Design.parse(table["design"]),
-            seed=table["seed"],
-            cost=Cost(num_params=table["num_params"], macs=table["macs"], fps=table["fps"]),
-        )
+        costs = dict(table)
+        backbone, design, seed = (costs.pop(name) for name in ("backbone", "design", "seed"))
+        return cls(backbone=backbone, design=Design.parse(design), seed=seed, costs=costs)
 
 
 class Kind(StrEnum):

@@ -7,14 +7,13 @@ Importing this package does not import torch, so that reading and printing desig
 from typing import TYPE_CHECKING, Any
 
 from space.choices import SearchSpace
-from space.cost import Cost
 from space.design import Design, Layout, Stage
 from space.errors import UserError
 
 if TYPE_CHECKING:
     from space.loading import load
 
-__all__ = ["Cost", "Design", "Layout", "SearchSpace", "Stage", "UserError", "load"]
+__all__ = ["Design", "Layout", "SearchSpace", "Stage", "UserError", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,37 +1,62 @@
-"""What a design costs, known before anything is trained."""
+"""What a design costs: named quantities that are known before anything is trained."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Costs: TypeAlias = Mapping[str, float]
+"""What a design costs in a backbone, by the key of each quantity."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
-    """The cost of one design in one backbone.
+class Quantity:
+    """Something that designs have more or less of.
 
     Attributes:
-        num_params: trainable parameters, exact.
-        macs: multiply-accumulates of convolutions and matrix products for one image, exact.
-        fps: images per second at inference, measured; how is recorded with the study.
+        name: what people type.
+        key: its name in JSON, in the ledger and among MLflow's metrics.
+        words: what is counted, such as parameters.
+        column: head of a table's column.
+        better: whether less or more of it is better.
+        against_plain: how it is set against the plain network's: by what is added, or by its share of that.
     """
 
-    num_params: int
-    macs: int
-    fps: float
+    name: str
+    key: str
+    words: str
+    column: str
+    better: Literal["less", "more"]
+    against_plain: Literal["added", "share"]
+
+    @property
+    def sign(self) -> int:
+        """Times a value it is better when larger."""
+        return 1 if self.better == "more" else -1
+
+    def show(self, value: float) -> str:
+        """For tables: whole numbers, and of small ones some digits."""
+        return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a design may cost at most; None for no limit.
+@dataclass(frozen=True)
+class Limit:
+    """How much of a quantity a design may have at most, or must have at least, where more is better.
 
     Attributes:
-        max_params: trainable parameters.
-        min_fps: images per second.
+        quantity: that is limited.
+        bound: that is still allowed.
+        typed: what the user wrote.
     """
 
-    max_params: int | None = None
-    min_fps: float | None = None
+    quantity: Quantity
+    bound: float
+    typed: str = ""
 
-    def allow(self, cost: Cost) -> bool:
-        """Whether a design of this cost may be trained."""
-        return (self.max_params is None or cost.num_params <= self.max_params) and (
-            self.min_fps is None or cost.fps >= self.min_fps
-        )
+    def allows(self, costs: Costs) -> bool:
+        """Whether a design of these costs may be trained."""
+        return self.quantity.sign * (costs[self.quantity.key] - self.bound) >= 0
+
+
+def within(costs: Costs, limits: Iterable[Limit]) -> bool:
+    """Whether all limits allow these costs."""
+    return all(limit.allows(costs) for limit in limits)

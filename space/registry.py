@@ -34,6 +34,10 @@ class Registry(dict[str, Entry], Generic[Entry]):
         self._admit = admit
         REGISTRIES.append(self)
 
+    def are_ours(self) -> None:
+        """What is registered by now is there without plug-ins."""
+        self.ours = dict(self)
+
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Decorator: the class or function is the part of this name.
 

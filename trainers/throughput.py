@@ -21,8 +21,9 @@ from space.build import build
 from space.choices import Candidate
 from space.design import Design
 from space.errors import UserError
-from trainers.cost import Place, Task, attended_stages, computation
+from trainers.counting import Place, attended_stages, computation
 from trainers.recipe import Recipe
+from trainers.task import Task
 from trainers.training import steps_per_epoch, trainable
 
 BATCH = 128
@@ -179,11 +180,11 @@ class _Bench:
         return _seconds(lambda: self._place.add(self._shortcut, end, self._features), GATE_SECONDS, self._conditions)
 
 
-def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> tuple[float, Conditions]:
-    """Images per second of this network, and how that was measured."""
+def measure_fps(network: nn.Module, shape: tuple[int, int, int], device: str) -> float:
+    """Images per second of this network, under `conditions_for` such images."""
     conditions = conditions_for(shape, device)
     seconds = min(_forward_seconds(network, shape, conditions, device) for _ in range(ROUNDS))
-    return conditions.batch / seconds, conditions
+    return conditions.batch / seconds
 
 
 def estimate_training_seconds(

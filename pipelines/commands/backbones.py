@@ -7,7 +7,8 @@ from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design
 from space.backbones import BACKBONES, FACTORIES, backbone
-from trainers.cost import Task, num_params
+from trainers.counting import num_params
+from trainers.task import Task
 
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
 

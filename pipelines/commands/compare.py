@@ -9,18 +9,20 @@ from typing import Any
 from rich.table import Table
 
 from pipelines.results import plots
+from pipelines.results.glance import figure_names
 from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
-from pipelines.results.tables import result_table
+from pipelines.results.tables import cost_cells, result_table
 from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
 from pipelines.settings.devices import make_engine
+from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import CompareOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout
-from pipelines.terminal.formats import figure_names, show_metric
+from pipelines.terminal.formats import show_metric
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.runs import where_to_look
 from pipelines.tracking.view import View
@@ -56,6 +58,7 @@ def compare(options: CompareOptions) -> int:
     if len(candidates) == 1:
         raise UserError("only the plain network to compare; name a design such as se or ras")
 
+    objectives = objectives_named(settings.objectives)
     name = f"{STUDIES}/{settings.study_name()}"
     plan = Plan(
         name=name,
@@ -70,7 +73,7 @@ def compare(options: CompareOptions) -> int:
             weights=settings.weights_file,
             plugins=run.plugins,
         ),
-        metric=settings.objectives[0],
+        objectives=objectives,
     )
     seconds_each = trial_seconds(
         settings.plain_network(), settings.task, settings.recipe, settings.images, settings.device
@@ -85,21 +88,21 @@ def compare(options: CompareOptions) -> int:
         plan,
         engine,
         storage,
-        lambda uid, table: _view(name, uid, settings, plain),
+        lambda uid, costs: _view(name, uid, settings, plain),
         tracking_uri=run.tracking_uri,
         time_limit=run.seconds,
         attributes={"settings": settings.to_json(), "data_root": str(source.root)},
     ) as done:
         ended = done.session
-        results = summarise(done.trials, candidates, plan.metric)
+        results = summarise(done.trials, candidates, objectives)
         failed = [trial for trial in done.trials if trial.state is State.FAILED]
         _write(
-            summarise(done.ledger.trials, _all_candidates(done.ledger.trials, plain), plan.metric),
+            summarise(done.ledger.trials, _all_candidates(done.ledger.trials, plain), objectives),
             settings,
             storage.folder(name),
         )
     if run.json:
-        print_json({"study": name, "metric": plan.metric, "results": results})
+        print_json({"study": name, "metric": objectives.metric, "results": results})
     elif results:
         stdout.print(_table(results, settings))
         stdout.print(EXPLANATION, soft_wrap=True)
@@ -128,15 +131,15 @@ def _write(results: Sequence[Mapping[str, Any]], settings: Settings, folder: Pat
     paired = [result for result in results if result["paired_difference"] is not None]
     if paired:
         title = f"against plain {settings.backbones[0]} on {Path(settings.dataset).name}"
-        plots.write_comparison(paired, show_metric(settings.metric), title, folder / "comparison.png")
+        plots.write_comparison(paired, objectives_named(settings.objectives), title, folder / "comparison.png")
 
 
 def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
     """What MLflow shows of a comparison."""
-    metric = settings.objectives[0]
+    objectives = objectives_named(settings.objectives)
 
     def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        return summarise(trials, _all_candidates(trials, plain), metric)
+        return summarise(trials, _all_candidates(trials, plain), objectives)
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         there = results(trials)
@@ -145,7 +148,7 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
             for result in there
             if result["paired_difference"] is not None
         }
-        return {**differences, **best_figures(there, metric)}
+        return {**differences, **best_figures(there, objectives)}
 
     def describe(trials: Sequence[Trial]) -> list[str]:
         there = results(trials)
@@ -161,8 +164,8 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
-        columns=figure_names(metric),
-        figures=lambda trials: trial_figures(trials, plain, metric),
+        columns=figure_names(objectives),
+        figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
         write_artifacts=lambda trials, run_ids, folder: _write(results(trials), settings, folder),
         pages={"picture": "comparison.png"},
@@ -170,18 +173,17 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
 
 
 def _table(results: Sequence[Mapping[str, Any]], settings: Settings) -> Table:
-    metric = settings.objectives[0]
+    objectives = objectives_named(settings.objectives)
+    metric = objectives.metric
     title = f"paired with plain {settings.backbones[0]} by seed"
-    table = result_table(title, "n", f"val {show_metric(metric)}", "difference (95 %)")
+    table = result_table(title, objectives.costs, "n", f"val {show_metric(metric)}", "difference (95 %)")
     table.add_column("verdict", no_wrap=True)
     for result in results:
         table.add_row(
             str(result["n"]),
             show_score(result, metric),
             show_difference(result),
-            f"{result['num_params']:,}",
-            f"{result['fps']:,.0f}",
-            "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
+            *cost_cells(objectives.costs, result),
             result["design"],
             result["verdict"] or "",
         )

@@ -1,11 +1,12 @@
-"""`search front`: the two Pareto fronts of a study."""
+"""`search front`: the Pareto fronts of a study."""
 
 import csv
 import sys
 
 from pipelines.results import fronts, plots
-from pipelines.results.fronts import FRONTS, fronts_json, metric_of, rows
+from pipelines.results.fronts import fronts_json, rows
 from pipelines.results.tables import print_fronts
+from pipelines.settings.objectives import objectives_of
 from pipelines.settings.options.commands import FrontOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
@@ -22,20 +23,22 @@ def front(options: FrontOptions) -> int:
     """
     storage = Storage(options.storage)
     record = storage.read(storage.find(options.study))
-    complete = rows(record.trials, run_ids(record.attributes), metric_of(record.attributes))
+    objectives = objectives_of(record.attributes)
+    complete = rows(record.trials, run_ids(record.attributes), objectives)
     png = options.png
     if png is not None:
         if not complete:
             raise UserError(f"study {record.name} has no complete trial to draw yet")
         try:
-            plots.write_png(complete, FRONTS, f"{record.name}: {len(complete)} designs", png)
+            plots.write_png(complete, objectives.costs, f"{record.name}: {len(complete)} designs", png)
         except (OSError, ValueError) as error:
             raise UserError(f"--png {png}: {error}") from None
         say(f"wrote {png}")
     if options.json:
-        print_json(fronts_json(complete))
+        print_json(fronts_json(complete, objectives))
     elif options.csv:
-        lines = [{"front": name, **row.to_json()} for name in FRONTS for row in fronts.front(complete, name)]
+        found = [(cost.name, row) for cost in objectives.costs for row in fronts.front(complete, cost)]
+        lines = [{"front": name, **row.to_json()} for name, row in found]
         writer = csv.DictWriter(sys.stdout, list(lines[0]) if lines else ["front"])
         writer.writeheader()
         writer.writerows(lines)

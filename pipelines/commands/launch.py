@@ -1,22 +1,23 @@
 """`search launch`: search a space, keep the fronts, show them in MLflow."""
 
-import functools
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.results.fronts import FRONTS, front, fronts_json, rows
+from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts
 from pipelines.running import session
-from pipelines.running.costs import FPS_TABLE, costs_of, limits_of, trial_seconds
+from pipelines.running.costs import costs_of, feasible, prepare, restored, to_keep, trial_seconds
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.devices import make_engine
+from pipelines.settings.goals import limits_typed, parse_objectives
+from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.spelled_out import spelled_out
@@ -33,10 +34,9 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
-from space.choices import Candidate
-from space.plugins import Plugin, call_with
+from space.cost import Limit
+from trainers.costs import ALWAYS, COSTS
 from trainers.evaluator import Evaluator
-from trainers.throughput import FpsTable, measure_table
 
 
 def launch(options: LaunchOptions) -> int:
@@ -46,17 +46,16 @@ def launch(options: LaunchOptions) -> int:
         UserError: a mistake in the options; nothing has been written then.
     """
     run = options.run
+    limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    frozen, data_root = None, None
-    if options.study is not None and storage.exists(options.study):
-        there = storage.read(options.study).attributes
-        frozen, data_root = Settings.from_json(there["settings"]), Path(there["data_root"])
+    frozen, data_root = _frozen(storage, options.study)
     settings, source = resolve(
         options.task,
         run,
         data_root=data_root,
         space=options.space,
+        objectives=parse_objectives(options.objectives, options.task.metric),
         seed=options.seed,
         study=options.study,
         frozen=frozen,
@@ -75,33 +74,35 @@ def launch(options: LaunchOptions) -> int:
         f" · seed {settings.seed} · study {name}"
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
-    needs_fps = not options.dry_run or options.min_fps is not None
-    table = _fps_table(record, engine, candidates, settings, run.plugins) if needs_fps else None
-    with stderr.status(f"counting parameters and MACs of {len(candidates):,} designs"):
-        costs = costs_of(candidates, settings.task, table)
-    limits = limits_of(options.max_params, options.min_fps, costs)
-    feasible = [cost for cost in costs.values() if limits.allow(cost)]
+    names = _costs_to_know(settings, limits, options.dry_run)
+    prepared = prepare(names, candidates, settings.task, settings.device, engine, run.plugins, record.attributes)
+    with stderr.status(f"counting the costs of {len(candidates):,} designs"):
+        costs = costs_of(candidates, prepared)
+    allowed = feasible(costs, limits)
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, source))
-    if options.dry_run or table is None:
-        return _dry_run(options, name, len(costs), len(feasible), left, engine, seconds_each)
+    if options.dry_run:
+        return _dry_run(options, name, len(costs), len(allowed), left, engine, seconds_each)
 
     started = time.monotonic()
+    objectives = objectives_named(settings.objectives)
     attributes = {
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
         "data_root": str(source.root),
-        FPS_TABLE: table.to_json(),
-        "bounds": Bounds.of(settings.num_classes, feasible, settings.objectives[0]).to_json(),
+        **to_keep(prepared),
+        "bounds": Bounds.of(objectives, settings.num_classes, allowed.values()).to_json(),
     }
-    with storage.writing(name, Sampled.DIRECTIONS, attributes) as study:
+    with storage.writing(name, objectives.directions, attributes) as study:
         record = storage.read(name)
         founded = Settings.from_json(record.attributes["settings"])  # maybe by another launch just now
         check_same(name, founded, settings)
         settings = founded
-        costs = costs_of(costs, settings.task, FpsTable.from_json(record.attributes[FPS_TABLE]))
-        bounds = Bounds.from_json(record.attributes["bounds"])
-        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, settings.objectives[0])
+        for cost in prepared.values():
+            restored(cost, record.attributes)
+        costs = costs_of(candidates, prepared)
+        bounds = Bounds.from_json(record.attributes["bounds"], objectives)
+        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
         ledger = Ledger(study, proposer, options.budget)
         ledger.annotate("budget", options.budget)
         evaluate = Evaluator(
@@ -135,6 +136,14 @@ def launch(options: LaunchOptions) -> int:
     return ended.exit_code
 
 
+def _frozen(storage: Storage, study: str | None) -> tuple[Settings | None, Path | None]:
+    """What the study of this name was made with, and its folder of data sets; None for one that is to be made."""
+    if study is None or not storage.exists(study):
+        return None, None
+    there = storage.read(study).attributes
+    return Settings.from_json(there["settings"]), Path(there["data_root"])
+
+
 def _describe(settings: Settings) -> str:
     count = sum(1 for _ in settings.search_space.enumerate())
     return (
@@ -151,22 +160,11 @@ def _save(path: Path, options: LaunchOptions) -> None:
         say(f"{flag} has a password, and was left out of {path}; type it again")
 
 
-def _fps_table(
-    record: Record, engine: Engine, candidates: Sequence[Candidate], settings: Settings, plugins: tuple[Plugin, ...]
-) -> FpsTable:
-    """The study's own table, else a new one."""
-    if FPS_TABLE in record.attributes:
-        return FpsTable.from_json(record.attributes[FPS_TABLE])
-    started = time.monotonic()
-    with stderr.status(f"measuring FPS on {settings.device_name}"):
-        measure = functools.partial(measure_table, candidates, settings.task, settings.device)
-        table = engine.alone(functools.partial(call_with, plugins, measure))
-    conditions = table.conditions
-    say(
-        f"cost table: {len(table.gates)} gates on {conditions.device}, batch {conditions.batch}, {conditions.dtype}, "
-        f"{conditions.threads} thread, in {show_duration(time.monotonic() - started)}"
-    )
-    return table
+def _costs_to_know(settings: Settings, limits: Sequence[Limit], dry_run: bool) -> list[str]:
+    """Names of costs; where nothing is to be trained only those that are limited are measured."""
+    limited = [limit.quantity.name for limit in limits]
+    names = [*ALWAYS, *settings.costs, *limited]
+    return [name for name in names if not dry_run or name in limited or not COSTS[name].measured]
 
 
 def _dry_run(
@@ -194,16 +192,24 @@ def _dry_run(
 
 def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
     """What the terminal says below the bar."""
-    complete = rows(trials, {}, bounds.metric)
-    sizes = "   ".join(f"{name} {len(front(complete, name))} designs" for name in FRONTS)
+    objectives = bounds.objectives
+    cheap = objectives.costs[0]
+    complete = rows(trials, {}, objectives)
+    sizes = "   ".join(f"{cost.name} {len(front(complete, cost))} designs" for cost in objectives.costs)
     lines = [("front", f"{sizes}   hypervolume {bounds.hypervolume(trials):.3f}")]
     if complete:
-        best = front(complete, "params")[0]
+        best = front(complete, cheap)[0]
+        size = f"{cheap.show(best.costs[cheap.key])} {cheap.words}"
         gain = "" if best.gain is None else f"   {show_gain(best.gain)} on plain"
-        lines.append(("best", f"{show_percent(best.score)}{gain}   {best.design}   {best.num_params:,} parameters"))
+        lines.append(
+            (
+                "best",
+                f"{show_percent(best.score)}{gain}   {best.design}   {size}",
+            )
+        )
     last = max(trials, key=lambda trial: trial.finished or trial.started)
-    result = show_percent(last.last[bounds.metric]) if last.state is State.COMPLETE else last.state.value
-    lines.append(("last", f"{result}   {last.job.design}   {last.job.cost.num_params:,} parameters"))
+    result = show_percent(last.last[objectives.metric]) if last.state is State.COMPLETE else last.state.value
+    lines.append(("last", f"{result}   {last.job.design}   {cheap.show(last.job.costs[cheap.key])} {cheap.words}"))
     return lines
 
 
@@ -216,7 +222,7 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> d
         "startup_seconds": ended.watch.startup_seconds,
         "overhead_seconds": ended.watch.overhead_seconds,
         "hypervolume": bounds.hypervolume(record.trials),
-        **fronts_json(rows(record.trials, run_ids(record.attributes), bounds.metric)),
+        **fronts_json(rows(record.trials, run_ids(record.attributes), bounds.objectives), bounds.objectives),
     }
 
 

@@ -1,6 +1,5 @@
 """`search profile`: what one design costs in one backbone, and where its gates sit."""
 
-from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -14,8 +13,9 @@ from space import Design
 from space.backbones import backbone as find_backbone
 from space.backbones import chosen
 from space.build import build
-from trainers.cost import Task, attended_stages, count_macs, count_params
-from trainers.throughput import measure_fps
+from trainers.costs import COSTS
+from trainers.counting import attended_stages
+from trainers.task import Task
 
 SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 """Of images, by default; a network of large stride is made for large ones."""
@@ -37,18 +37,19 @@ def profile(options: ProfileOptions) -> int:
     if options.show_gates:
         _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
         return exit_codes.COMPLETE
-    network = build(design, network_of, options.num_classes, options.channels)
     result: dict[str, Any] = {
         "design": str(design),
         "backbone": network_of.name,
         "image_size": side,
-        "num_params": count_params(network),
-        "macs": count_macs(network, shape),
     }
-    if not options.no_fps:
-        with stderr.status("measuring FPS"):
-            fps, conditions = measure_fps(network, shape, find_device(options.device, None))
-        result |= {"fps": round(fps, 1), "fps_conditions": asdict(conditions)}
+    device = find_device(options.device, None)
+    for cost in (COSTS[name](Task(options.num_classes, shape), device) for name in COSTS):
+        if not cost.measured:
+            result[cost.quantity.key] = cost.of(network_of.name, design)
+        elif not options.no_fps:
+            with stderr.status(f"measuring {cost.quantity.words}"):
+                value = cost.of_network(build(design, network_of, options.num_classes, options.channels))
+            result |= {cost.quantity.key: round(value, 1), f"{cost.quantity.key}_conditions": dict(cost.conditions)}
     if options.json:
         print_json(result)
         return exit_codes.COMPLETE

@@ -11,12 +11,14 @@ import numpy as np
 from rich.table import Table
 
 from pipelines.results.fronts import knee, rows, top
+from pipelines.results.glance import figure_names
 from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
-from pipelines.results.tables import result_table
-from pipelines.running.costs import FPS_TABLE, trial_seconds
+from pipelines.results.tables import cost_cells, result_table
+from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, make_engine
+from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import RetrainOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import digests, read
@@ -25,11 +27,12 @@ from pipelines.shipping.description import write_design
 from pipelines.shipping.find import ASKED
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout, warn
-from pipelines.terminal.formats import figure_names, show_metric
+from pipelines.terminal.formats import show_metric
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.models import log_model
 from pipelines.tracking.runs import run_ids, where_to_look
 from pipelines.tracking.view import View
+from search.objectives import Objectives
 from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
@@ -38,7 +41,6 @@ from space.files import write_whole
 from trainers.evaluator import Evaluator, trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
-from trainers.throughput import FpsTable
 
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
@@ -66,6 +68,7 @@ def retrain(options: RetrainOptions) -> int:
     data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
+    objectives = _objectives(settings)
     name = _name(searched.name, settings, recipe)
     folder = storage.folder(name)
     find_device(settings.device, options.run.resources.address, searched.name)
@@ -85,7 +88,7 @@ def retrain(options: RetrainOptions) -> int:
             weights=settings.weights_file,
             plugins=plugins,
         ),
-        metric=f"test_{settings.metric}",
+        objectives=objectives,
     )
     images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
     seconds_each = trial_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
@@ -98,13 +101,13 @@ def retrain(options: RetrainOptions) -> int:
         plan,
         engine,
         storage,
-        lambda uid, table: _view(name, uid, searched.name, settings, recipe),
-        known=FpsTable.from_json(searched.attributes[FPS_TABLE]),
+        lambda uid, costs: _view(name, uid, searched.name, settings, recipe),
+        known=searched.attributes,
         tracking_uri=options.run.tracking_uri,
         time_limit=options.run.seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
-        results = summarise(run.trials, chosen, plan.metric)
+        results = summarise(run.trials, chosen, objectives)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
         every = _every_result(ledger.trials, settings)
         write_whole(folder / RESULTS, json.dumps(every, indent=2))
@@ -116,7 +119,7 @@ def retrain(options: RetrainOptions) -> int:
     if options.run.json:
         print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
     else:
-        stdout.print(_table(results, plan.metric))
+        stdout.print(_table(results, objectives))
         stdout.print(EXPLANATION, soft_wrap=True)
         say(f"weights and designs are in {folder}")
         if ended.mlflow_run is not None:
@@ -142,7 +145,7 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     if options.design:
         candidates += [settings.candidate(text) for text in options.design]
         return list(dict.fromkeys(candidates))
-    complete = rows(searched.trials, {}, settings.objectives[0])
+    complete = rows(searched.trials, {}, objectives_named(settings.objectives))
     if not complete:
         raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
     if options.knee:
@@ -164,29 +167,28 @@ def _every_result(trials: Sequence[Trial], settings: Settings) -> list[dict[str,
     """The results of every design that the retraining has trained, asked for now or before, the plain one first."""
     latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
     candidates = dict.fromkeys([(settings.backbones[0], Design()), *(candidate for candidate, _ in latest)])
-    return summarise(list(latest.values()), list(candidates), f"test_{settings.metric}")
+    return summarise(list(latest.values()), list(candidates), _objectives(settings))
 
 
 def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
     """What MLflow shows of a retraining."""
-    metric = f"test_{settings.metric}"
-
+    objectives = _objectives(settings)
     plain = (settings.backbones[0], Design())
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         there = _every_result(trials, settings)
-        means = {(result["backbone"], result["design"]): result[metric] for result in there}
+        means = {(result["backbone"], result["design"]): result[objectives.metric] for result in there}
         designs = float(len({trial.job.candidate for trial in trials}))
         of_plain = means.get((plain[0], str(plain[1])))
         return {
             "designs": designs,
             **({} if of_plain is None else {"plain": of_plain}),
-            **best_figures(there, metric),
+            **best_figures(there, objectives),
         }
 
     def describe(trials: Sequence[Trial]) -> list[str]:
         there = _every_result(trials, settings)
-        return [paired_verdict(there), markdown(_table(there, metric)), EXPLANATION]
+        return [paired_verdict(there), markdown(_table(there, objectives)), EXPLANATION]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
         (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings), indent=2))
@@ -203,8 +205,8 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
-        columns=figure_names(metric),
-        figures=lambda trials: trial_figures(trials, plain, metric),
+        columns=figure_names(objectives),
+        figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
         write_artifacts=write_artifacts,
     )
@@ -240,16 +242,21 @@ def _log_models(
             annotate(logged, register)
 
 
-def _table(results: Sequence[Mapping[str, Any]], metric: str) -> Table:
-    table = result_table(f"test {show_metric(metric)}, trained on train + val", show_metric(metric), "gain (95 %)", "n")
+def _objectives(settings: Settings) -> Objectives:
+    """Those of the search, judged on the test images."""
+    return replace(objectives_named(settings.objectives), metric=f"test_{settings.metric}")
+
+
+def _table(results: Sequence[Mapping[str, Any]], objectives: Objectives) -> Table:
+    metric = objectives.metric
+    title = f"test {show_metric(metric)}, trained on train + val"
+    table = result_table(title, objectives.costs, show_metric(metric), "gain (95 %)", "n")
     for result in results:
         table.add_row(
             show_score(result, metric),
             show_difference(result),
             str(result["n"]),
-            f"{result['num_params']:,}",
-            f"{result['fps']:,.0f}",
-            "" if result["relative_fps"] is None else f"{result['relative_fps']:.2f} x",
+            *cost_cells(objectives.costs, result),
             f"{result['backbone']} {result['design']}",
         )
     return table

@@ -10,19 +10,25 @@ from rich.table import Table
 
 from pipelines.papers.experiments import Experiment, Row
 from pipelines.papers.variants import Group, candidate
+from pipelines.results.fronts import costs_json
 from pipelines.results.seeds import paired_difference
+from pipelines.settings.objectives import DEFAULT_COSTS, objectives_named
 from search.trials import Kind, State, Trial
 from space import Design
 from space.choices import Candidate
-from trainers.cost import num_params
-from trainers.throughput import FpsTable
+from space.cost import Costs
 
 METRIC = "test_accuracy"
+OBJECTIVES = objectives_named([METRIC, *DEFAULT_COSTS])
 """What the papers print."""
 
 
 def beside_paper(
-    group: Group, rows: Sequence[Row], trials: Sequence[Trial], table: FpsTable, of_paper: Sequence[Row]
+    group: Group,
+    rows: Sequence[Row],
+    trials: Sequence[Trial],
+    costs: Mapping[Candidate, Costs],
+    of_paper: Sequence[Row],
 ) -> list[dict[str, Any]]:
     """For each row of a group what the paper prints and what came out, accuracies in percent.
 
@@ -30,7 +36,7 @@ def beside_paper(
         group: data and recipe.
         rows: of the group.
         trials: one for each training.
-        table: the FPS of their networks.
+        costs: of their networks, and of the plain backbones.
         of_paper: all rows that the paper prints beside these.
     """
     by_candidate: dict[Candidate, list[Trial]] = {}
@@ -45,7 +51,6 @@ def beside_paper(
         failures = [trial.failure.kind for trial in there if trial.failure is not None]
         rival = next((r for r in group.every if r.network == row.against and r.dataset == row.dataset), None)
         paired = paired_difference(last, _last(by_candidate.get(candidate(rival), []))) if rival else None
-        fps = table.fps(design, name, group.task)
         results.append(
             {
                 "row": row.name,
@@ -54,7 +59,6 @@ def beside_paper(
                 "dataset": row.dataset,
                 "recipe": group.recipe_name,
                 "epochs": group.recipe.epochs,
-                "num_params": num_params(design, name, group.task),
                 "n": len(last),
                 "nan": failures.count(Kind.NAN),
                 "failed": len(failures) - failures.count(Kind.NAN),
@@ -65,8 +69,7 @@ def beside_paper(
                 "by_seed": last,
                 "against": rival.name if rival else None,
                 "paired_difference": asdict(paired) if paired else None,
-                "fps": fps,
-                "relative_fps": fps / table.fps(Design(), name, group.task),
+                **costs_json(OBJECTIVES.costs, costs[name, design], costs[name, Design()]),
                 "printed": _printed(row, of_paper),
             }
         )

@@ -12,7 +12,7 @@ from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.meta import meta
-from trainers.cost import count_params
+from trainers.counting import count_params
 
 
 def show_counts(chosen: Sequence[Experiment], wanted: Mapping[str, Sequence[Row]], as_json: bool) -> None:

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.papers.against_paper import METRIC, beside_paper, comparison_table, explanations
+from pipelines.papers.against_paper import OBJECTIVES, beside_paper, comparison_table, explanations
 from pipelines.papers.analyses import analyse
 from pipelines.papers.experiments import Experiment, Row
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
+from pipelines.results.glance import figure_names
 from pipelines.results.seeds import trial_figures
 from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, Trained, trained
@@ -21,7 +22,6 @@ from pipelines.settings.provenance import provenance
 from pipelines.shipping.description import write_design
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
-from pipelines.terminal.formats import figure_names
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.models import log_files
 from pipelines.tracking.view import View
@@ -30,10 +30,11 @@ from search.trials import State, Trial
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.choices import Candidate
+from space.cost import Costs
 from space.files import write_whole
 from space.plugins import Plugin
 from trainers.evaluator import Evaluator
-from trainers.throughput import FpsTable
 
 
 def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -> int:
@@ -74,9 +75,9 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
             tracking_uri=options.run.tracking_uri,
             time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
         ) as run:
-            found = beside_paper(group, group.rows, run.trials, run.table, what.rows)
+            found = beside_paper(group, group.rows, run.trials, run.costs, what.rows)
             results += found
-            there = _results_so_far(what, group, run.ledger.trials, run.table)
+            there = _results_so_far(what, group, run.ledger.trials, run.costs)
             write_whole(folder / "results.json", json.dumps(there, indent=2))
             exit_code = run.session.exit_code
             if exit_code != exit_codes.COMPLETE:
@@ -124,6 +125,7 @@ def _plan(
             weights_into=folder,
             plugins=plugins,
         ),
+        objectives=OBJECTIVES,
         nan_is_a_result=True,
     )
 
@@ -156,12 +158,14 @@ def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options
     return found
 
 
-def _results_so_far(what: Experiment, group: Group, trials: Sequence[Trial], table: FpsTable) -> list[dict[str, Any]]:
+def _results_so_far(
+    what: Experiment, group: Group, trials: Sequence[Trial], costs: Mapping[Candidate, Costs]
+) -> list[dict[str, Any]]:
     """The results of every row of the experiment that this study has trainings of, wanted now or not."""
     latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
     begun = {trained for trained, _ in latest}
     rows = [row for row in group.every if row in group.rows or candidate(row) in begun]
-    return beside_paper(group, rows, list(latest.values()), table, what.rows)
+    return beside_paper(group, rows, list(latest.values()), costs, what.rows)
 
 
 def metric_name(row: str) -> str:
@@ -169,23 +173,23 @@ def metric_name(row: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. -]", "-", row)
 
 
-def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable, changed: bool) -> View:
+def _view(what: Experiment, group: Group, name: str, uid: str, costs: Mapping[Candidate, Costs], changed: bool) -> View:
     """What MLflow shows of a group."""
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         return {
             f"{metric}/{metric_name(result['row'])}": result[metric]
-            for result in _results_so_far(what, group, trials, table)
+            for result in _results_so_far(what, group, trials, costs)
             for metric in ("test_accuracy", "test_accuracy_std", "best_epoch_test_accuracy")
             if result[metric] is not None
         }
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        results = _results_so_far(what, group, trials, table)
+        results = _results_so_far(what, group, trials, costs)
         return [*explanations(what, results, changed), markdown(comparison_table(what, results, changed))]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / "results.json").write_text(json.dumps(_results_so_far(what, group, trials, table), indent=2))
+        (folder / "results.json").write_text(json.dumps(_results_so_far(what, group, trials, costs), indent=2))
 
     return View(
         name=name.removeprefix(f"{STUDIES}/"),
@@ -202,8 +206,8 @@ def _view(what: Experiment, group: Group, name: str, uid: str, table: FpsTable, 
         trial_name=lambda trial: f"{trial.job.backbone} {trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
         trial_tags=lambda trials: {},
-        columns=figure_names(METRIC),
-        figures=lambda trials: trial_figures(trials, None, METRIC),
+        columns=figure_names(OBJECTIVES),
+        figures=lambda trials: trial_figures(trials, None, OBJECTIVES),
         describe=describe,
         write_artifacts=write_artifacts,
     )

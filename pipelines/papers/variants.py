@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.papers.experiments import CLASSES, Printed, Row
 from pipelines.settings.checks import check_fit
+from pipelines.settings.format import FORMAT
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import Changes
 from pipelines.settings.resolve import default_recipe, digests, full_dataset_name
@@ -18,11 +19,11 @@ from space import UserError
 from space.backbones import Name, backbone
 from space.choices import Candidate
 from space.plugins import Plugin
-from trainers.cost import Task
 from trainers.data import Data
 from trainers.datasets import Source, load
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.task import Task
 
 STUDIES = "reproduce"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -70,6 +71,7 @@ class Group:
         """A readable name with a digest of all that the results depend on, but for rows and seeds: these extend it."""
         backbones = sorted({row.backbone for row in self.every})
         depends_on = {
+            "format": FORMAT,
             "data": [self.source.name, self.source.train_size, self.data.digest],
             "backbones": backbones,
             "recipe": self.recipe.to_dict(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipelines.results.fronts import Row
 from pipelines.terminal.formats import show_count
+from space.cost import Quantity
 
 GAP = 0.7
 """Decades between plain and the design that adds least: a logarithm has no zero, so plain has a place of its own."""
@@ -29,21 +30,22 @@ class Axis:
     limits: tuple[float, float]
 
 
-def reference(rows: Sequence[Row]) -> Row:
-    """What costs are compared with: the first plain backbone, or the smallest design where none is trained."""
+def reference(rows: Sequence[Row], cost: Quantity) -> Row:
+    """What costs are compared with: the first plain backbone, or the cheapest design where none is trained."""
     plain = next((row for row in rows if row.design == "none"), None)
-    return plain or min(rows, key=lambda row: row.num_params)
+    return plain or max(rows, key=lambda row: cost.sign * row.costs[cost.key])
 
 
-def cost_axis(rows: Sequence[Row], name: str) -> Axis:
-    """The axis of the front `name`, params or fps, for at least one row."""
-    return _params_axis(rows) if name == "params" else _fps_axis(rows)
+def cost_axis(rows: Sequence[Row], cost: Quantity) -> Axis:
+    """The axis of the front of this cost, for at least one row."""
+    return _axis_of_what_is_added(rows, cost) if cost.against_plain == "added" else _axis_of_values(rows, cost)
 
 
-def _params_axis(rows: Sequence[Row]) -> Axis:
-    """Parameters added to the reference, logarithmic on both sides of it: another backbone may well have fewer."""
-    origin = reference(rows)
-    added = [row.num_params - origin.num_params for row in rows]
+def _axis_of_what_is_added(rows: Sequence[Row], cost: Quantity) -> Axis:
+    """What is added to the reference, logarithmic on both sides of it: another backbone may well have less."""
+    origin = reference(rows, cost)
+    start = origin.costs[cost.key]
+    added = [row.costs[cost.key] - start for row in rows]
     least = min((abs(count) for count in added if count), default=1)
 
     def place(count: float) -> float:
@@ -59,25 +61,26 @@ def _params_axis(rows: Sequence[Row]) -> Axis:
         ticks |= {place(-size): f"−{show_count(size)}" for size in _round_numbers(min(fewer), max(fewer), most)}
     named = f"plain {origin.backbone}" if what == "plain" else f"the smallest design, {origin.design}"
     return Axis(
-        label=f"parameters added to {named} ({origin.num_params:,})",
-        place=lambda row: place(row.num_params - origin.num_params),
+        label=f"{cost.words} added to {named} ({cost.show(start)})",
+        place=lambda row: place(row.costs[cost.key] - start),
         ticks=ticks,
         limits=_limits([*map(place, added), *ticks]),
     )
 
 
-def _fps_axis(rows: Sequence[Row]) -> Axis:
-    """Frames per second, logarithmic where they span a factor of ten."""
-    origin = reference(rows)
-    low, high = min(row.fps for row in rows), max(row.fps for row in rows)
-    wide = high >= 10 * low
+def _axis_of_values(rows: Sequence[Row], cost: Quantity) -> Axis:
+    """The cost itself, logarithmic where it spans a factor of ten."""
+    origin = reference(rows, cost)
+    values = [row.costs[cost.key] for row in rows]
+    low, high = min(values), max(values)
+    wide = high >= 10 * low > 0
     place: Callable[[float], float] = math.log10 if wide else float
     numbers = _round_numbers(low, high, MOST_TICKS) if wide else _even_numbers(low, high)
-    ticks = {place(fps): show_count(fps) for fps in numbers}
+    ticks = {place(number): show_count(number) for number in numbers}
     named = f"plain {origin.backbone}" if origin.design == "none" else origin.design
     return Axis(
-        label=f"frames per second ({named}: {origin.fps:,.0f})",
-        place=lambda row: place(row.fps),
+        label=f"{cost.words} ({named}: {cost.show(origin.costs[cost.key])})",
+        place=lambda row: place(row.costs[cost.key]),
         ticks=ticks,
         limits=_limits([place(low), place(high), *ticks]),
     )

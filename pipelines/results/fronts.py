@@ -1,17 +1,17 @@
-"""The two Pareto fronts of a search, as rows for people and programs."""
+"""The Pareto fronts of a search, one for each cost, as rows for people and programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipelines.terminal.formats import figures
+from pipelines.results.glance import figures
 from search import pareto
+from search.objectives import Objectives
 from search.trials import State, Trial
 from space import Design
-
-FRONTS = ("params", "fps")
+from space.cost import Costs, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,11 @@ class Row:
         trial: its number.
         backbone: its backbone.
         design: text form.
-        metric: the report's entry that was maximised, such as val_accuracy.
-        score: its value, 0 to 1.
+        objectives: of the search.
+        score: value of their metric, 0 to 1.
         gain: score above that of the plain backbone; None before that is trained.
-        num_params: trainable parameters.
-        fps: images per second.
-        relative_fps: FPS over that of the plain backbone.
+        costs: of the design.
+        plain_costs: of the plain backbone; None before that is trained.
         mlflow_run_id: of the trial's run; None if MLflow never answered.
         plain: whether this is the plain backbone that gains are over.
     """
@@ -35,53 +34,69 @@ class Row:
     trial: int
     backbone: str
     design: str
-    metric: str
+    objectives: Objectives
     score: float
     gain: float | None
-    num_params: int
-    fps: float
-    relative_fps: float | None
+    costs: Costs
+    plain_costs: Costs | None
     mlflow_run_id: str | None
     plain: bool = False
 
+    def relative(self, cost: Quantity) -> float | None:
+        """The cost over that of the plain backbone."""
+        return relative(self.costs, self.plain_costs, cost)
+
     def to_json(self) -> dict[str, Any]:
-        """For programs: the score under the name of its metric."""
-        table = asdict(self)
-        del table["plain"]
-        metric = table.pop("metric")
-        return {metric if name == "score" else name: value for name, value in table.items()}
+        """For programs: the score under the name of its metric, each cost under its key."""
+        table: dict[str, Any] = {"trial": self.trial, "backbone": self.backbone, "design": self.design}
+        table |= {self.objectives.metric: self.score, "gain": self.gain}
+        return {
+            **table,
+            **costs_json(self.objectives.costs, self.costs, self.plain_costs),
+            "mlflow_run_id": self.mlflow_run_id,
+        }
 
     def figures(self) -> dict[str, float]:
         """For lists of runs, at a glance."""
-        return figures(self.metric, self.score, self.gain, self.num_params, self.fps)
+        return figures(self.objectives, self.score, self.gain, self.costs)
 
 
-def metric_of(attributes: Mapping[str, Any]) -> str:
-    """The report's entry that a study maximises."""
-    return str(attributes["settings"]["objectives"][0])
+def relative(costs: Costs, plain: Costs | None, cost: Quantity) -> float | None:
+    """A cost over that of the plain backbone; None where this is not known, or nothing."""
+    return costs[cost.key] / plain[cost.key] if plain and plain[cost.key] else None
 
 
-def rows(trials: Sequence[Trial], runs: Mapping[int, str], metric: str) -> list[Row]:
+def costs_json(quantities: Sequence[Quantity], costs: Costs, plain: Costs | None) -> dict[str, float | None]:
+    """For programs: each cost under its key, and under relative_KEY its share of plain's, if it is shown so."""
+    table: dict[str, float | None] = {}
+    for it in quantities:
+        table[it.key] = costs[it.key]
+        if it.against_plain == "share":
+            table[f"relative_{it.key}"] = relative(costs, plain, it)
+    return table
+
+
+def rows(trials: Sequence[Trial], runs: Mapping[int, str], objectives: Objectives) -> list[Row]:
     """All complete trials, by number; gains are over the plain backbone.
 
     Args:
         trials: of a search.
         runs: the MLflow run of each trial.
-        metric: the report's entry that is maximised.
+        objectives: of the search.
     """
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
     plain = plain_of(trials)
+    metric = objectives.metric
     return [
         Row(
             trial=trial.number,
             backbone=trial.job.backbone,
             design=str(trial.job.design),
-            metric=metric,
+            objectives=objectives,
             score=trial.last[metric],
             gain=trial.last[metric] - plain.last[metric] if plain else None,
-            num_params=trial.job.cost.num_params,
-            fps=trial.job.cost.fps,
-            relative_fps=trial.job.cost.fps / plain.job.cost.fps if plain else None,
+            costs=trial.job.costs,
+            plain_costs=plain.job.costs if plain else None,
             mlflow_run_id=runs.get(trial.number),
             plain=trial is plain,
         )
@@ -98,34 +113,41 @@ def plain_of(trials: Sequence[Trial]) -> Trial | None:
     return next((t for t in begun if t.state is State.COMPLETE and t.job.backbone == begun[0].job.backbone), None)
 
 
-def front(complete: Sequence[Row], name: str) -> list[Row]:
-    """The rows that no other dominates in score and in the cost `name`, the best first."""
+def front(complete: Sequence[Row], cost: Quantity) -> list[Row]:
+    """The rows that no other dominates in score and in this cost, the best first."""
     if not complete:
         return []
-    kept = [complete[index] for index in pareto.front(objectives(complete, name))]
-    return sorted(kept, key=lambda row: (-row.score, row.num_params, -row.fps, row.trial))
+    kept = [complete[index] for index in pareto.front(points(complete, cost))]
+    return sorted(kept, key=lambda row: (-row.score, *_cheapest(row), row.trial))
 
 
-def objectives(complete: Sequence[Row], name: str) -> pareto.Points:
-    """Score and the cost `name` of each row, larger being better: (n, 2)."""
-    if name == "params":
-        return np.array([(row.score, -np.log(row.num_params)) for row in complete])
-    return np.array([(row.score, np.log(row.fps)) for row in complete])
+def points(complete: Sequence[Row], cost: Quantity) -> pareto.Points:
+    """Score and cost of each row, larger being better: (n, 2); a cost that is always above 0 by its logarithm."""
+    values = np.array([row.costs[cost.key] for row in complete], float)
+    values = np.log(values) if (values > 0).all() else values
+    return np.stack([[row.score for row in complete], cost.sign * values], axis=1)
 
 
-def fronts_json(complete: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """Both fronts, for programs."""
-    return {name: [row.to_json() for row in front(complete, name)] for name in FRONTS}
+def fronts_json(complete: Sequence[Row], objectives: Objectives) -> dict[str, list[dict[str, Any]]]:
+    """All fronts, for programs."""
+    return {cost.name: [row.to_json() for row in front(complete, cost)] for cost in objectives.costs}
 
 
 def top(complete: Sequence[Row], count: int) -> list[Row]:
-    """The most accurate designs of the two fronts, then the most accurate others; never the plain backbone."""
-    on_fronts = {row.trial for name in FRONTS for row in front(complete, name)}
-    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.score, row.num_params))
+    """The most accurate designs of the fronts, then the most accurate others; never the plain backbone."""
+    costs = complete[0].objectives.costs if complete else ()
+    on_fronts = {row.trial for cost in costs for row in front(complete, cost)}
+    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.score, *_cheapest(row)))
     return [row for row in ranked if not row.plain][:count]
 
 
 def knee(complete: Sequence[Row]) -> Row:
-    """The design of the params front that is farthest above the line between the front's ends."""
-    best = front(complete, "params")
-    return best[pareto.knee(objectives(best, "params"))]
+    """The design of the first cost's front that is farthest above the line between the front's ends."""
+    cost = complete[0].objectives.costs[0]
+    best = front(complete, cost)
+    return best[pareto.knee(points(best, cost))]
+
+
+def _cheapest(row: Row) -> list[float]:
+    """To sort by: the better in cost, the smaller."""
+    return [-cost.sign * row.costs[cost.key] for cost in row.objectives.costs]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.results.cost_axes import cost_axis, reference
 from pipelines.results.fronts import Row, front
 from pipelines.terminal.formats import show_gain, show_metric
+from search.objectives import Objectives
+from space.cost import Quantity
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -31,10 +33,10 @@ MARKERS |= {"dia": ("triangle-up", "^"), "cbam": ("cross", "P"), "sem": ("triang
 LINE = "#888888"
 PALE = 0.3
 STEPS: Mapping[str, tuple[Literal["hv", "vh"], Literal["post", "pre"]]] = {
-    "params": ("hv", "post"),
-    "fps": ("vh", "pre"),
+    "less": ("hv", "post"),
+    "more": ("vh", "pre"),
 }
-"""How the line of a front goes from design to design, in Plotly's words and in matplotlib's."""
+"""How the line of a front goes from design to design, by what is better: in Plotly's words and in matplotlib's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +74,24 @@ class _Dots:
         return 1.0 if self.on_front or self.attention == "none" else PALE
 
 
-def front_page(rows: Sequence[Row], name: str, title: str) -> "go.Figure":
-    """The front `name`, params or fps, to look into: hovering tells all about a design."""
+def front_page(rows: Sequence[Row], cost: Quantity, title: str) -> "go.Figure":
+    """The front of a cost, to look into: hovering tells all about a design."""
     import plotly.graph_objects as go
 
-    axis = cost_axis(rows, name)
-    line = _line(rows, name)
+    axis = cost_axis(rows, cost)
+    line = _line(rows, cost)
     figure = go.Figure()
     figure.add_scatter(
         x=[axis.place(row) for row in line],
         y=[100 * row.score for row in line],
         mode="lines",
-        line={"color": LINE, "width": 1.5, "shape": STEPS[name][0]},
+        line={"color": LINE, "width": 1.5, "shape": STEPS[cost.better][0]},
         name="front",
         hoverinfo="skip",
     )
-    origin = reference(rows)
+    origin = reference(rows, cost)
     named: set[str] = set()
-    for dots in _dots(rows, name):
+    for dots in _dots(rows, cost):
         look = {"color": dots.colour, "symbol": dots.markers[0], "line": {"width": 1, "color": "white"}}
         if dots.name not in named:  # the legend shows a full colour, however pale the designs are
             marker = {**look, "size": 11}
@@ -122,23 +124,23 @@ def front_page(rows: Sequence[Row], name: str, title: str) -> "go.Figure":
     return figure
 
 
-def write_html(rows: Sequence[Row], name: str, title: str, path: Path) -> None:
+def write_html(rows: Sequence[Row], cost: Quantity, title: str, path: Path) -> None:
     """The page of a front as a file that needs no internet."""
-    path.write_text(front_page(rows, name, title).to_html(include_plotlyjs=True, full_html=True))
+    path.write_text(front_page(rows, cost, title).to_html(include_plotlyjs=True, full_html=True))
 
 
-def front_picture(rows: Sequence[Row], names: Sequence[str], title: str) -> "Figure":
-    """The same as `front_page`, the fronts named side by side."""
+def front_picture(rows: Sequence[Row], costs: Sequence[Quantity], title: str) -> "Figure":
+    """The same as `front_page`, the fronts of these costs side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(7.5 * len(names) + 1.2, 5), layout="constrained")
+    figure = Figure(figsize=(7.5 * len(costs) + 1.2, 5), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        _draw(axes, rows, name)
-    looks = {dots.name: (dots.markers[1], dots.colour) for dots in _dots(rows, names[0])}
+    for cost, axes in zip(costs, figure.subplots(1, len(costs), squeeze=False)[0], strict=True):
+        _draw(axes, rows, cost)
+    looks = {dots.name: (dots.markers[1], dots.colour) for dots in _dots(rows, costs[0])}
     handles = [Line2D([], [], color=LINE, label="front")]
     handles += [
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=8, label=name)
@@ -148,17 +150,17 @@ def front_picture(rows: Sequence[Row], names: Sequence[str], title: str) -> "Fig
     return figure
 
 
-def write_png(rows: Sequence[Row], names: Sequence[str], title: str, path: Path) -> None:
+def write_png(rows: Sequence[Row], costs: Sequence[Quantity], title: str, path: Path) -> None:
     """The picture of fronts as a file."""
-    front_picture(rows, names, title).savefig(path, dpi=130)
+    front_picture(rows, costs, title).savefig(path, dpi=130)
 
 
-def write_comparison(results: Sequence[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
+def write_comparison(results: Sequence[Mapping[str, Any]], objectives: Objectives, title: str, path: Path) -> None:
     """Each design's paired difference to plain with its interval, the largest on top.
 
     Args:
         results: as `summarise` gives them, with differences.
-        metric: what was compared, in words.
+        objectives: what was compared, and the costs to tell.
         title: above the picture.
         path: PNG to write.
     """
@@ -183,28 +185,28 @@ def write_comparison(results: Sequence[Mapping[str, Any]], metric: str, title: s
             alpha=1.0 if low > 0 or high < 0 else 0.55,
         )
     axes.axvline(0.0, color=LINE, linewidth=1.2, zorder=0)
-    labels = [
-        f"{r['design']}\n{r['num_params']:,} parameters, {r['relative_fps']:.2f} x fps, n = {r['n']}" for r in shown
-    ]
+    labels = [f"{r['design']}\n{', '.join(_told(cost, r) for cost in objectives.costs)}, n = {r['n']}" for r in shown]
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set(title=title, xlabel=f"difference in validation {metric}, points, with 95 % interval")
+    axes.set(
+        title=title, xlabel=f"difference in validation {show_metric(objectives.metric)}, points, with 95 % interval"
+    )
     axes.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)
 
 
-def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
-    axis = cost_axis(rows, name)
-    line = _line(rows, name)
+def _draw(axes: "Axes", rows: Sequence[Row], cost: Quantity) -> None:
+    axis = cost_axis(rows, cost)
+    line = _line(rows, cost)
     axes.step(
         [axis.place(row) for row in line],
         [100 * row.score for row in line],
-        where=STEPS[name][1],
+        where=STEPS[cost.better][1],
         color=LINE,
         linewidth=1.2,
         zorder=1,
     )
-    for dots in _dots(rows, name):
+    for dots in _dots(rows, cost):
         axes.scatter(
             [axis.place(row) for row in dots.rows],
             [100 * row.score for row in dots.rows],
@@ -221,15 +223,15 @@ def _draw(axes: "Axes", rows: Sequence[Row], name: str) -> None:
     axes.grid(alpha=0.25)
 
 
-def _line(rows: Sequence[Row], name: str) -> list[Row]:
+def _line(rows: Sequence[Row], cost: Quantity) -> list[Row]:
     """The front from the left to the right."""
-    place = cost_axis(rows, name).place
-    return sorted(front(rows, name), key=place)
+    place = cost_axis(rows, cost).place
+    return sorted(front(rows, cost), key=place)
 
 
-def _dots(rows: Sequence[Row], name: str) -> Iterator[_Dots]:
+def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
     """All designs, attention by attention, those on the front last: they are drawn over the others."""
-    best = {row.trial for row in front(rows, name)}
+    best = {row.trial for row in front(rows, cost)}
     by_attention: dict[str, list[Row]] = {}
     for row in rows:
         by_attention.setdefault(row.design.partition(":")[0], []).append(row)
@@ -242,15 +244,23 @@ def _dots(rows: Sequence[Row], name: str) -> Iterator[_Dots]:
 
 
 def _score_label(rows: Sequence[Row]) -> str:
-    return f"validation {show_metric(rows[0].metric)}, %"
+    return f"validation {show_metric(rows[0].objectives.metric)}, %"
 
 
 def _hover(row: Row, origin: Row) -> str:
     gain = "" if row.gain is None else f" ({show_gain(row.gain)} on plain)"
-    speed = "" if row.relative_fps is None else f" ({row.relative_fps:.2f} x plain)"
-    added = row.num_params - origin.num_params
-    return (
-        f"<b>{row.design}</b><br>{row.backbone}, trial {row.trial}, n = 1<br>"
-        f"{100 * row.score:.1f} %{gain}<br>{row.num_params:,} parameters ({added:+,} added)<br>"
-        f"{row.fps:,.0f} fps{speed}"
-    )
+    lines = [f"<b>{row.design}</b>", f"{row.backbone}, trial {row.trial}, n = 1", f"{100 * row.score:.1f} %{gain}"]
+    for cost in row.objectives.costs:
+        value, share = row.costs[cost.key], row.relative(cost)
+        against = "" if share is None else f" ({share:.2f} x plain)"
+        if cost.against_plain == "added":
+            against = f" ({value - origin.costs[cost.key]:+,.0f} added)"
+        lines.append(f"{cost.show(value)} {cost.words}{against}")
+    return "<br>".join(lines)
+
+
+def _told(cost: Quantity, result: Mapping[str, Any]) -> str:
+    """A cost as a share of plain's where it is set against that so."""
+    if cost.against_plain == "share":
+        return f"{result[f'relative_{cost.key}']:.2f} x {cost.column}"
+    return f"{cost.show(result[cost.key])} {cost.words}"

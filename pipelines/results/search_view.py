@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.results import plots
-from pipelines.results.fronts import FRONTS, front, fronts_json, rows
+from pipelines.results.fronts import front, fronts_json, rows
+from pipelines.results.glance import figure_names
 from pipelines.results.tables import front_tables, front_verdict
 from pipelines.settings.provenance import provenance
 from pipelines.settings.study import Settings
-from pipelines.terminal.formats import figure_names
 from pipelines.tracking.markdown import code, markdown
 from pipelines.tracking.view import View
 from search.bounds import Bounds
@@ -29,39 +29,40 @@ def search_view(
         sampler: that the user named.
         next_commands: what to type when it is done.
     """
+    objectives = bounds.objectives
     table = settings.to_json()
     recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
     space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        complete = rows(trials, {}, bounds.metric)
-        sizes = {f"front_{front_name}": float(len(front(complete, front_name))) for front_name in FRONTS}
-        best = front(complete, "params")[0].figures() if complete else {}
+        complete = rows(trials, {}, objectives)
+        sizes = {f"front_{cost.name}": float(len(front(complete, cost))) for cost in objectives.costs}
+        best = front(complete, objectives.costs[0])[0].figures() if complete else {}
         return {"hypervolume": bounds.hypervolume(trials), **sizes, **best}
 
     def trial_tags(trials: Sequence[Trial]) -> dict[int, dict[str, str]]:
-        complete = rows(trials, {}, bounds.metric)
-        there = {name: {row.trial for row in front(complete, name)} for name in FRONTS}
+        complete = rows(trials, {}, objectives)
+        there = {cost.name: {row.trial for row in front(complete, cost)} for cost in objectives.costs}
         numbers = [trial.number for trial in trials]
-        return {n: {f"on_front_{name}": str(n in there[name]).lower() for name in FRONTS} for n in numbers}
+        return {n: {f"on_front_{name}": str(n in found).lower() for name, found in there.items()} for n in numbers}
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        complete = rows(trials, {}, bounds.metric)
+        complete = rows(trials, {}, objectives)
         if not complete:
             return ["No design has trained to the end yet."]
         tables = [markdown(table) for table in front_tables(complete)]
         return [front_verdict(complete, settings.images["val"]), *tables, code(*next_commands)]
 
     def write_artifacts(trials: Sequence[Trial], runs: Mapping[int, str], folder: Path) -> None:
-        complete = rows(trials, runs, bounds.metric)
+        complete = rows(trials, runs, objectives)
         fronts = folder / "fronts"
         fronts.mkdir()
-        (fronts / "front.json").write_text(json.dumps(fronts_json(complete), indent=2))
+        (fronts / "front.json").write_text(json.dumps(fronts_json(complete, objectives), indent=2))
         if complete:
-            for front_name in FRONTS:
+            for cost in objectives.costs:
                 title = f"{settings.dataset}, {', '.join(settings.backbones)}: {len(complete)} designs"
-                plots.write_html(complete, front_name, title, fronts / f"{front_name}.html")
-                plots.write_png(complete, [front_name], title, fronts / f"{front_name}.png")
+                plots.write_html(complete, cost, title, fronts / f"{cost.name}.html")
+                plots.write_png(complete, [cost], title, fronts / f"{cost.name}.png")
 
     return View(
         name=name,
@@ -71,9 +72,9 @@ def search_view(
         trial_name=lambda trial: f"{trial.number} {trial.job.design}",
         metrics=metrics,
         trial_tags=trial_tags,
-        columns=figure_names(bounds.metric),
-        figures=lambda trials: {row.trial: row.figures() for row in rows(trials, {}, bounds.metric)},
+        columns=figure_names(objectives),
+        figures=lambda trials: {row.trial: row.figures() for row in rows(trials, {}, objectives)},
         describe=describe,
         write_artifacts=write_artifacts,
-        pages={f"front: {front_name}": f"fronts/{front_name}.html" for front_name in FRONTS},
+        pages={f"front: {cost.name}": f"fronts/{cost.name}.html" for cost in objectives.costs},
     )

@@ -8,7 +8,9 @@ from typing import Any
 
 from scipy import stats
 
-from pipelines.terminal.formats import figures
+from pipelines.results.fronts import costs_json
+from pipelines.results.glance import figures
+from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
 
@@ -43,16 +45,17 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     return Difference(mean, mean - half, mean + half, count)
 
 
-def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], metric: str) -> list[dict[str, Any]]:
+def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], objectives: Objectives) -> list[dict[str, Any]]:
     """For each design that trained to the end the metric over its seeds, and what it gains on the first one.
 
     Args:
         trials: one for each training.
         candidates: designs, the plain one first.
-        metric: the report's entry that counts.
+        objectives: their metric counts, and their costs are told.
     """
+    metric = objectives.metric
     scores: dict[Candidate, dict[int, float]] = {candidate: {} for candidate in candidates}
-    costs = {trial.job.candidate: trial.job.cost for trial in trials}
+    costs = {trial.job.candidate: trial.job.costs for trial in trials}
     for trial in trials:
         if trial.state is State.COMPLETE and trial.job.candidate in scores:
             scores[trial.job.candidate][trial.job.seed] = trial.last[metric]
@@ -74,32 +77,33 @@ def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], metric: 
                 "gain": statistics.fmean(gains) if gains else None,
                 "paired_difference": asdict(paired) if paired else None,
                 "verdict": verdict(paired) if paired else None,
-                "num_params": costs[candidate].num_params,
-                "fps": costs[candidate].fps,
-                "relative_fps": costs[candidate].fps / costs[plain].fps if plain in costs else None,
+                **costs_json(objectives.costs, costs[candidate], costs.get(plain)),
             }
         )
     return results
 
 
-def trial_figures(trials: Sequence[Trial], plain: Candidate | None, metric: str) -> dict[int, dict[str, float]]:
+def trial_figures(
+    trials: Sequence[Trial], plain: Candidate | None, objectives: Objectives
+) -> dict[int, dict[str, float]]:
     """What lists of runs show of each complete training, by trial; gains are over plain under the same seed."""
+    metric = objectives.metric
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
     plain_scores = {trial.job.seed: trial.last[metric] for trial in complete if trial.job.candidate == plain}
     shown = {}
     for trial in complete:
-        score, cost, rival = trial.last[metric], trial.job.cost, plain_scores.get(trial.job.seed)
+        score, rival = trial.last[metric], plain_scores.get(trial.job.seed)
         gain = None if rival is None else score - rival
-        shown[trial.number] = figures(metric, score, gain, cost.num_params, cost.fps)
+        shown[trial.number] = figures(objectives, score, gain, trial.job.costs)
     return shown
 
 
-def best_figures(results: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+def best_figures(results: Sequence[Mapping[str, Any]], objectives: Objectives) -> dict[str, float]:
     """What lists of runs show of the design with the best mean."""
     if not results:
         return {}
-    best = max(results, key=lambda result: result[metric])
-    return figures(metric, best[metric], best["gain"], best["num_params"], best["fps"])
+    best = max(results, key=lambda result: result[objectives.metric])
+    return figures(objectives, best[objectives.metric], best["gain"], best)
 
 
 def verdict(difference: Difference) -> str:

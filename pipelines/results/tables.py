@@ -1,19 +1,22 @@
 """Results as tables and sentences: what the terminal prints and MLflow shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
-from pipelines.results.fronts import FRONTS, Row, front, metric_of, rows
+from pipelines.results.fronts import Row, costs_json, front, rows
+from pipelines.settings.objectives import objectives_of
 from pipelines.terminal.console import say, stdout
 from pipelines.terminal.formats import show_gain, show_metric, show_percent
 from pipelines.tracking.runs import run_ids
 from search.storage import Record
+from space.cost import Quantity
 
 
 def print_fronts(record: Record) -> None:
-    """Both fronts as tables, and how much of the differences may be noise."""
-    complete = rows(record.trials, run_ids(record.attributes), metric_of(record.attributes))
+    """The fronts as tables, and how much of the differences may be noise."""
+    complete = rows(record.trials, run_ids(record.attributes), objectives_of(record.attributes))
     if not complete:
         say(f"study {record.name} has no complete trial yet")
         return
@@ -23,20 +26,19 @@ def print_fronts(record: Record) -> None:
 
 
 def front_tables(complete: Sequence[Row]) -> list[Table]:
-    """Both fronts, for at least one row."""
+    """The fronts, for at least one row."""
     several = len({row.backbone for row in complete}) > 1
-    metric = show_metric(complete[0].metric)
+    objectives = complete[0].objectives
+    metric = show_metric(objectives.metric)
     tables = []
-    for name, cost in zip(FRONTS, ("parameters", "FPS"), strict=True):
-        table = result_table(f"{metric} against {cost}", metric, "gain", "trial")
-        for row in front(complete, name):
+    for cost in objectives.costs:
+        table = result_table(f"{metric} against {cost.words}", objectives.costs, metric, "gain", "trial")
+        for row in front(complete, cost):
             table.add_row(
                 show_percent(row.score),
                 "" if row.gain is None else show_gain(row.gain),
                 str(row.trial),
-                f"{row.num_params:,}",
-                f"{row.fps:,.0f}",
-                "" if row.relative_fps is None else f"{row.relative_fps:.2f} x",
+                *cost_cells(objectives.costs, costs_json(objectives.costs, row.costs, row.plain_costs)),
                 f"{row.backbone} {row.design}" if several else row.design,
             )
         tables.append(table)
@@ -50,7 +52,7 @@ def front_verdict(complete: Sequence[Row], images: int) -> str:
         complete: at least one row.
         images: that validate.
     """
-    best = front(complete, "params")[0]
+    best = front(complete, complete[0].objectives.costs[0])[0]
     # As if the errors of two designs were independent: 95 % of their differences are smaller.
     noise = 1.96 * (2 * best.score * (1 - best.score) / images) ** 0.5
     chance = f"with {images:,} validation images, differences under {100 * noise:.1f} points may be chance"
@@ -65,10 +67,22 @@ def front_verdict(complete: Sequence[Row], images: int) -> str:
     )
 
 
-def result_table(title: str, *columns: str) -> Table:
+def result_table(title: str, costs: Sequence[Quantity], *columns: str) -> Table:
     """A table of designs: the given columns, then what every design costs, then its text, which may be long."""
+    heads = [head for cost in costs for head in (cost.column, *(["vs plain"] if cost.against_plain == "share" else []))]
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True)
-    for column in (*columns, "params", "fps", "vs plain"):
+    for column in (*columns, *heads):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("design", overflow="fold")
     return table
+
+
+def cost_cells(costs: Sequence[Quantity], of: Mapping[str, Any]) -> list[str]:
+    """The cells of a design in such a table; `of` has the costs as `costs_json` gives them."""
+    cells = []
+    for cost in costs:
+        cells.append(cost.show(of[cost.key]))
+        if cost.against_plain == "share":
+            share = of[f"relative_{cost.key}"]
+            cells.append("" if share is None else f"{share:.2f} x")
+    return cells

@@ -1,33 +1,85 @@
-"""The cost of every design of a space, and the limits that a user sets on it."""
+"""The costs of all designs of a study, known before anything is trained, and what the limits leave of them."""
 
-from collections.abc import Iterable, Mapping
+import functools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from pipelines.terminal.formats import parse_count
+from pipelines.terminal.console import say, stderr
+from pipelines.terminal.formats import show_duration
+from search.engine import Engine
 from space import UserError
 from space.choices import Candidate
-from space.cost import Cost, Limits
-from trainers import cost
-from trainers.cost import Task
+from space.cost import Costs, Limit, within
+from space.plugins import Plugin, call_with
+from trainers.costs import COSTS, Cost
 from trainers.recipe import Recipe
-from trainers.throughput import FpsTable, estimate_training_seconds
+from trainers.task import Task
+from trainers.throughput import estimate_training_seconds
 
-FPS_TABLE = "fps_table"
-"""The attribute of a study with all FPS that were measured for it."""
+MEASURED = "measured:"
+"""With a cost's name behind it: the attribute of a study with what was measured of that cost."""
+
+Prepared = Mapping[str, Cost]
+"""Costs by name, ready to be asked for designs."""
 
 
-def costs_of(
-    candidates: Iterable[Candidate], task: Task, table: FpsTable | None, *, with_macs: bool = True
-) -> dict[Candidate, Cost]:
-    """The cost of each candidate; its FPS is infinite if there is no table, its MACs are 0 if they are not wanted."""
+def prepare(
+    names: Iterable[str],
+    candidates: Sequence[Candidate],
+    task: Task,
+    device: str,
+    engine: Engine,
+    plugins: tuple[Plugin, ...] = (),
+    stored: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """These costs, ready for these designs; measured where trials run, while nothing else does, if they are to be.
+
+    Args:
+        names: of the costs.
+        candidates: designs.
+        task: what the networks are for.
+        device: cpu or cuda.
+        engine: where trials run.
+        plugins: loaded.
+        stored: attributes of a study, with what was measured before.
+    """
+    found = {}
+    for name in dict.fromkeys(names):
+        cost = restored(COSTS[name](task, device), stored or {})
+        if not cost.has(candidates) and cost.measured:
+            started = time.monotonic()
+            with stderr.status(f"measuring {cost.quantity.words}"):
+                ready = functools.partial(_prepared, cost, candidates)
+                cost = engine.alone(functools.partial(call_with, plugins, ready))
+            under = ", ".join(f"{what} {value}" for what, value in cost.conditions.items())
+            say(f"{cost.quantity.words}: measured in {show_duration(time.monotonic() - started)} ({under})")
+        elif not cost.has(candidates):
+            cost.prepare(candidates)
+        found[name] = cost
+    return found
+
+
+def restored(cost: Cost, attributes: Mapping[str, Any]) -> Cost:
+    """The cost with what a study keeps of it."""
+    table = attributes.get(f"{MEASURED}{cost.quantity.name}")
+    if table:
+        cost.restore(table)
+    return cost
+
+
+def to_keep(prepared: Prepared) -> dict[str, Any]:
+    """What was measured, as attributes of a study."""
+    return {f"{MEASURED}{name}": table for name, cost in prepared.items() if (table := cost.to_json())}
+
+
+def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> dict[Candidate, Costs]:
+    """What each design costs."""
     return {
-        (backbone, design): Cost(
-            num_params=cost.num_params(design, backbone, task),
-            macs=cost.macs(design, backbone, task) if with_macs else 0,
-            fps=float("inf") if table is None else table.fps(design, backbone, task),
-        )
+        (backbone, design): {cost.quantity.key: cost.of(backbone, design) for cost in prepared.values()}
         for backbone, design in candidates
     }
 
@@ -38,27 +90,26 @@ def trial_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Mappin
     return estimate_training_seconds(network, task, recipe, images, here)
 
 
-def limits_of(max_params: str | None, min_fps: str | None, costs: Mapping[Candidate, Cost]) -> Limits:
-    """The limits that a user typed.
+def feasible(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> dict[Candidate, Costs]:
+    """The designs that all limits allow.
 
     Raises:
-        UserError: one that is no number, or that no design meets.
+        UserError: a limit that no design meets, or limits that none meets together.
     """
-    limits = Limits(
-        max_params=None if max_params is None else parse_count(max_params, "--max-params"),
-        min_fps=None if min_fps is None else parse_count(min_fps, "--min-fps"),
-    )
-    smallest, fewest = min(costs.items(), key=lambda item: item[1].num_params)
-    if limits.max_params is not None and fewest.num_params > limits.max_params:
-        raise UserError(
-            f"no design meets --max-params {max_params}; "
-            f"the smallest of {len(costs):,} has {fewest.num_params:,} ({smallest[1]})"
-        )
-    fastest, most = max(costs.items(), key=lambda item: item[1].fps)
-    if limits.min_fps is not None and most.fps < limits.min_fps:
-        raise UserError(
-            f"no design meets --min-fps {min_fps}; the fastest of {len(costs):,} reaches {most.fps:,.0f} ({fastest[1]})"
-        )
-    if not any(limits.allow(cost) for cost in costs.values()):
-        raise UserError(f"no design meets --max-params {max_params} and --min-fps {min_fps} together")
-    return limits
+    for limit in limits:
+        quantity = limit.quantity
+        best, cost = max(costs.items(), key=lambda item: quantity.sign * item[1][quantity.key])
+        if not limit.allows(cost):
+            raise UserError(
+                f"no design meets {limit.typed}; the best of {len(costs):,} has {quantity.show(cost[quantity.key])} "
+                f"{quantity.words} ({best[1]})"
+            )
+    left = {candidate: cost for candidate, cost in costs.items() if within(cost, limits)}
+    if not left:
+        raise UserError(f"no design meets {' and '.join(limit.typed for limit in limits)} together")
+    return left
+
+
+def _prepared(cost: Cost, candidates: Sequence[Candidate]) -> Cost:
+    cost.prepare(candidates)
+    return cost

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.running import session
-from pipelines.running.costs import FPS_TABLE, costs_of
+from pipelines.running.costs import costs_of, prepare, restored, to_keep
 from pipelines.running.session import Session
-from pipelines.terminal.console import stderr
 from pipelines.terminal.formats import show_percent
 from pipelines.tracking.view import View
 from search.engine import Engine
 from search.ledger import Ledger
+from search.objectives import Objectives
 from search.proposers import Planned
 from search.storage import Storage
 from search.trials import Job, State, Trial
 from space import Design
 from space.choices import Candidate
-from space.plugins import call_with
-from trainers.cost import Task
+from space.cost import Costs
+from trainers.costs import ALWAYS
 from trainers.evaluator import Evaluator
-from trainers.throughput import FpsTable, measure_table
+from trainers.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Plan:
         seeds: trainings of each.
         task: what the networks are for.
         evaluate: makes the trainings.
-        metric: the report's entry that counts.
+        objectives: the metric that counts, and costs to tell.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
     """
 
@@ -45,7 +45,7 @@ class Plan:
     seeds: int
     task: Task
     evaluate: Evaluator
-    metric: str = "test_accuracy"
+    objectives: Objectives
     nan_is_a_result: bool = False
 
     def holds(self, trial: Trial) -> bool:
@@ -73,14 +73,14 @@ class Trained:
     Attributes:
         trials: of the plan, the last one of each training.
         session: how the session ended.
-        table: the FPS of every design of the plan.
+        costs: of every design of the study, and of the plain backbones.
         ledger: of the study, still open.
         uid: of the study.
     """
 
     trials: Sequence[Trial]
     session: Session
-    table: FpsTable
+    costs: Mapping[Candidate, Costs]
     ledger: Ledger
     uid: str
 
@@ -90,9 +90,9 @@ def trained(
     plan: Plan,
     engine: Engine,
     storage: Storage,
-    view: Callable[[str, FpsTable], View],
+    view: Callable[[str, Mapping[Candidate, Costs]], View],
     *,
-    known: FpsTable | None = None,
+    known: Mapping[str, Any] | None = None,
     tracking_uri: str | None,
     time_limit: float | None,
     attributes: Mapping[str, Any] | None = None,
@@ -103,53 +103,57 @@ def trained(
         plan: what to train.
         engine: where.
         storage: of the study.
-        view: what MLflow shows, from the study's uid and its FPS.
-        known: FPS measured before this study was made.
+        view: what MLflow shows, from the study's uid and the costs of its designs.
+        known: attributes of another study, for what was measured before this one was made.
         tracking_uri: of MLflow; None for its default.
         time_limit: seconds.
         attributes: of the study, if it is new.
     """
-    if storage.exists(plan.name) and FPS_TABLE in (there := storage.read(plan.name).attributes):
-        known = FpsTable.from_json(there[FPS_TABLE])
+    there = storage.read(plan.name).attributes if storage.exists(plan.name) else {}
     everything = [*{name: (name, Design()) for name, _ in plan.candidates}.values(), *plan.candidates]
-    if known is not None and known.has(everything, plan.task):
-        table = known
-    else:
-        with stderr.status("measuring FPS"):
-            measure = functools.partial(measure_table, everything, plan.task, plan.evaluate.device, known=known)
-            table = engine.alone(functools.partial(call_with, plan.evaluate.plugins, measure))
+    prepared = prepare(
+        [*ALWAYS, *(cost.name for cost in plan.objectives.costs)],
+        everything,
+        plan.task,
+        plan.evaluate.device,
+        engine,
+        plan.evaluate.plugins,
+        {**(known or {}), **there},
+    )
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         uid = record.attributes["uid"]
-        if FPS_TABLE in record.attributes:  # maybe of another process, just now: a design keeps its FPS
-            table = table.completed_by(FpsTable.from_json(record.attributes[FPS_TABLE]))
-        costs = costs_of(plan.candidates, plan.task, table)
+        for cost in prepared.values():  # maybe measured by another process, just now: a design keeps its costs
+            restored(cost, record.attributes)
+        before = {trial.job.candidate for trial in record.trials}
+        costs = costs_of({*everything, *before, *((name, Design()) for name, _ in before)}, prepared)
         jobs = [
-            Job(backbone=name, design=design, seed=seed, cost=costs[name, design])
+            Job(backbone=name, design=design, seed=seed, costs=costs[name, design])
             for seed in range(plan.seeds)
             for name, design in plan.candidates
         ]
         # Trials of other plans that a session left running are finished first, in places of their own.
         others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))
         budget = len(jobs) + others
-        ledger = Ledger(study, Planned(jobs, plan.metric), budget, nan_is_a_result=plan.nan_is_a_result)
-        ledger.annotate(FPS_TABLE, table.to_json())
+        ledger = Ledger(study, Planned(jobs, plan.objectives.metric), budget, nan_is_a_result=plan.nan_is_a_result)
         ledger.annotate("budget", budget)
+        for attribute, table in to_keep(prepared).items():
+            ledger.annotate(attribute, table)
         ended = session.run(
             ledger,
             engine,
             replace(plan.evaluate, study=uid),
             storage.folder(plan.name),
-            view(uid, table),
+            view(uid, costs),
             storage=storage,
             tracking_uri=tracking_uri,
-            lines=functools.partial(_lines, plan.metric),
+            lines=functools.partial(_lines, plan.objectives.metric),
             time_limit=time_limit,
             total=len(jobs),
             counts=plan.is_done,
             lacks=lambda trials: any(trial.failure is not None for trial in plan.latest(trials)),
         )
-        yield Trained(plan.latest(ledger.trials), ended, table, ledger, uid)
+        yield Trained(plan.latest(ledger.trials), ended, costs, ledger, uid)
 
 
 def _lines(metric: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         ("mean", "--normalise", lambda value: frozen.normalisation),
         ("std", "--normalise", lambda value: frozen.normalisation),
         ("metric", "--metric", str),
+        ("objectives", "--objectives", lambda value: ",".join([frozen.metric, *value[1:]])),
         ("weights", "--weights", str),
         ("backbones", "--backbone", ",".join),
         ("space", "--space", lambda value: frozen.space_name),

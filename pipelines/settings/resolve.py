@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, find_device_name
+from pipelines.settings.objectives import DEFAULT_COSTS
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings
@@ -53,6 +54,7 @@ def resolve(
     *,
     data_root: Path | None = None,
     space: str | None = None,
+    objectives: tuple[str | None, tuple[str, ...] | None] | None = None,
     seed: int | None = None,
     study: str | None = None,
     frozen: Settings | None = None,
@@ -64,6 +66,7 @@ def resolve(
         run: where things are.
         data_root: folder of the torchvision data sets that the study was made with.
         space: preset or file, if one was said.
+        objectives: metric and costs, as far as they were said.
         seed: if one was said.
         study: name, if one was said.
         frozen: settings of that study, if it exists.
@@ -98,7 +101,9 @@ def resolve(
     device = None if task.device == "auto" else task.device
     whose = study if device is None else None
     device = find_device(meant(device, frozen, "device", "auto"), run.resources.address, whose)
-    metric = meant(task.metric, frozen, "metric", METRICS[0])
+    metric, costs = objectives or (None, None)
+    metric = meant(metric or task.metric, frozen, "metric", METRICS[0])
+    costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
         train_size=source.train_size,
@@ -120,7 +125,7 @@ def resolve(
         seed=meant(seed, frozen, "seed", 0),
         device=device,
         device_name=meant(None, frozen, "device_name", find_device_name(device, run.resources.address)),
-        objectives=(f"val_{metric}", "num_params", "fps"),
+        objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,
     )

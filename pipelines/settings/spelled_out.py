@@ -27,6 +27,7 @@ def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> L
         options,
         space=space if space in PRESETS else str(_absolute(Path(space))),
         seed=settings.seed,
+        objectives=",".join([settings.metric, *settings.costs]),
         dry_run=False,
         save_config=None,
         task=_task(options.task, settings),

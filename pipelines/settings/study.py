@@ -10,15 +10,16 @@ from typing import Any
 
 from torch import nn
 
+from pipelines.settings.format import FORMAT, check_format
 from pipelines.terminal.formats import file_name
 from space import Design, Layout, SearchSpace
 from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
 from space.pretrained import IMAGENET
-from trainers.cost import Task
 from trainers.datasets import Source
 from trainers.recipe import Recipe
+from trainers.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Settings:
         seed: of the search; the seed of each training derives from it.
         device: cpu or cuda.
         device_name: the processor that FPS is measured on.
-        objectives: what the fronts are made of, the metric first.
+        objectives: names of what the fronts are made of: the metric of the split that selects, then costs.
         space_name: what the user called the space; for reading only.
         recipe_name: what the user called the recipe; for reading only.
     """
@@ -71,7 +72,7 @@ class Settings:
     seed: int
     device: str
     device_name: str
-    objectives: tuple[str, str, str]
+    objectives: tuple[str, ...]
     space_name: str
     recipe_name: str
 
@@ -84,6 +85,11 @@ class Settings:
     def metric(self) -> str:
         """What is to be maximised: accuracy, balanced_accuracy or macro_f1."""
         return self.objectives[0].removeprefix("val_")
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What is to be traded for it."""
+        return self.objectives[1:]
 
     @property
     def levels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
@@ -154,16 +160,21 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""
-        table = {**asdict(self), "recipe": self.recipe.to_dict()}
+        table = {"format": FORMAT, **asdict(self), "recipe": self.recipe.to_dict()}
         normalised: dict[str, Any] = json.loads(json.dumps(table))
         return normalised
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "Settings":
-        """The settings that `to_json` described."""
+        """The settings that `to_json` described.
+
+        Raises:
+            UserError: another version's.
+        """
+        check_format(table)
         return cls(
             **{
-                **table,
+                **{name: value for name, value in table.items() if name != "format"},
                 "recipe": Recipe.from_dict(table["recipe"]),
                 "shape": tuple(table["shape"]),
                 **{name: tuple(table[name]) for name in ("mean", "std") if table.get(name)},

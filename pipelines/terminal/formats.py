@@ -62,17 +62,6 @@ def show_metric(name: str) -> str:
     return score_name(name).replace("_", " ")
 
 
-def figures(metric: str, score: float, gain: float | None, num_params: int, fps: float) -> dict[str, float]:
-    """A result at a glance, rounded, under the names of `figure_names`; score and gain in percent."""
-    values = (100 * score, None if gain is None else 100 * gain, num_params, float(f"{fps:.4g}"))
-    return {name: round(v, 2) for name, v in zip(figure_names(metric), values, strict=True) if v is not None}
-
-
-def figure_names(metric: str) -> tuple[str, ...]:
-    """The score, its gain on plain, and the costs."""
-    return (score_name(metric), "gain", "num_params", "fps")
-
-
 def file_name(text: str) -> str:
     """The text with dashes for all that is no letter or digit."""
     return "".join(c if c.isalnum() else "-" for c in text)

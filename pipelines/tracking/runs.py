@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -190,7 +189,7 @@ class StudyRuns:
 
     def _trial_metrics(self, trial: Trial, figures: Mapping[str, float]) -> list["Metric"]:
         at = _milliseconds(trial.finished)
-        metrics = [_metric(key, value, at, 0) for key, value in {**asdict(trial.job.cost), **figures}.items()]
+        metrics = [_metric(key, value, at, 0) for key, value in {**trial.job.costs, **figures}.items()]
         for report in trial.history:
             ended, epoch = int(report["time"] * 1000), int(report["epoch"])
             metrics += [_metric(k, v, ended, epoch) for k, v in report.items() if k not in ("time", "epoch")]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 import space
 from pipelines import cli
 from pipelines.commands import export
+from pipelines.shipping import programs as programs_file
 from pipelines.shipping.find import ASKED, find
 from pipelines.shipping.programs import MOST_DIFFERENCE, ProgramError, difference_of, exported, programs, write_onnx
 from pipelines.tracking.runs import run_ids
@@ -212,7 +213,7 @@ def test_a_program_that_computes_something_else_is_not_kept(
     search("export", "weights", "--into", "before", "--no-onnx")
     before = {path.name: path.read_bytes() for path in (here / "before").iterdir()}
     other = trained("resnet11", Design("ras"))
-    monkeypatch.setattr(export, "exported", lambda network, shape: exported(other, shape))
+    monkeypatch.setattr(programs_file, "exported", lambda network, shape: exported(other, shape))
     for into in ("before", "new"):
         ended = search("export", "weights", "--into", into, "--no-onnx")
         assert ended.code == 1

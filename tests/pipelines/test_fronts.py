@@ -5,13 +5,16 @@ from datetime import datetime
 import pytest
 
 from pipelines.results.fronts import rows
+from search.objectives import Objectives
 from search.trials import Failure, Job, Kind, State, Trial
 from space import Design
-from space.cost import Cost
+from tests.objectives import FPS, PARAMS
 
 PLAIN, GATED = ("resnet20", "none"), ("resnet20", "se")
 OTHER = ("resnet11", "none")
 LOST = Failure(kind=Kind.LOST_WORKER, reason="x")
+
+SCORED = Objectives(metric="score", costs=(PARAMS, FPS))
 
 
 def trial(number: int, candidate: tuple[str, str], score: float | None, state: State = State.COMPLETE) -> Trial:
@@ -24,7 +27,7 @@ def trial(number: int, candidate: tuple[str, str], score: float | None, state: S
             backbone=backbone,
             design=Design.parse(design),
             seed=number,
-            cost=Cost(num_params=100 + number, macs=1, fps=1000.0),
+            costs={"num_params": 100 + number, "macs": 1, "fps": 1000.0},
         ),
         history=() if score is None else ({"epoch": 1.0, "score": score},),
         failure=LOST if score is None else None,
@@ -49,6 +52,6 @@ def test_gains_are_over_the_first_complete_training_of_the_plain_backbone(
     trials: list[Trial], expected: dict[int, float | None]
 ) -> None:
     for order in (trials, trials[::-1]):
-        assert {row.trial: row.gain for row in rows(order, {}, "score")} == expected
+        assert {row.trial: row.gain for row in rows(order, {}, SCORED)} == expected
     zero = [number for number, gain in expected.items() if gain == 0]
-    assert [row.trial for row in rows(trials, {}, "score") if row.plain] == zero
+    assert [row.trial for row in rows(trials, {}, SCORED) if row.plain] == zero

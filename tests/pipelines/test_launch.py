@@ -184,7 +184,7 @@ def test_mlflow_shows_the_result_without_choosing_anything(launch: Search) -> No
     note = parent.data.tags[NOTE]
     for part in (
         "accuracy against parameters",
-        "accuracy against FPS",
+        "accuracy against frames per second",
         "may be chance",
         "search retrain",
         "--budget 8",

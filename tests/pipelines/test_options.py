@@ -14,6 +14,7 @@ from typer.models import OptionInfo
 from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
 from pipelines.settings.fields import Field, built, fields_of, flag, values_of
+from pipelines.settings.goals import parse_objectives
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
@@ -24,6 +25,7 @@ from search.storage import Storage
 from space import UserError
 from tests.pipelines.conftest import Search, write_folder
 from tests.pipelines.test_bad_input import assert_one_line
+from trainers.datasets import Source
 
 Values = dict[str, Any]
 
@@ -46,6 +48,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "cache_limit": ("2G", "0"),
     "max_params": ("1M", "300k"),
     "min_fps": ("5k", "500"),
+    "limit": ("fps>=5k", "params<=1M"),
+    "objectives": ("macro_f1,fps", "params,macs"),
     "design": ("se", "eca"),
     "designs": ("se", "eca"),
     "plugin": ("one.py", "two.py"),
@@ -69,7 +73,7 @@ def test_every_option_of_every_command_is_in_its_help(search: Search, monkeypatc
 def two_values(field: Field) -> tuple[Any, Any]:
     one, several = field.one
     values = TAKEN.get(field.name, ANY[one])
-    if several and field.name in ("plugin", "design") and not isinstance(values[0], list):
+    if several and field.name in ("plugin", "design", "limit") and not isinstance(values[0], list):
         return [values[0], values[1]], [values[1]]
     return ([values[0]], [values[1]]) if several else values
 
@@ -205,6 +209,11 @@ SAID: tuple[Values, ...] = (
 )
 
 
+def settings_of(options: LaunchOptions) -> tuple[Settings, Source]:
+    objectives = parse_objectives(options.objectives, options.task.metric)
+    return resolve(options.task, options.run, space=options.space, objectives=objectives, seed=options.seed)
+
+
 @pytest.mark.parametrize("values", SAID, ids=lambda values: " ".join(values) or "nothing")
 def test_options_spelled_out_mean_the_same_in_another_folder(
     here: Path, values: Values, monkeypatch: pytest.MonkeyPatch
@@ -216,14 +225,14 @@ def test_options_spelled_out_mean_the_same_in_another_folder(
     (here / "net.py").write_text(
         "from space.backbones import backbone\n\n\ndef make():\n    return backbone('resnet20').make(1, 10)\n"
     )
-    options = LaunchOptions(task=TaskOptions(**values), space="tiny.toml", seed=2)
-    settings, source = resolve(options.task, options.run, space=options.space, seed=options.seed)
+    options = LaunchOptions(task=TaskOptions(**values), space="tiny.toml", objectives="fps,macs", seed=2)
+    settings, source = settings_of(options)
 
     silent = LaunchOptions(study="mine")  # all is frozen in the study
     for written in (spelled_out(options, settings, source), replace(spelled_out(silent, settings, source), study=None)):
         (here / "elsewhere").mkdir(exist_ok=True)
         monkeypatch.chdir(here / "elsewhere")
-        again, _ = resolve(written.task, written.run, space=written.space, seed=written.seed)
+        again, _ = settings_of(written)
         monkeypatch.chdir(here)
         assert again == replace(settings, space_name=again.space_name)
         assert again.study_name() == settings.study_name()

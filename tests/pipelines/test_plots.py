@@ -15,6 +15,8 @@ from pipelines.results.cost_axes import cost_axis
 from pipelines.results.fronts import Row, front
 from pipelines.results.plots import front_page, front_picture
 from pipelines.terminal.formats import parse_count
+from space.cost import Quantity
+from tests.objectives import FPS, OBJECTIVES, PARAMS
 
 PLAIN = 220_090
 
@@ -24,12 +26,11 @@ def row(trial: int, design: str, added: int, score: float, fps: float, backbone:
         trial=trial,
         backbone=backbone,
         design=design,
-        metric="val_accuracy",
+        objectives=OBJECTIVES,
         score=score,
         gain=score - 0.92,
-        num_params=PLAIN + added,
-        fps=fps,
-        relative_fps=fps / 9000,
+        costs={"num_params": PLAIN + added, "fps": fps},
+        plain_costs={"num_params": PLAIN, "fps": 9000.0},
         mlflow_run_id=None,
     )
 
@@ -75,8 +76,8 @@ class Drawn:
     legend_is_outside: bool
 
 
-def by_plotly(shown: Sequence[Row], name: str) -> Drawn:
-    figure: dict[str, Any] = front_page(shown, name, "title").to_dict()
+def by_plotly(shown: Sequence[Row], cost: Quantity) -> Drawn:
+    figure: dict[str, Any] = front_page(shown, cost, "title").to_dict()
     line, *traces = figure["data"]
     axis, legend = figure["layout"]["xaxis"], figure["layout"]["legend"]
     dots = [
@@ -96,8 +97,8 @@ def by_plotly(shown: Sequence[Row], name: str) -> Drawn:
     )
 
 
-def by_matplotlib(shown: Sequence[Row], name: str) -> Drawn:
-    figure: Figure = front_picture(shown, [name], "title")
+def by_matplotlib(shown: Sequence[Row], cost: Quantity) -> Drawn:
+    figure: Figure = front_picture(shown, [cost], "title")
     figure.draw_without_rendering()
     (axes,), (legend,) = figure.axes, figure.legends
     dots = [
@@ -118,7 +119,7 @@ def by_matplotlib(shown: Sequence[Row], name: str) -> Drawn:
 
 
 renderers = pytest.mark.parametrize("draw", [by_plotly, by_matplotlib])
-Draw = Callable[[Sequence[Row], str], Drawn]
+Draw = Callable[[Sequence[Row], Quantity], Drawn]
 
 
 def found(drawn: Drawn, wanted: Row) -> Dot:
@@ -128,13 +129,13 @@ def found(drawn: Drawn, wanted: Row) -> Dot:
 
 @renderers
 @pytest.mark.parametrize("shown", [rows(), with_another_backbone()])
-@pytest.mark.parametrize("name", ["params", "fps"])
-def test_every_design_is_drawn_once_in_the_order_of_its_cost(draw: Draw, shown: list[Row], name: str) -> None:
-    drawn = draw(shown, name)
+@pytest.mark.parametrize("cost", [PARAMS, FPS])
+def test_every_design_is_drawn_once_in_the_order_of_its_cost(draw: Draw, shown: list[Row], cost: Quantity) -> None:
+    drawn = draw(shown, cost)
 
     assert len(drawn.dots) == len(shown)
-    xs = sorted(shown, key=lambda r: r.num_params if name == "params" else r.fps)
-    places = [cost_axis(shown, name).place(r) for r in xs]
+    xs = sorted(shown, key=lambda r: r.costs[cost.key])
+    places = [cost_axis(shown, cost).place(r) for r in xs]
     assert all(left < right for left, right in itertools.pairwise(places))  # no two costs at one place
     assert sorted(dot.x for dot in drawn.dots) == pytest.approx(places)
 
@@ -142,12 +143,12 @@ def test_every_design_is_drawn_once_in_the_order_of_its_cost(draw: Draw, shown: 
 @renderers
 def test_plain_is_leftmost_and_added_parameters_are_logarithmic(draw: Draw) -> None:
     shown = rows()
-    drawn = draw(shown, "params")
+    drawn = draw(shown, PARAMS)
 
     plain, *others = (found(drawn, r).x for r in shown)
     assert plain < min(others)
     for (a, left), (b, right) in itertools.combinations(zip(shown[1:], others, strict=True), 2):
-        ratio = (a.num_params - PLAIN) / (b.num_params - PLAIN)
+        ratio = (a.costs["num_params"] - PLAIN) / (b.costs["num_params"] - PLAIN)
         assert left - right == pytest.approx(math.log10(ratio))
     width = max(others) - plain
     assert min(others) - plain > 0.1 * width  # plain stands apart from the design that adds least
@@ -155,7 +156,7 @@ def test_plain_is_leftmost_and_added_parameters_are_logarithmic(draw: Draw) -> N
 
 @pytest.mark.parametrize("shown", [rows(), with_another_backbone()])
 def test_a_tick_stands_where_a_design_of_that_size_would(shown: list[Row]) -> None:
-    axis = cost_axis(shown, "params")
+    axis = cost_axis(shown, PARAMS)
 
     assert {"plain", "1k", "100k"} <= set(axis.ticks.values())
     for place, text in axis.ticks.items():
@@ -168,7 +169,7 @@ def test_a_tick_stands_where_a_design_of_that_size_would(shown: list[Row]) -> No
 
 def test_another_backbone_that_is_smaller_stands_left_of_plain_and_the_nearer_the_less_it_lacks() -> None:
     shown = with_another_backbone()
-    place = cost_axis(shown, "params").place
+    place = cost_axis(shown, PARAMS).place
 
     assert place(shown[7]) < place(shown[8]) < place(shown[0])
 
@@ -176,23 +177,23 @@ def test_another_backbone_that_is_smaller_stands_left_of_plain_and_the_nearer_th
 def test_ticks_are_few_and_at_least_two_whatever_the_sizes() -> None:
     for low, high in itertools.combinations((27, 300, 31_000, 39_000, 100_000, 3_000_000), 2):
         shown = [row(0, "none", 0, 0.9, 9000.0), row(1, "se", low, 0.91, 8900.0), row(2, "se", high, 0.92, low)]
-        for name in ("params", "fps"):
-            assert 2 <= len(cost_axis(shown, name).ticks) <= 12
+        for cost in (PARAMS, FPS):
+            assert 2 <= len(cost_axis(shown, cost).ticks) <= 12
 
 
-@pytest.mark.parametrize("name", ["params", "fps"])
+@pytest.mark.parametrize("cost", [PARAMS, FPS])
 @renderers
-def test_a_search_of_one_design_or_without_a_plain_one_can_be_drawn(draw: Draw, name: str) -> None:
-    assert len(draw(rows()[:1], name).dots) == 1
-    assert len(draw(rows()[1:], name).dots) == len(rows()) - 1
+def test_a_search_of_one_design_or_without_a_plain_one_can_be_drawn(draw: Draw, cost: Quantity) -> None:
+    assert len(draw(rows()[:1], cost).dots) == 1
+    assert len(draw(rows()[1:], cost).dots) == len(rows()) - 1
 
 
 @renderers
-@pytest.mark.parametrize("name", ["params", "fps"])
-def test_dominated_designs_are_pale_and_a_line_joins_the_others(draw: Draw, name: str) -> None:
+@pytest.mark.parametrize("cost", [PARAMS, FPS])
+def test_dominated_designs_are_pale_and_a_line_joins_the_others(draw: Draw, cost: Quantity) -> None:
     shown = rows()
-    drawn = draw(shown, name)
-    best = front(shown, name)
+    drawn = draw(shown, cost)
+    best = front(shown, cost)
 
     for design in shown:
         full = design in best or design.design == "none"
@@ -203,7 +204,7 @@ def test_dominated_designs_are_pale_and_a_line_joins_the_others(draw: Draw, name
 
 @renderers
 def test_the_legend_lies_beside_the_points_and_shows_full_colours(draw: Draw) -> None:
-    drawn = draw(rows(), "params")
+    drawn = draw(rows(), PARAMS)
 
     assert drawn.legend_is_outside
     assert set(drawn.legend) == {"front", "plain", "eca", "ras", "se", "spa", "mine"}
@@ -211,8 +212,8 @@ def test_the_legend_lies_beside_the_points_and_shows_full_colours(draw: Draw) ->
 
 
 def test_both_renderers_show_the_same() -> None:
-    for name in ("params", "fps"):
-        page, picture = by_plotly(rows(), name), by_matplotlib(rows(), name)
+    for cost in (PARAMS, FPS):
+        page, picture = by_plotly(rows(), cost), by_matplotlib(rows(), cost)
         for design in rows():
             a, b = found(page, design), found(picture, design)
             assert (a.x, a.y, a.opacity) == pytest.approx((b.x, b.y, b.opacity))
@@ -221,9 +222,9 @@ def test_both_renderers_show_the_same() -> None:
 
 
 def test_hovering_tells_what_a_design_adds() -> None:
-    figure: dict[str, Any] = front_page(rows(), "params", "title").to_dict()
+    figure: dict[str, Any] = front_page(rows(), PARAMS, "title").to_dict()
     texts = [text for trace in figure["data"] for text in trace.get("text", ())]
 
     (ras,) = [text for text in texts if "ras:depth=4" in text]
-    for part in ("94.3 %", "+2.3 on plain", "227,258 parameters", "+7,168 added", "8,500 fps", "trial 2"):
+    for part in ("94.3 %", "+2.3 on plain", "227,258 parameters", "+7,168 added", "8,500 frames per second", "trial 2"):
         assert part in ras

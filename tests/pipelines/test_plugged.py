@@ -19,8 +19,9 @@ from space.backbones import backbone
 from space.build import build
 from tests.pipelines.conftest import Search, mlflow_runs
 from tests.pipelines.test_bad_input import assert_one_line
-from trainers.cost import Task, count_macs, count_params, macs, num_params
+from trainers.counting import count_macs, count_params, macs, num_params
 from trainers.datasets import Source, load
+from trainers.task import Task
 
 pytestmark = pytest.mark.usefixtures("registries")
 
@@ -100,8 +101,8 @@ def test_its_designs_are_searched_shown_retrained_and_compared(plugged: Search, 
     record = Storage("runs").read("mine")
     designs = {str(trial.job.design) for trial in record.trials if trial.state is State.COMPLETE}
     assert designs == {"none", "rise", "rise:start=unit", "rise:depth=2", "rise:depth=2,start=unit"}
-    assert len({trial.job.cost.num_params for trial in record.trials}) == 3  # a start costs nothing
-    assert all(trial.job.cost.fps > 0 for trial in record.trials)
+    assert len({trial.job.costs["num_params"] for trial in record.trials}) == 3  # a start costs nothing
+    assert all(trial.job.costs["fps"] > 0 for trial in record.trials)
 
     (run,) = mlflow_runs("search")
     (digest,) = record.attributes["settings"]["plugins"].values()

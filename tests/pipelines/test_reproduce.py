@@ -150,7 +150,7 @@ def test_what_an_interrupted_command_left_running_costs_another_one_nothing(
     arguments = ("reproduce", "dia-table1", "--backbone", "resnet11", "--seeds", "1", *SMALL)
     polls = iter([False, True])
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.stopping.Stopping.__call__", lambda self: next(polls, True))
+        patch.setattr("pipelines.running.stopping.Stopping.__call__", lambda self: next(polls, True))
         patch.setattr(Training, "done", property(lambda self: False))
         assert search(*arguments, "--rows", "SE").code == 3
     (org,) = search(*arguments, "--rows", "Org").json["results"]
@@ -219,7 +219,7 @@ def test_without_augmentation_the_images_stay_as_they_are(search: Search) -> Non
 
 
 def test_stopped_it_says_how_to_go_on(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.stopping.Stopping.__call__", lambda self: True)
+    monkeypatch.setattr("pipelines.running.stopping.Stopping.__call__", lambda self: True)
     stopped = search("reproduce", "dia-table1", "--backbone", "resnet11", "--seeds", "1", *SMALL)
     assert stopped.code == 3
     assert "the same command goes on" in stopped.err

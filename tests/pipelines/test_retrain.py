@@ -18,6 +18,7 @@ from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
 from space.identity import Identity
+from tests.objectives import OBJECTIVES, PARAMS
 from tests.pipelines.conftest import Search, mlflow_runs
 from trainers.datasets import Source, load
 from trainers.evaluator import design_folder, weights_name
@@ -30,12 +31,11 @@ def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
         trial=trial,
         backbone="resnet20",
         design="none" if trial == 0 else f"se:reduction={2**trial}",
-        metric="val_accuracy",
+        objectives=OBJECTIVES,
         score=accuracy,
         gain=0.0,
-        num_params=num_params,
-        fps=fps,
-        relative_fps=1.0,
+        costs={"num_params": num_params, "fps": fps},
+        plain_costs=None,
         mlflow_run_id=None,
         plain=trial == 0,
     )
@@ -54,7 +54,7 @@ def test_top_takes_the_most_accurate_of_the_fronts_then_of_the_others_and_never_
 def test_the_knee_is_on_the_params_front_and_bulges_most() -> None:
     rows = [row(0, 0.90, 100, 1000), row(1, 0.94, 120, 900), row(2, 0.95, 1000, 800), row(3, 0.92, 500, 700)]
     assert knee(rows) == rows[1]
-    assert knee(rows) in front(rows, "params")
+    assert knee(rows) in front(rows, PARAMS)
 
 
 def test_retraining_trains_the_plain_backbone_too_and_reports_the_test_split(launch: Search, search: Search) -> None:

@@ -20,10 +20,12 @@ from search.proposers import Planned
 from search.storage import Storage
 from search.trials import Job, State
 from space import Design
-from space.cost import Cost
 from tests.pipelines.conftest import mlflow_runs
 
-JOBS = [Job(backbone=f"backbone{n}", design=Design(), seed=n, cost=Cost(num_params=1, macs=1, fps=1)) for n in range(9)]
+JOBS = [
+    Job(backbone=f"backbone{n}", design=Design(), seed=n, costs={"num_params": 1, "macs": 1, "fps": 1})
+    for n in range(9)
+]
 
 
 class Epochs:
@@ -196,6 +198,6 @@ def test_a_picture_that_is_not_taken_leaves_no_run_open(
     def refuse(self: object) -> None:
         raise OSError("the artifact store is full")
 
-    monkeypatch.setattr("pipelines.mlflow_runs.StudyRuns.refresh", refuse)
+    monkeypatch.setattr("pipelines.tracking.runs.StudyRuns.refresh", refuse)
     run(train)
     assert [parent.info.status for parent in mlflow_runs("test")] == ["FINISHED"]

@@ -8,6 +8,7 @@ from pipelines.settings.devices import find_device, make_engine
 from pipelines.settings.options.shared import Resources
 from pipelines.terminal.formats import parse_count, parse_duration, show_duration, show_gain
 from space import UserError
+from tests.objectives import FPS, OBJECTIVES, PARAMS
 from tests.pipelines.conftest import Search
 
 
@@ -67,12 +68,11 @@ def rows() -> list[Row]:
             trial=number,
             backbone="resnet20",
             design="none",
-            metric="val_accuracy",
+            objectives=OBJECTIVES,
             score=accuracy,
             gain=None,
-            num_params=num_params,
-            fps=fps,
-            relative_fps=None,
+            costs={"num_params": num_params, "fps": fps},
+            plain_costs=None,
             mlflow_run_id=None,
         )
         for number, (accuracy, num_params, fps) in enumerate(values)
@@ -80,8 +80,8 @@ def rows() -> list[Row]:
 
 
 def test_each_front_weighs_accuracy_against_its_own_cost() -> None:
-    assert [row.trial for row in front(rows(), "params")] == [1, 0]
-    assert [row.trial for row in front(rows(), "fps")] == [2, 0]
+    assert [row.trial for row in front(rows(), PARAMS)] == [1, 0]
+    assert [row.trial for row in front(rows(), FPS)] == [2, 0]
 
 
 def test_the_csv_holds_the_rows_of_both_fronts(launch: Search, search: Search) -> None:

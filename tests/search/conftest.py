@@ -22,8 +22,9 @@ from search.proposers import Sampled
 from search.storage import Direction
 from search.trials import Job, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Costs, Limit
 from space.design import Design, Stage
+from tests.objectives import OBJECTIVES
 
 AtStep = Callable[[Design, int], None]
 """Called with the design and the epoch before each epoch is trained; may raise, wait or kill the process."""
@@ -123,13 +124,13 @@ def small_space() -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
-def make_costs() -> Callable[[SearchSpace], dict[Candidate, Cost]]:
+def make_costs() -> Callable[[SearchSpace], dict[Candidate, Costs]]:
     """Costs of each design of a space, all different; the plain first backbone is the cheapest."""
 
-    def make(space: SearchSpace) -> dict[Candidate, Cost]:
-        def cost(candidate: Candidate) -> Cost:
+    def make(space: SearchSpace) -> dict[Candidate, Costs]:
+        def cost(candidate: Candidate) -> Costs:
             weight = 0.0 if candidate == space.plain() else 0.1 + fraction(candidate[0], str(candidate[1]))
-            return Cost(num_params=1000 + int(9000 * weight), macs=10_000, fps=5000 / (1 + weight))
+            return {"num_params": 1000 + int(9000 * weight), "macs": 10_000, "fps": 5000 / (1 + weight)}
 
         return {candidate: cost(candidate) for candidate in space.enumerate()}
 
@@ -141,8 +142,8 @@ def make_job() -> Callable[..., Job]:
     """Makes a job: (design="se", seed=0, num_params=1000, fps=500.0)."""
 
     def make(design: str = "se", seed: int = 0, num_params: int = 1000, fps: float = 500.0) -> Job:
-        cost = Cost(num_params=num_params, macs=10_000, fps=fps)
-        return Job(backbone="tiny", design=Design.parse(design), seed=seed, cost=cost)
+        cost = {"num_params": num_params, "macs": 10_000, "fps": fps}
+        return Job(backbone="tiny", design=Design.parse(design), seed=seed, costs=cost)
 
     return make
 
@@ -166,7 +167,7 @@ def make_study() -> Callable[..., optuna.Study]:
     """Opens a study whose journal starts with these lines: (logs=(), directions=those of a search)."""
 
     def make(
-        logs: Iterable[Log] = (), directions: Sequence[Direction] = Sampled.DIRECTIONS, name: str = "study"
+        logs: Iterable[Log] = (), directions: Sequence[Direction] = OBJECTIVES.directions, name: str = "study"
     ) -> optuna.Study:
         storage = JournalStorage(MemoryJournal(logs))
         return optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
@@ -188,7 +189,7 @@ def journal_of() -> Callable[[optuna.Study], list[Log]]:
 
 @pytest.fixture(scope="session")
 def make_ledger(
-    space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Cost]]
+    space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
 ) -> Callable[..., Ledger]:
     """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
     nan_is_a_result=False).
@@ -200,12 +201,12 @@ def make_ledger(
         budget: int = 8,
         sampler: str = "random",
         seed: int = 0,
-        limits: Limits | None = None,
+        limits: Sequence[Limit] = (),
         goes_on: GoesOn | None = None,
         space: SearchSpace = default_space,
         nan_is_a_result: bool = False,
     ) -> Ledger:
-        proposer = Sampled(space, make_costs(space), limits or Limits(), sampler, seed)
+        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES)
         return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
 
     return make
@@ -235,7 +236,7 @@ def story() -> Callable[[Sequence[Trial]], list[object]]:
             reports = [{name: value for name, value in report.items() if name != "time"} for report in trial.history]
             kind = trial.failure.kind if trial.failure else None
             job = trial.job
-            return trial.number, trial.state, job.backbone, str(job.design), job.seed, job.cost, kind, reports
+            return trial.number, trial.state, job.backbone, str(job.design), job.seed, job.costs, kind, reports
 
         return [one(trial) for trial in trials]
 

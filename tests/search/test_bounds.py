@@ -8,18 +8,19 @@ import pytest
 
 from search.bounds import Bounds
 from search.trials import State, Trial
-from space.cost import Cost
+from space.cost import Costs
+from tests.objectives import OBJECTIVES
 
-COSTS = [
-    Cost(num_params=1000, macs=1, fps=400.0),
-    Cost(num_params=2000, macs=1, fps=100.0),
-    Cost(num_params=4000, macs=1, fps=200.0),
+COSTS: list[Costs] = [
+    {"num_params": 1000, "macs": 1, "fps": 400.0},
+    {"num_params": 2000, "macs": 1, "fps": 100.0},
+    {"num_params": 4000, "macs": 1, "fps": 200.0},
 ]
 
 
 @pytest.fixture
 def bounds() -> Bounds:
-    return Bounds.of(num_classes=10, costs=COSTS)
+    return Bounds.of(OBJECTIVES, num_classes=10, costs=COSTS)
 
 
 def test_bounds_are_chance_and_the_extremes_of_the_costs(bounds: Bounds) -> None:
@@ -67,9 +68,9 @@ def test_what_lies_beyond_the_bounds_counts_as_on_them(bounds: Bounds, make_tria
 
 
 def test_objectives_that_all_designs_share_do_not_hide_the_others(make_trial: Callable[..., Trial]) -> None:
-    bounds = Bounds.of(num_classes=2, costs=[COSTS[0], COSTS[0]])
+    bounds = Bounds.of(OBJECTIVES, num_classes=2, costs=[COSTS[0], COSTS[0]])
     assert bounds.hypervolume([make_trial(0.75, num_params=1000, fps=400.0)]) == pytest.approx(0.5)
 
 
 def test_bounds_survive_json(bounds: Bounds) -> None:
-    assert Bounds.from_json(json.loads(json.dumps(bounds.to_json()))) == bounds
+    assert Bounds.from_json(json.loads(json.dumps(bounds.to_json())), OBJECTIVES) == bounds

@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("parts", range(1, 50))
+@pytest.mark.parametrize("parts", range(1, 130))
 def test_as_many_trials_share_a_gpu_as_its_parts(parts: int) -> None:
     for gpus in range(4):
         assert trials_that_fit(1000, gpus, 1, 1 / parts) == gpus * parts

@@ -14,8 +14,9 @@ from search.proposers import Sampled
 from search.samplers import SAMPLERS
 from search.trials import Failure, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Costs, Limit
 from space.design import Design
+from tests.objectives import FPS, OBJECTIVES, PARAMS
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
@@ -84,12 +85,15 @@ def test_a_limit_is_never_broken_and_an_infeasible_design_costs_no_budget(
     sampler: str,
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
-    make_costs: Callable[[SearchSpace], dict[Candidate, Cost]],
+    make_costs: Callable[[SearchSpace], dict[Candidate, Costs]],
     space: SearchSpace,
     run: Callable[..., Ledger],
 ) -> None:
-    limits = Limits(max_params=7000, min_fps=2900.0)
-    allowed = {c for c, cost in make_costs(space).items() if cost.num_params <= 7000 and cost.fps >= 2900.0}
+    limits = (
+        Limit(PARAMS, 7000),
+        Limit(FPS, 2900.0),
+    )
+    allowed = {c for c, cost in make_costs(space).items() if cost["num_params"] <= 7000 and cost["fps"] >= 2900.0}
     ledger = run(make_ledger(make_study(), budget=12, sampler=sampler, limits=limits))
     states = Counter(trial.state for trial in ledger.trials)
     assert states[State.INFEASIBLE] > 0, "the limits are too wide for this test"
@@ -102,8 +106,8 @@ def test_a_limit_holds_for_the_plain_backbone_too(
 ) -> None:
     """With several backbones the first one may be beyond a limit that another meets."""
     sizes = {"tiny": 2000, "wide": 1000}
-    costs = {c: Cost(num_params=sizes[c[0]], macs=1, fps=100.0) for c in small_space.enumerate()}
-    proposer = Sampled(small_space, costs, Limits(max_params=1000), "random", 0)
+    costs = {c: {"num_params": sizes[c[0]], "macs": 1, "fps": 100.0} for c in small_space.enumerate()}
+    proposer = Sampled(small_space, costs, (Limit(PARAMS, 1000),), "random", 0, OBJECTIVES)
     ledger = run(Ledger(make_study(), proposer, budget=3))
     assert [trial.job.backbone for trial in ledger.trials if trial.trained] == ["wide"] * 3
 
@@ -200,7 +204,7 @@ def test_a_complete_trial_has_its_last_accuracy_and_its_costs_as_values(
     for epoch, val_accuracy in ((1.0, 0.9), (2.0, 0.3)):
         ledger.report(trial.number, {"epoch": epoch, "val_accuracy": val_accuracy})
     ledger.tell_complete(trial.number)
-    assert study.get_trials()[0].values == [0.3, trial.job.cost.num_params, trial.job.cost.fps]
+    assert study.get_trials()[0].values == [0.3, trial.job.costs["num_params"], trial.job.costs["fps"]]
 
 
 @pytest.mark.parametrize("report", [{"epoch": 1.0, "val_accuracy": math.nan}, {"epoch": 1.0}], ids=["nan", "missing"])
@@ -304,7 +308,7 @@ def test_a_ledger_read_again_knows_the_same_trials(
             raise ValueError("two lines\nof reason")
 
     study = make_study()
-    before = run(make_ledger(study, budget=10, limits=Limits(max_params=8000)), make_curves(at_step=at_step))
+    before = run(make_ledger(study, budget=10, limits=(Limit(PARAMS, 8000),)), make_curves(at_step=at_step))
     after = make_ledger(make_study(journal_of(study)), budget=10)
     assert story(after.trials) == story(before.trials)
     assert [trial.failure for trial in after.trials] == [trial.failure for trial in before.trials]

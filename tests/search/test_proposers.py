@@ -1,7 +1,7 @@
 """Where jobs come from: a sampler over a space, or a list."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optuna
 import pytest
@@ -11,8 +11,9 @@ from search.proposers import COMES_FIRST, Planned
 from search.samplers import SAMPLERS
 from search.trials import Failure, Job, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Costs, Limit, within
 from space.design import Value
+from tests.objectives import FPS, PARAMS
 
 
 def lose(ledger: Ledger, numbers: set[int], kind: Kind = Kind.LOST_WORKER) -> list[Trial]:
@@ -96,37 +97,49 @@ def test_a_lost_design_beyond_new_limits_is_not_tried_again(
 ) -> None:
     study = make_study()
     lost = lose(make_ledger(study), {1, 2, 3})
-    tight = Limits(max_params=max(trial.job.cost.num_params for trial in lost) - 1)
+    tight = (Limit(PARAMS, max(trial.job.costs["num_params"] for trial in lost) - 1),)
     ledger = run(make_ledger(study, limits=tight))
-    assert all(tight.allow(trial.job.cost) for trial in ledger.trials if trial.trained)
+    assert all(within(trial.job.costs, tight) for trial in ledger.trials if trial.trained)
     assert ledger.trained == 8
 
 
 @pytest.mark.parametrize(
     ("limits", "allowed"),
     [
-        (Limits(), True),
-        (Limits(max_params=1000, min_fps=500.0), True),
-        (Limits(max_params=999), False),
-        (Limits(min_fps=500.1), False),
-        (Limits(max_params=1000, min_fps=501.0), False),
+        ((), True),
+        (
+            (
+                Limit(PARAMS, 1000),
+                Limit(FPS, 500.0),
+            ),
+            True,
+        ),
+        ((Limit(PARAMS, 999),), False),
+        ((Limit(FPS, 500.1),), False),
+        (
+            (
+                Limit(PARAMS, 1000),
+                Limit(FPS, 501.0),
+            ),
+            False,
+        ),
     ],
 )
-def test_a_limit_allows_what_reaches_it_exactly(limits: Limits, allowed: bool) -> None:
-    assert limits.allow(Cost(num_params=1000, macs=1, fps=500.0)) is allowed
+def test_a_limit_allows_what_reaches_it_exactly(limits: Sequence[Limit], allowed: bool) -> None:
+    assert within({"num_params": 1000, "macs": 1, "fps": 500.0}, limits) is allowed
 
 
 def test_a_rejected_design_is_replaced_by_the_nearest_unseen_one(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
-    make_costs: Callable[[SearchSpace], dict[Candidate, Cost]],
+    make_costs: Callable[[SearchSpace], dict[Candidate, Costs]],
     space: SearchSpace,
     run: Callable[..., Ledger],
 ) -> None:
-    limits = Limits(max_params=8000)
+    limits = (Limit(PARAMS, 8000),)
     ledger = run(make_ledger(make_study(), budget=20, limits=limits))
     decisions = space.decisions
-    unseen = {candidate for candidate, cost in make_costs(space).items() if limits.allow(cost)}
+    unseen = {candidate for candidate, cost in make_costs(space).items() if within(cost, limits)}
 
     def differences(one: Candidate, other: Candidate) -> int:
         left, right = decisions[one], decisions[other]

@@ -20,9 +20,10 @@ from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.storage import Storage
 from search.trials import JOB, OUTCOME, State, Trial
-from space.cost import Limits
+from space.cost import Limit, within
 from space.design import Design
 from space.seeds import mix_seed
+from tests.objectives import PARAMS
 
 Log = dict[str, Any]
 
@@ -43,7 +44,7 @@ ALL_CUTS = (BEGUN, DECIDED, JOB_GIVEN, OUTCOME_WRITTEN, CLOSED)
 SEARCHES = {"random": (12, 0), "tpe": (16, 11), "nsga2": (27, 21)}
 """For each sampler the budget, and the first trial after which the journal is cut: past its random start."""
 
-LIMITS = Limits(max_params=9000)
+LIMITS = (Limit(PARAMS, 9000),)
 
 
 def cut_of(log: Log) -> str:
@@ -210,10 +211,10 @@ def test_resuming_does_not_rename_an_infeasible_design_a_duplicate(
 ) -> None:
     """A design beyond the limits is one in every session, however often it is proposed."""
     study = make_study()
-    tight = Limits(max_params=4000)
+    tight = (Limit(PARAMS, 4000),)
     for budget in range(2, 9):
         ledger = run(make_ledger(study, budget=budget, limits=tight))
-    beyond = [trial for trial in ledger.trials if not tight.allow(trial.job.cost)]
+    beyond = [trial for trial in ledger.trials if not within(trial.job.costs, tight)]
     assert {trial.state for trial in beyond} == {State.INFEASIBLE}
 
 
@@ -235,7 +236,7 @@ def test_a_rejected_trial_killed_before_it_was_closed_is_not_trained(
     assert rejected.number not in [trial.number for trial in given_out(resumed)]
     candidates = [trial.job.candidate for trial in given_out(resumed)]
     assert len(candidates) == len(set(candidates))
-    assert all(LIMITS.allow(trial.job.cost) for trial in given_out(resumed))
+    assert all(within(trial.job.costs, LIMITS) for trial in given_out(resumed))
 
 
 def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stopped(
@@ -264,11 +265,12 @@ from search.local_engine import LocalEngine
 from search.proposers import Sampled
 from search.storage import Storage
 from space.choices import SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Limit
 from space.design import Stage
 
 conftest, where, sampler, die_in = sys.argv[1:]
 tables = runpy.run_path(conftest)
+OBJECTIVES, PARAMS = tables["OBJECTIVES"], tables["OBJECTIVES"].costs[0]
 epochs = 0
 
 def at_step(design, epoch):
@@ -279,10 +281,10 @@ def at_step(design, epoch):
 
 space = SearchSpace.load("small", {"tiny": (Stage(1, 16), Stage(2, 32), Stage(2, 64))})
 fractions = {candidate: tables["fraction"](str(candidate)) for candidate in space.enumerate()}
-costs = {c: Cost(num_params=1000 + int(9000 * f), macs=1, fps=1000 + f) for c, f in fractions.items()}
+costs = {c: {"num_params": 1000 + int(9000 * f), "macs": 1, "fps": 1000 + f} for c, f in fractions.items()}
 storage = Storage(where)
-with storage.writing("study", Sampled.DIRECTIONS, {}) as study:
-    ledger = Ledger(study, Sampled(space, costs, Limits(max_params=6000), sampler, 0), budget=14)
+with storage.writing("study", OBJECTIVES.directions, {}) as study:
+    ledger = Ledger(study, Sampled(space, costs, (Limit(PARAMS, 6000),), sampler, 0, OBJECTIVES), budget=14)
     checkpoints = Checkpoints(storage.folder("study"), "study")
     LocalEngine().run(ledger, tables["Curves"](3, at_step), checkpoints, lambda: False)
 """

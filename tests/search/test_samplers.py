@@ -17,8 +17,9 @@ from search.proposers import Sampled
 from search.samplers import SAMPLERS, make_sampler
 from search.trials import State, Trial
 from space.choices import Candidate, SearchSpace
-from space.cost import Cost, Limits
+from space.cost import Costs
 from space.errors import UserError
+from tests.objectives import OBJECTIVES
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
@@ -200,7 +201,7 @@ def test_each_trial_and_each_decision_has_a_seed_of_its_own_and_the_same_one_aga
     registries: None,
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
-    make_costs: Callable[[SearchSpace], dict[Candidate, Cost]],
+    make_costs: Callable[[SearchSpace], dict[Candidate, Costs]],
     run: Callable[..., Ledger],
     space: SearchSpace,
 ) -> None:
@@ -232,7 +233,7 @@ def test_each_trial_and_each_decision_has_a_seed_of_its_own_and_the_same_one_aga
 
     seeds.clear()
     handle = make_study().ask()  # by the study's own sampler
-    Sampled(space, make_costs(space), Limits(), "noting", seed=0).propose(handle)
+    Sampled(space, make_costs(space), (), "noting", 0, OBJECTIVES).propose(handle)
     assert seeds == [noted for noted in first if noted[0] == 0]
 
 

@@ -14,10 +14,10 @@ import pytest
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from search.ledger import Ledger
-from search.proposers import Sampled
 from search.storage import JOURNAL, Storage
 from search.trials import State, Trial
 from space.errors import UserError
+from tests.objectives import OBJECTIVES
 
 WRITER = """
 import sys
@@ -45,7 +45,7 @@ def search(make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]) -> Ca
     """Runs a search in a storage: (storage, name="study", budget=3); gives its trials."""
 
     def search_there(storage: Storage, name: str = "study", budget: int = 3) -> list[Trial]:
-        with storage.writing(name, Sampled.DIRECTIONS, {"made_for": name}) as study:
+        with storage.writing(name, OBJECTIVES.directions, {"made_for": name}) as study:
             return run(make_ledger(study, budget=budget)).trials
 
     return search_there
@@ -100,7 +100,7 @@ def test_what_was_written_is_read(storage: Storage, search: Callable[..., list[T
 def test_a_study_can_be_read_while_it_is_written(
     where: str, storage: Storage, make_ledger: Callable[..., Ledger]
 ) -> None:
-    with storage.writing("study", Sampled.DIRECTIONS, {}) as study:
+    with storage.writing("study", OBJECTIVES.directions, {}) as study:
         ledger = make_ledger(study)
         for open_trials in (1, 2, 3):
             ledger.ask()
@@ -258,7 +258,7 @@ def test_a_journal_lock_left_by_a_killed_process_is_removed_before_anything_wait
         return acquire(lock)
 
     monkeypatch.setattr(JournalFileSymlinkLock, "acquire", acquire_at_once)
-    with Storage(str(journal.parent.parent)).writing("study", Sampled.DIRECTIONS, {}):
+    with Storage(str(journal.parent.parent)).writing("study", OBJECTIVES.directions, {}):
         assert not stale.is_symlink()
 
 
@@ -331,7 +331,7 @@ def test_a_study_cut_short_can_be_read_before_it_is_mended(
 
 def test_no_line_of_a_whole_journal_is_lost(journal: Path) -> None:
     content = journal.read_bytes()
-    with Storage(str(journal.parent.parent)).writing("study", Sampled.DIRECTIONS, {}):
+    with Storage(str(journal.parent.parent)).writing("study", OBJECTIVES.directions, {}):
         pass
     assert journal.read_bytes().startswith(content)
 
@@ -344,7 +344,7 @@ def test_a_study_whose_process_was_killed_while_making_it_is_made_by_the_next(jo
     assert not storage.exists("study")
     with pytest.raises(UserError):
         storage.read("study")
-    with storage.writing("study", Sampled.DIRECTIONS, {"seed": 5}):
+    with storage.writing("study", OBJECTIVES.directions, {"seed": 5}):
         assert storage.read("study").attributes["seed"] == 5
 
 

@@ -33,7 +33,7 @@ def test_building_loads_no_compiler() -> None:
         "import sys\n"
         "from space import Design\n"
         "from space.backbones import backbone\n"
-        "from trainers.cost import Task, num_params\n"
+        "from trainers.counting import Task, num_params\n"
         "backbone('resnet11').skeleton(3, 10)\n"
         "num_params(Design('dia'), 'resnet11', Task(10, (3, 32, 32)))\n"
         "assert 'torch._dynamo' not in sys.modules"

@@ -9,7 +9,7 @@ from space.build import build
 from trainers.datasets import Source
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
-from trainers.throughput import measure_fps
+from trainers.throughput import conditions_for, measure_fps
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,6 +35,5 @@ def test_a_training_too_large_for_its_share_of_the_gpu_fails_alone() -> None:
 
 
 def test_fps_is_measured_on_the_gpu() -> None:
-    fps, conditions = measure_fps(build(Design("se"), backbone("resnet11")), (3, 32, 32), "cuda")
-    assert fps > 0
-    assert conditions.device == torch.cuda.get_device_name()
+    assert measure_fps(build(Design("se"), backbone("resnet11")), (3, 32, 32), "cuda") > 0
+    assert conditions_for((3, 32, 32), "cuda").device == torch.cuda.get_device_name()

@@ -15,9 +15,18 @@ from space.choices import Candidate, SearchSpace
 from space.design import Design
 from space.errors import UserError
 from trainers import throughput
-from trainers.cost import Task, attended_stages, computation
+from trainers.counting import attended_stages, computation
 from trainers.recipe import Recipe
-from trainers.throughput import Conditions, FpsTable, estimate_training_seconds, gate_key, measure_fps, measure_table
+from trainers.task import Task
+from trainers.throughput import (
+    Conditions,
+    FpsTable,
+    conditions_for,
+    estimate_training_seconds,
+    gate_key,
+    measure_fps,
+    measure_table,
+)
 
 TASK = Task(10, (1, 4, 4))
 BACKBONES = {name: backbone(name).layout for name in ("resnet11", "resnet20")}
@@ -149,7 +158,7 @@ def test_what_the_table_predicts_is_what_the_network_with_gates_computes(
     table = measure_table([(name, design) for design in designs], task, "cpu")
 
     for design in designs:
-        fps, _ = measure_fps(build(design, backbone(name), task.num_classes), task.shape, "cpu")
+        fps = measure_fps(build(design, backbone(name), task.num_classes), task.shape, "cpu")
         assert table.fps(design, name, task) == pytest.approx(fps, rel=1e-9), design
         assert fps < table.fps(Design(), name, task)
 
@@ -165,8 +174,7 @@ def test_the_conditions_say_what_was_measured(table: FpsTable) -> None:
 
 def test_a_network_is_measured_in_images_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "_seconds", lambda call, at_least, conditions: 0.25)
-    fps, conditions = measure_fps(nn.Flatten(), (1, 8, 8), "cpu")
-    assert fps == conditions.batch / 0.25
+    assert measure_fps(nn.Flatten(), (1, 8, 8), "cpu") == conditions_for((1, 8, 8), "cpu").batch / 0.25
 
 
 def test_timing_counts_the_seconds_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:

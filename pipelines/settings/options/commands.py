@@ -7,12 +7,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from pipelines.settings.goals import limits_typed, parse_objectives
 from pipelines.settings.options.shared import (
     Options,
     RunOptions,
     Stored,
     check_at_least_one,
-    check_counts,
     check_designs,
     check_device,
 )
@@ -32,6 +32,10 @@ Study = Annotated[str | None, Argument(help="Name of the study; the last one wri
 Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
 OneDesign = Annotated[str | None, Option(help="Which design of a retraining; the first asked for if left out.")]
 MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
+Limits = Annotated[
+    tuple[str, ...],
+    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
+]
 MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
 NumClasses = Annotated[int, Option(help="Outputs of the classifier.")]
 Channels = Annotated[int, Option(help="Channels of an image.")]
@@ -49,6 +53,10 @@ class LaunchOptions:
     sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
+    objectives: Annotated[
+        str | None, Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
+    ] = None
+    limit: Limits = ()
     max_params: MaxParams = None
     min_fps: MinFps = None
     dry_run: Annotated[bool, Option(help="Say what would run; write nothing.")] = False
@@ -63,7 +71,8 @@ class LaunchOptions:
             raise UserError(f"--budget {self.budget}: at least one trial is needed")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
-        check_counts(max_params=self.max_params, min_fps=self.min_fps)
+        parse_objectives(self.objectives, self.task.metric)
+        limits_typed(self.limit, self.max_params, self.min_fps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,11 +244,12 @@ class SpaceOptions(Options):
     channels: Channels = 3
     image_size: Annotated[int, Option(help="Pixels a side.")] = 32
     device: Device = "auto"
+    limit: Limits = ()
     max_params: MaxParams = None
     min_fps: MinFps = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_device(self.device)
-        check_counts(max_params=self.max_params, min_fps=self.min_fps)
+        limits_typed(self.limit, self.max_params, self.min_fps)
         check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)

@@ -139,17 +139,6 @@ def check_at_least_one(**numbers: int | None) -> None:
             raise UserError(f"--{name.replace('_', '-')} {number}: at least one is needed")
 
 
-def check_counts(**texts: str | None) -> None:
-    """Make sure that these options, by their fields, are numbers such as 1.5M where they are given.
-
-    Raises:
-        UserError: one is none.
-    """
-    for name, text in texts.items():
-        if text is not None:
-            parse_count(text, f"--{name.replace('_', '-')}")
-
-
 def check_designs(texts: Iterable[str]) -> None:
     """Make sure that these are designs.
 

@@ -21,19 +21,7 @@ from space.backbones import backbone as find_backbone
 from space.design import Design
 from space.gating import Site, gated, place_gates, residual
 from space.meta import meta, zeroed
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is for.
-
-    Attributes:
-        num_classes: outputs of the classifier.
-        shape: channels, height and width of an image.
-    """
-
-    num_classes: int
-    shape: tuple[int, int, int]
+from trainers.task import Task
 
 
 def count_params(network: nn.Module) -> int:

@@ -13,10 +13,9 @@ from space.backbones import FACTORIES, backbone
 from space.build import build
 from space.choices import SearchSpace
 from space.design import Design, Value, allowed
-from trainers.cost import (
+from trainers.counting import (
     GatedStage,
     Place,
-    Task,
     attended_stages,
     computation,
     count_macs,
@@ -24,6 +23,7 @@ from trainers.cost import (
     macs,
     num_params,
 )
+from trainers.task import Task
 
 DIGITS = Task(10, (1, 8, 8))
 CIFAR = Task(100, (3, 32, 32))

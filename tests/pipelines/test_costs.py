@@ -1,0 +1,143 @@
+"""Costs as parts: what may be registered, typed as an objective or a limit, and what follows from that."""
+
+import itertools
+
+import pytest
+
+from pipelines.settings.goals import limits_typed, parse_limit, parse_objectives
+from space.cost import Limit
+from space.design import Design
+from space.errors import UserError
+from tests.objectives import FPS, PARAMS
+from tests.pipelines.conftest import Search, mlflow_runs
+from trainers.costs import ALWAYS, COSTS, Cost
+from trainers.task import Task
+
+TASK = Task(10, (3, 32, 32))
+
+
+class Letters(Cost):
+    """The length of a design's text."""
+
+    words = "letters"
+
+    def of(self, backbone: str, design: Design) -> int:
+        return len(str(design))
+
+
+def test_ours_are_registered_as_others_are_and_known_of_every_design() -> None:
+    assert tuple(COSTS) == ALWAYS
+    assert [cost.quantity.key for cost in COSTS.values()] == ["num_params", "macs", "fps"]
+    assert [cost.quantity.better for cost in COSTS.values()] == ["less", "less", "more"]
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_class_says_what_its_quantity_is() -> None:
+    COSTS.register("letters")(Letters)
+    quantity = COSTS["letters"].quantity
+    assert (quantity.name, quantity.key, quantity.words, quantity.better) == ("letters", "letters", "letters", "less")
+    assert COSTS["letters"](TASK, "cpu").of("resnet20", Design("se")) == 2
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize(
+    ("name", "cost", "says"),
+    [
+        ("fps", Letters, "there is a cost 'fps' already"),
+        ("a-b", Letters, "a name is a letter"),
+        ("design", Letters, "means something else"),
+        ("num_params", Letters, "means something else"),
+        ("letters", Design, "a class derived from Cost"),
+        ("letters", Cost, "lacks of"),
+    ],
+)
+def test_what_is_no_cost_of_its_own_is_refused(name: str, cost: type, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        COSTS.register(name)(cost)
+    assert tuple(COSTS) == ALWAYS
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "expected"),
+    [
+        (None, None, (None, None)),
+        (None, "macro_f1", ("macro_f1", None)),
+        ("accuracy,params,fps", None, ("accuracy", ("params", "fps"))),
+        ("macs", None, (None, ("macs",))),
+        (" fps , macro_f1", None, ("macro_f1", ("fps",))),
+        ("macro_f1,fps", "macro_f1", ("macro_f1", ("fps",))),
+    ],
+)
+def test_objectives_are_a_metric_and_costs_in_any_order(
+    text: str | None, metric: str | None, expected: tuple[str | None, tuple[str, ...] | None]
+) -> None:
+    assert parse_objectives(text, metric) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "says"),
+    [
+        ("accuracy,size", None, "no 'size'; there are accuracy, .* params"),
+        ("accuracy,macro_f1,fps", None, "one metric is wanted"),
+        ("accuracy,fps", "macro_f1", "one metric is wanted"),
+        ("accuracy", None, "one cost or several"),
+        ("fps,fps", None, "each once"),
+        ("", None, "one cost or several"),
+    ],
+)
+def test_other_objectives_are_one_line(text: str, metric: str | None, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        parse_objectives(text, metric)
+
+
+def test_a_limit_names_a_cost_and_how_far_it_may_go() -> None:
+    assert parse_limit("fps>=5k") == Limit(FPS, 5000, "--limit fps>=5k")
+    assert parse_limit(" params <= 1.5M ").bound == 1_500_000
+    assert [(it.quantity, it.bound) for it in limits_typed(["fps>=5k"], "1.5M", "2k")] == [
+        (FPS, 5000),
+        (PARAMS, 1_500_000),
+        (FPS, 2000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("fps", "a limit such as"),
+        ("fps>5k", "a limit such as"),
+        ("speed>=5k", "no cost 'speed'; there are params, macs, fps"),
+        ("fps<=5k", "more frames per second are better; a limit is 'fps>=5k'"),
+        ("params>=5k", "less parameters are better; a limit is 'params<=5k'"),
+        ("params<=many", "a number such as"),
+    ],
+)
+def test_other_limits_are_one_line(text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        parse_limit(text)
+
+
+def test_each_cost_among_the_objectives_has_a_front_everywhere(launch: Search, search: Search) -> None:
+    ended = launch("--budget", "4", "--objectives", "accuracy,macs", "--limit", "macs<=100M", "--json")
+    assert ended.code == 0, ended.err
+    best = ended.json["macs"]
+    assert {"params", "fps"}.isdisjoint(ended.json)
+    assert all({"macs", "relative_macs"} <= row.keys() and "fps" not in row for row in best)
+    assert all(a["macs"] > b["macs"] for a, b in itertools.pairwise(best))
+
+    shown = search("front")
+    assert "accuracy against MACs" in shown.out
+    assert "vs plain" in shown.out
+    assert search("front", "--json").json == {"macs": best}
+    (run,) = mlflow_runs("search")
+    assert run.data.metrics["front_macs"] == len(best)
+    children = mlflow_runs()
+    assert {"num_params", "macs", "fps"} <= set(children[0].data.metrics)  # known of all, whatever is traded
+    assert sum(child.data.tags["on_front_macs"] == "true" for child in children) == len(best)
+
+
+def test_a_study_keeps_its_objectives_and_other_ones_are_another_study(launch: Search, search: Search) -> None:
+    launch("--budget", "1", "--study", "mine", "--objectives", "macro_f1,params")
+    ended = search("launch", "--study", "mine", "--budget", "2", "--objectives", "macro_f1,fps")
+    assert ended.code == 2
+    assert "made with --objectives macro_f1,params" in ended.err
+    assert search("launch", "--study", "mine", "--budget", "2", "--engine", "local", "--json").json["trials"] == 2
