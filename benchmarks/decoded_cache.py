@@ -27,8 +27,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from trainers.data import CPU, FileImages, Images, Squares
 from trainers.decoded import MappedImages, decoded_once
+from trainers.images import CPU, FileImages, Images, Squares
 
 COUNT, SIDE, USED, BATCH, REPETITIONS = 200, 256, 224, 32, 7
 PASSES = 5

@@ -31,7 +31,7 @@ from torch import nn
 
 from space.backbones import Backbone, backbone
 from space.backbones.backbone import on_meta
-from space.backbones.foreign import TIMM, TORCHVISION, timm_network, torchvision_network
+from space.backbones.libraries import TIMM, TORCHVISION, timm_network, torchvision_network
 from space.errors import UserError
 
 MOST_PARAMS = 30_000_000

@@ -14,6 +14,7 @@ import torch
 from search.checkpoints import Checkpoint
 from search.trials import Failure, Job, Kind, Report
 from space.design import Design
+from space.errors import first_line
 
 SAVE_EVERY_SECONDS = 30.0
 """A trial shorter than this is not saved: it is trained again."""
@@ -171,4 +172,4 @@ def _kind(error: Exception) -> Kind:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{type(error).__name__}: {first_line(error)}"

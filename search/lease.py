@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from space.errors import Stopped, UserError
+from space.errors import Stopped, UserError, first_line
 
 LEASE_SECONDS = 60.0
 """So long a holder may be silent."""
@@ -171,7 +171,7 @@ def _make_table(engine: Engine) -> None:
         try:
             LEASES.create(engine, checkfirst=True)
         except DBAPIError as error:
-            reason = str(error.orig).splitlines()[0]
+            reason = first_line(error.orig or error)
             raise UserError(f"--storage: the table {LEASES.name} cannot be made in the database ({reason})") from None
 
 

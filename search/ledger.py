@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from search.hopeless import hopeless
 from search.proposals import Proposed, Proposer
 from search.trials import JOB, OUTCOME, Failure, Kind, Report, State, Trial, pack_history, read_trial
-from space.design import Value
+from space.declarations import Value
 
 INSTEAD = "instead"
 """In the outcome of a rejected trial: the decisions to go on with."""

@@ -8,7 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from search.trials import Job, Report, State, Trial
-from space.design import Value
+from space.declarations import Value
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from search.storage import Direction
 from search.trials import Job, Kind, Report, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
-from space.design import Design, Value
+from space.declarations import Value
+from space.design import Design
 from space.seeds import mix_seed
 
 COMES_FIRST = 3

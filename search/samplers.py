@@ -23,10 +23,10 @@ from optuna.samplers import (
 )
 from optuna.study import Study
 
-from space.design import Value
-from space.errors import UserError
-from space.objects import find_object, full_name
+from space.declarations import Value
+from space.errors import UserError, first_line
 from space.registry import Registry
+from space.user_code import find_object, full_name
 
 SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
     "sampler",
@@ -56,7 +56,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
         with _quiet():
             sampler = maker(seed=seed)
     except Exception as error:
-        raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({_first_line(error)})") from None
+        raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({first_line(error)})") from None
     if not isinstance(sampler, BaseSampler):
         raise UserError(f"--sampler {name}: {type(sampler).__name__} is no optuna.samplers.BaseSampler")
     return sampler
@@ -93,7 +93,7 @@ def deciding(name: str) -> Iterator[None]:
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
-            f"--sampler {name} raises {type(error).__name__}: {_first_line(error)} ({Path(last.filename).name}, line "
+            f"--sampler {name} raises {type(error).__name__}: {first_line(error)} ({Path(last.filename).name}, line "
             f"{last.lineno}); the same command with another sampler goes on"
         ) from error
 
@@ -109,7 +109,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search.trials import Trial, read_trial
-from space.errors import Stopped, UserError
+from space.errors import Stopped, UserError, first_line
 
 if TYPE_CHECKING:
     from search.lease import Lease
@@ -171,7 +171,7 @@ class Storage:
             reason = error.__cause__ if isinstance(error, StorageInternalError) else error
             if not isinstance(reason, InterfaceError | OperationalError):
                 raise
-            raise Stopped(f"the database {self._url} does not answer: {str(reason.orig).splitlines()[0]}") from None
+            raise Stopped(f"the database {self._url} does not answer: {first_line(reason.orig or reason)}") from None
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[None]:
@@ -228,7 +228,7 @@ class Storage:
                 f"--storage {self._url} is no URL; %40 is an @ in a password, %3A a colon, %2F a slash"
             ) from None
         except Exception as error:  # each database driver has errors of its own
-            raise UserError(f"--storage {self._url} cannot be opened: {str(error).splitlines()[0]}") from None
+            raise UserError(f"--storage {self._url} cannot be opened: {first_line(error)}") from None
 
 
 def _opened(url: str, tries: int = 10) -> RDBStorage:

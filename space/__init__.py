@@ -11,14 +11,14 @@ from space.design import Design, Layout, Stage
 from space.errors import UserError
 
 if TYPE_CHECKING:
-    from space.loading import load
+    from space.saved import load
 
 __all__ = ["Design", "Layout", "SearchSpace", "Stage", "UserError", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from space.loading import load
+        from space.saved import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ from torch import nn
 from space.backbones import Backbone
 from space.design import Design
 from space.gating import Gated, place_gates
-from space.weights import State, load_weights
+from space.state import State, fit_state
 
 
 def build(
@@ -31,7 +31,7 @@ def build(
     network = backbone.make(in_channels, num_classes)
     if weights is not None:
         design = design.starting_at_one()
-        load_weights(network, weights, backbone.classifier, backbone.removed)
+        fit_state(network, weights, backbone.classifier, backbone.removed)
     place_gates(network, backbone.sites, design)
     return network
 

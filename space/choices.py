@@ -12,20 +12,11 @@ from functools import cached_property
 from importlib import resources
 from itertools import combinations, product
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from space.design import (
-    FIELDS,
-    VALUES,
-    Design,
-    Layout,
-    Value,
-    allowed,
-    default,
-    is_idle,
-    no_attention,
-    unit_start_learns,
-)
+from space.declarations import Value
+from space.declared import DECLARED, no_attention
+from space.design import Design, Layout
 from space.errors import UserError
 
 Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
@@ -77,7 +68,7 @@ class SearchSpace:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{source}: not TOML: {error}") from None
         if is_preset:
-            table["attention"] += [name for name in FIELDS if name not in FIELDS.ours]
+            table |= _of_plugins(table)
         try:
             space = cls(backbones, _values(table, _stage_sets(backbones.values())))
             if is_preset:
@@ -93,18 +84,17 @@ class SearchSpace:
         values: dict[str, dict[str, tuple[Value, ...]]] = {}
         for attention, table in self.values.items():
             values[attention] = dict(table)
-            if "start" in FIELDS[attention]:
+            declaration = DECLARED[attention]
+            if "start" in declaration.choices:
                 values[attention]["start"] = ("unit",)
-            if "connection" in table:
-                others = [{"deepening": d, "bias": b} for d in VALUES["deepening"] for b in table.get("bias", ("yes",))]
+            if "connection" in table and declaration.stalls:
+                names = [name for name in declaration.stalls if name != "connection"]
+                options = [table.get(name, (declaration.choices[name].default,)) for name in names]
+                others = [dict(zip(names, picked, strict=True)) for picked in product(*options)]
                 learning = tuple(
                     connection
                     for connection in table["connection"]
-                    if all(
-                        unit_start_learns(attention, {**other, "connection": connection})
-                        for other in others
-                        if other["deepening"] in table.get("deepening", ("implicit",))
-                    )
+                    if all(declaration.learns_from_one({**other, "connection": connection}) for other in others)
                 )
                 values[attention]["connection"] = learning or ("bn",)
         return SearchSpace(self.backbones, values)
@@ -115,13 +105,14 @@ class SearchSpace:
         backbone = str(choose("backbone", names)) if len(names) > 1 else names[0]
         attention = str(choose("attention", tuple(self.values))) if len(self.values) > 1 else next(iter(self.values))
         layout = self.backbones[backbone]
+        declaration = DECLARED[attention]
         picked: dict[str, Value | None] = {}
-        for name in FIELDS[attention]:
-            if is_idle(name, picked):
+        for name, declared in declaration.choices.items():
+            if declared.is_idle(picked):
                 continue
             options = self.values[attention].get(name)
-            if options is None or (name == "start" and not unit_start_learns(attention, picked)):
-                picked[name] = default(attention, name, picked.get("deepening"))
+            if options is None or (name == "start" and not declaration.learns_from_one(picked)):
+                picked[name] = declared.default_in(picked)
                 continue
             value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
             picked[name] = _stage_digits(value, layout) if name == "stages" else value
@@ -177,7 +168,9 @@ class SearchSpace:
         """Where only start=unit is wanted, no other choice may rule it out."""
         for attention, table in self.values.items():
             if table.get("start") == ("unit",):
-                names = [name for name in ("depth", "deepening", "connection", "bias") if name in table]
+                stalls, choices = DECLARED[attention].stalls, DECLARED[attention].choices
+                bearing = {*stalls, *(name for stalling in stalls for idle in choices[stalling].idle for name in idle)}
+                names = [name for name in table if name in bearing]
                 for picked in product(*(table[name] for name in names)):
                     Design.from_dict({"attention": attention, **dict(zip(names, picked, strict=True)), "start": "unit"})
 
@@ -226,53 +219,70 @@ def _fitting(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value
     return tuple(found.values()) or (ALL_STAGES,)
 
 
+def _of_plugins(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset's table of attentions with those of plug-ins; choices that none of ours has are of all their values."""
+    ours = {(it.name, it.values) for declaration in DECLARED.ours.values() for it in declaration.choices.values()}
+    added = {name: declaration.choices for name, declaration in DECLARED.items() if name not in DECLARED.ours}
+    own = {
+        name: {it.name: [*it.values] for it in choices.values() if (it.name, it.values) not in ours}
+        for name, choices in added.items()
+    }
+    return {"attention": [*table["attention"], *added], **own}
+
+
 def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> dict[str, dict[str, tuple[Value, ...]]]:
     attentions = table.get("attention")
     if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
-        raise UserError(f"attention must be a list of some of {', '.join(FIELDS)}")
+        raise UserError(f"attention must be a list of some of {', '.join(DECLARED)}")
     if len(set(attentions)) != len(attentions):
         raise UserError("the list attention has an entry twice")
-    known = {field for fields in FIELDS.values() for field in fields}
+    known: dict[str, dict[Value, None]] = {}
+    for declaration in DECLARED.values():
+        for name, choice in declaration.choices.items():
+            known.setdefault(name, {}).update(dict.fromkeys(choice.values))
     for key, entry in table.items():
         if key == "attention" or key in known or (key in attentions and isinstance(entry, dict)):
             continue
-        where = "is not in the list attention" if key in FIELDS else "is no field and no attention"
+        where = "is not in the list attention" if key in DECLARED else "is no field and no attention"
         raise UserError(f"key {key!r} {where}; fields are {', '.join(sorted(known))}")
-    values: dict[str, dict[str, tuple[Value, ...]]] = {}
+    values = {}
     for attention in attentions:
-        if attention not in FIELDS:
+        if attention not in DECLARED:
             raise UserError(no_attention(attention))
-        own = table.get(attention, {})
-        assert isinstance(own, dict)
-        for key in own:
-            if key not in FIELDS[attention]:
-                has = ", ".join(FIELDS[attention]) or "no fields"
-                raise UserError(f"key '{attention}.{key}': {attention} has {has}")
-        values[attention] = {}
-        for name in FIELDS[attention]:
-            if name in own:
-                values[attention][name] = _options(f"{attention}.{name}", attention, name, own[name], stage_sets)
-            elif name in table:
-                shared = _options(name, None, name, table[name], stage_sets)
-                values[attention][name] = tuple(v for v in shared if name == "stages" or v in allowed(attention, name))
-    for attention, options in values.items():
-        values[attention] = {name: given for name, given in options.items() if given}
+        found = _values_of(attention, table, known, stage_sets)
+        values[attention] = {name: options for name, options in found if options}
     return values
 
 
-def _options(key: str, attention: str | None, name: str, given: object, stage_sets: Sequence[str]) -> tuple[Value, ...]:
-    options = allowed(attention, name) if attention and name != "stages" else VALUES.get(name, ())
+def _values_of(
+    attention: str, table: Mapping[str, Any], known: Mapping[str, Mapping[Value, None]], stage_sets: Sequence[str]
+) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """What the table says of each choice of an attention: under its own key, or else of all attentions."""
+    own, choices = table.get(attention, {}), DECLARED[attention].choices
+    for key in own:
+        if key not in choices:
+            raise UserError(f"key '{attention}.{key}': {attention} has {', '.join(choices) or 'no fields'}")
+    for name, choice in choices.items():
+        if name in own:
+            yield name, _options(f"{attention}.{name}", own[name], choice.values, stage_sets)
+        elif name in table:
+            shared = _options(name, table[name], tuple(known[name]), stage_sets)
+            yield name, tuple(value for value in shared if not choice.values or value in choice.values)
+
+
+def _options(key: str, given: object, allowed: Sequence[Value], stage_sets: Sequence[str]) -> tuple[Value, ...]:
+    """What a list in the file says; where nothing is said to be allowed, it is of stages."""
     if not isinstance(given, list) or not given:
         raise UserError(f"key {key!r} must be a list with at least one value")
     if len(set(map(str, given))) != len(given):
         raise UserError(f"key {key!r} has a value twice")
     for value in given:
-        if name == "stages":
+        if not allowed:
             if not (isinstance(value, str) and value):
                 raise UserError(f"key {key!r}: {value!r} is not {STAGE_WORDS} or a set of stage digits such as '23'")
-        elif value not in options or type(value) not in (int, str):
-            raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, options))}")
-    return (ALL_STAGES, *stage_sets) if name == "stages" and ANY_STAGES in given else tuple(given)
+        elif value not in allowed or type(value) not in (int, str):
+            raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, allowed))}")
+    return (ALL_STAGES, *stage_sets) if not allowed and ANY_STAGES in given else tuple(given)
 
 
 def _stage_sets(layouts: Iterable[Layout]) -> list[str]:

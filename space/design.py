@@ -5,59 +5,14 @@ The text form is ``attention`` or ``attention:field=value,field=value``, for exa
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeAlias
 
+from space.declarations import Changes, Declaration, Value, hidden_width, not_one_of
+from space.declared import DECLARED, NONE, no_attention, no_field
 from space.errors import UserError
-from space.registry import Registry
-
-Value: TypeAlias = int | str
-
-VALUES: dict[str, tuple[Value, ...]] = {
-    "depth": (1, 2, 3, 4),
-    "deepening": ("implicit", "explicit"),
-    "connection": ("bn", "identity", "relu", "sigmoid", "tanh", "rational"),
-    "bn": ("own", "shared"),
-    "sharing": ("block", "stage"),
-    "reduction": (1, 2, 4, 8, 10, 16, 20, 32),
-    "bias": ("yes", "no"),
-    "output": ("sigmoid", "tanh", "relu"),
-    "cells": (1, 2, 3),
-    "start": ("published", "unit"),
-}
-"""What each field may be, its default first unless `default` says otherwise; `stages` is any set of stage digits."""
-
-_RECURRENT = ("depth", "deepening", "connection", "bn", "sharing", "stages")
-
-FIELDS: Registry[tuple[str, ...]] = Registry(
-    "attention",
-    {
-        "none": (),
-        "se": (*_RECURRENT, "reduction", "bias", "start"),
-        "ras": (*_RECURRENT, "start"),
-        "eca": (*_RECURRENT, "start"),
-        "cbam": ("sharing", "stages", "reduction", "start"),
-        "dia": ("sharing", "stages", "reduction", "output", "cells", "start"),
-        "sem": ("sharing", "stages", "reduction", "start"),
-        "spa": (*_RECURRENT, "reduction", "start"),
-    },
-)
-"""Which fields each attention has, each after those that may make it idle; plug-ins add theirs."""
-
-DEFAULT_REDUCTION = 16
-
-_SPECIAL_DEFAULTS: Registry[Value] = Registry(
-    "default",
-    {
-        "ras.depth": 2,
-        "dia.reduction": 4,
-        "dia.sharing": "stage",
-    },
-)
-
-_KEEP_ZERO = ("identity", "relu", "tanh")
-"""Connections that turn zero into zero."""
 
 
 class Stage(NamedTuple):
@@ -83,79 +38,86 @@ Layout: TypeAlias = tuple[Stage, ...]
 """The stages of a backbone, the first one first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Design:
     """The attention in a network, independent of the backbone.
 
-    A field that the attention does not have, or that the other fields make idle, is None; one
-    left out takes its default. So two designs that say the same are equal.
+    A choice that the attention does not have, or that the other ones make idle, is left out; one that is not given
+    takes its default. So two designs that say the same are equal.
 
-    Attributes:
-        attention: which module computes the gate, a key of `FIELDS`.
-        depth: how often a module is applied in a block (RAS paper, Eq. 2 and Eq. 3).
-        deepening: one module `depth` times (implicit, Eq. 3) or as many modules (explicit, Eq. 2);
-            None at depth 1.
-        connection: what sits between two applications; None at depth 1.
-        bn: a BN per connection or one for all; None unless there are two BN connections.
-        sharing: a module per block, or one for all blocks of a stage (DIANet); dia is always
-            shared by a stage.
-        stages: digits of the stages that carry attention, such as "23"; None for all.
-        reduction: bottleneck ratio r of the hidden layer, C -> C // r.
-        bias: whether the two layers of se have biases.
-        output: activation of dia on the cell state (DIANet Table 6).
-        cells: stacked LSTM cells of dia (DIANet Table 6).
-        start: the gate at initialisation: as published, or exactly 1.
+    Args:
+        attention: which module computes the gate, one of `DECLARED`.
+        choices: by name, see `space.declarations` and the attention's own file. None for the default.
 
     Raises:
-        UserError: naming the field, its value and what is allowed.
+        UserError: naming the choice, its value and what is allowed.
     """
 
-    attention: str = "none"
-    depth: int | None = None
-    deepening: str | None = None
-    connection: str | None = None
-    bn: str | None = None
-    sharing: str | None = None
-    stages: str | None = None
-    reduction: int | None = None
-    bias: str | None = None
-    output: str | None = None
-    cells: int | None = None
-    start: str | None = None
+    attention: str
+    choices: tuple[tuple[str, Value], ...]
+    """Names and values, in the order of the text form; `stages` is among them unless all carry attention."""
 
-    def __post_init__(self) -> None:
-        if self.attention not in FIELDS:
-            raise UserError(no_attention(self.attention))
-        if self.stages is not None:
-            self._set("stages", _sorted_digits(self.attention, self.stages))
-            if not self.stages:
-                for field in fields(self):
-                    self._set(field.name, "none" if field.name == "attention" else None)
-        for name in field_names():
-            value = getattr(self, name)
+    def __init__(self, attention: str = NONE, **choices: Value | None) -> None:
+        if attention not in DECLARED:
+            raise UserError(no_attention(attention))
+        if (stages := choices.get("stages")) is not None:
+            choices["stages"] = stages = _sorted_digits(attention, str(stages))
+            if not stages:
+                attention, choices = NONE, {}
+        object.__setattr__(self, "attention", attention)  # a frozen dataclass, still being made
+        object.__setattr__(self, "choices", tuple(self._settled(choices).items()))
+
+    def _settled(self, given: Mapping[str, Value | None]) -> dict[str, Value]:
+        """The choices of the design with these ones given."""
+        declared = self.declaration.choices
+        for name, value in given.items():
             if value is None:
                 continue
-            if name not in FIELDS[self.attention]:
-                raise UserError(_no_field(self.attention, name))
-            if name != "stages" and value not in allowed(self.attention, name):
-                raise UserError(_not_allowed(self.attention, name, value))
-        for name in FIELDS[self.attention]:
-            if is_idle(name, vars(self)):
-                self._set(name, None)
-            elif getattr(self, name) is None:
-                self._set(name, default(self.attention, name, self.deepening))
-        if self.start == "unit" and not unit_start_learns(self.attention, vars(self)):
+            if name not in declared:
+                raise UserError(no_field(self.attention, name))
+            if name != "stages" and value not in declared[name].values:
+                raise UserError(f"{self.attention}: {not_one_of(name, value, declared[name].values)}")
+        settled: dict[str, Value] = {}
+        for name, choice in declared.items():
+            value = given.get(name)
+            value = choice.default_in(settled) if value is None else value
+            if value is not None and not choice.is_idle(settled):
+                settled[name] = value
+        if settled.get("start") == "unit" and not self.declaration.learns_from_one(settled):
             raise UserError(
-                f"{self.attention}: start=unit with connection={self.connection} would never learn; "
+                f"{self.attention}: start=unit with connection={settled.get('connection')} would never learn; "
                 "use connection=bn or start=published"
             )
-
-    def _set(self, name: str, value: Value | None) -> None:
-        object.__setattr__(self, name, value)  # a frozen dataclass, still being made
+        return settled
 
     def __str__(self) -> str:
-        given = [f"{name}={value}" for name, value in self._given()]
+        given = [f"{name}={value}" for name, value in self.choices if value != self._default(name)]
         return f"{self.attention}:{','.join(given)}" if given else self.attention
+
+    def _default(self, name: str) -> Value | None:
+        return self.declaration.choices[name].default_in(self._values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def get(self, name: str) -> Any:
+        """A choice's value, of the type that it is declared with; None where the design is without it."""
+        return self._values.get(name)
+
+    @cached_property
+    def _values(self) -> dict[str, Value]:
+        return dict(self.choices)
+
+    @property
+    def stages(self) -> str | None:
+        """Digits of the stages that carry attention, such as "23"; None for all."""
+        stages: str | None = self.get("stages")
+        return stages
+
+    @property
+    def declaration(self) -> Declaration:
+        """What its attention declares."""
+        return DECLARED[self.attention]
 
     @property
     def dashed(self) -> str:
@@ -165,47 +127,47 @@ class Design:
         """
         return re.sub("[:=,]", "-", str(self))
 
-    def _given(self) -> Iterable[tuple[str, Value]]:
-        for name in field_names():
-            value = getattr(self, name)
-            if value is not None and value != default(self.attention, name, self.deepening):
-                yield name, value
-
     @classmethod
     def parse(cls, text: str) -> "Design":
         """The design that a text form says: ``Design.parse(str(d)) == d``."""
         if not text.strip().isprintable():
             raise UserError(f"design {text!r}: it must be printable, on one line")
         attention, _, rest = text.strip().partition(":")
-        if attention not in FIELDS:
+        if attention not in DECLARED:
             raise UserError(f"design {text!r}: {no_attention(attention)}")
+        declared = DECLARED[attention].choices
         values: dict[str, Value] = {}
         for part in rest.split(",") if rest else ():
             name, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
                 raise UserError(f"design {text!r}: {part!r} is not field=value")
-            if name not in FIELDS[attention]:
-                raise UserError(f"design {text!r}: {_no_field(attention, name)}")
+            if name not in declared:
+                raise UserError(f"design {text!r}: {no_field(attention, name)}")
             if name in values:
                 raise UserError(f"design {text!r}: field {name!r} stands twice")
-            values[name] = int(value) if isinstance(VALUES.get(name, ("",))[0], int) and value.isdecimal() else value
+            values[name] = declared[name].read(value)
         try:
-            return cls.from_dict({"attention": attention, **values})
+            return cls(attention, **values)
         except UserError as error:
             raise UserError(f"design {text!r}: {error}") from None
 
     def to_dict(self) -> dict[str, Value]:
-        """The fields that matter, for JSON; `from_dict` is the way back."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        """The attention and the choices, for JSON; `from_dict` is the way back."""
+        return {"attention": self.attention, **self._values}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Design":
-        """The design that `to_dict` described; fields left out take their defaults."""
+        """The design that `to_dict` described; choices left out take their defaults."""
         return cls(**table)
 
     def without(self, *names: str) -> "Design":
-        """This design with the defaults of these fields."""
-        return Design.from_dict({name: value for name, value in self.to_dict().items() if name not in names})
+        """This design with the defaults of these choices."""
+        return Design(self.attention, **{name: value for name, value in self.choices if name not in names})
+
+    def bearing_on(self, quantity: Changes) -> "Design":
+        """This design with the defaults of all choices that do not change this quantity of one gate."""
+        every = self.declaration.choices.values()
+        return self.without(*(choice.name for choice in every if quantity not in choice.changes))
 
     def starting_at_one(self) -> "Design":
         """This design with gates that start at exactly 1, as pretrained weights want them.
@@ -213,11 +175,11 @@ class Design:
         Raises:
             UserError: it would never learn from there.
         """
-        return Design.from_dict({**self.to_dict(), "start": "unit"}) if "start" in FIELDS[self.attention] else self
+        return Design.from_dict({**self.to_dict(), "start": "unit"}) if "start" in self.declaration.choices else self
 
     def attends(self, stage: int) -> bool:
         """Whether this stage, counted from 0, carries attention."""
-        return self.attention != "none" and (self.stages is None or str(stage + 1) in self.stages)
+        return self.attention != NONE and (self.stages is None or str(stage + 1) in self.stages)
 
     def canonical(self, layout: Layout) -> "Design":
         """The design without what this backbone makes idle.
@@ -231,119 +193,31 @@ class Design:
         every = "".join(str(stage + 1) for stage in range(len(layout)))
         if self.stages is not None and set(self.stages) - set(every):
             raise UserError(f"stages={self.stages}: this backbone has the stages {every}")
-        values: dict[str, Value | None] = dict(self.to_dict())
+        values: dict[str, Value | None] = {**self._values}
         if self.stages == every:
             values["stages"] = None
         attended = [alike for number, stage in enumerate(layout) if self.attends(number) for alike in stage.widths]
-        if self.sharing == "stage" and self.attention != "dia" and all(s.blocks == 1 for s in attended):
+        declared = self.declaration.choices
+        if (
+            self.get("sharing") == "stage"
+            and "block" in declared["sharing"].values
+            and all(s.blocks == 1 for s in attended)
+        ):
             values["sharing"] = "block"
-        if self.reduction is not None:
-            values["reduction"] = min(
-                r
-                for r in VALUES["reduction"]
-                if isinstance(r, int)
-                and all(hidden_width(s.channels, r) == hidden_width(s.channels, self.reduction) for s in attended)
-            )
-        return Design.from_dict(values)
+        for name, value in self.choices:
+            if declared[name].divides:
+                values[name] = _smallest(value, declared[name].values, tuple(stage.channels for stage in attended))
+        return self if values == self._values else Design(self.attention, **values)
 
 
-def hidden_width(channels: int, reduction: int) -> int:
-    """Units q of a bottleneck's hidden layer: max(1, C // r)."""
-    return max(1, channels // reduction)
-
-
-def field_names() -> tuple[str, ...]:
-    """The fields beside `attention`, in the order of the text form."""
-    return tuple(field.name for field in fields(Design) if field.name != "attention")
-
-
-def allowed(attention: str, name: str) -> tuple[Value, ...]:
-    """The values that a field of this attention may take."""
-    return ("stage",) if (attention, name) == ("dia", "sharing") else VALUES[name]
-
-
-def default(attention: str, name: str, deepening: Value | None = None) -> Value | None:
-    """The value that a field of this attention takes when left out."""
-    if name == "connection" and deepening == "explicit":
-        return "identity"  # Eq. 2
-    if name == "stages":
-        return None
-    return _SPECIAL_DEFAULTS.get(f"{attention}.{name}", DEFAULT_REDUCTION if name == "reduction" else VALUES[name][0])
-
-
-def is_idle(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether the other fields leave this one nothing to say.
-
-    Args:
-        name: a field.
-        values: those that come before it in `FIELDS`, where one left out is idle.
-    """
-    if name in ("deepening", "connection"):
-        return values.get("depth") == 1
-    return name == "bn" and (values.get("connection") != "bn" or values.get("depth") == 2)
-
-
-def add_attention(name: str, *, recurrent: bool, reduction: int | None) -> None:
-    """Let designs have an attention of a plug-in.
-
-    Args:
-        name: what people type.
-        recurrent: whether it has the fields of depth.
-        reduction: its default; None if it has no such field.
-
-    Raises:
-        UserError: a name that is taken or that the text form cannot hold, or a reduction that is not allowed.
-    """
-    if name in FIELDS:
-        raise UserError(f"there is an attention {name!r} already; give this one another name")
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in ("attention", *field_names()):
-        raise UserError(f"attention {name!r}: a name is a letter, then letters, digits and _, and no field of a design")
-    if reduction is not None:
-        if reduction not in VALUES["reduction"]:
-            raise UserError(f"attention {name!r}: {_not_one_of('reduction', reduction, VALUES['reduction'])}")
-        _SPECIAL_DEFAULTS[f"{name}.reduction"] = reduction
-    FIELDS[name] = (
-        *(_RECURRENT if recurrent else ("sharing", "stages")),
-        *(() if reduction is None else ("reduction",)),
-        "start",
-    )
-
-
-def unit_start_learns(attention: str, values: Mapping[str, Any]) -> bool:
-    """Whether a gate that starts at exactly 1 gets gradients with these values of its other fields.
-
-    At the unit start the last module of a block puts out a constant. Where one module does all the
-    work and the connection turns that constant into zero, no gradient reaches a module without
-    biases, nor the scales of ras. What a plug-in's module has is not known.
-    """
-    connection = values.get("connection")
-    if values.get("deepening") == "explicit":
-        return True
-    if attention == "ras":
-        return connection != "relu"
-    unbiased = attention in ("eca", "spa") or attention not in FIELDS.ours or values.get("bias") == "no"
-    return not (unbiased and connection in _KEEP_ZERO)
+@cache
+def _smallest(reduction: Value, options: tuple[Value, ...], channels: tuple[int, ...]) -> Value:
+    """Of the reductions that give hidden layers of the same widths as this one."""
+    widths = {c: hidden_width(c, int(reduction)) for c in channels}
+    return min(r for r in map(int, options) if all(hidden_width(c, r) == width for c, width in widths.items()))
 
 
 def _sorted_digits(attention: str, stages: str) -> str:
     if not all(digit in "123456789" for digit in stages) or len(set(stages)) != len(stages):
         raise UserError(f"{attention}: stages={stages!r} is not a set of stage digits such as 23")
     return "".join(sorted(stages))
-
-
-def no_attention(attention: object) -> str:
-    """What a user is told who typed an attention that there is not."""
-    return f"no attention {attention!r}; there are {', '.join(FIELDS)}; a plug-in's needs --plugin FILE.py"
-
-
-def _no_field(attention: str, name: str) -> str:
-    has = ", ".join(FIELDS[attention]) if FIELDS[attention] else "no fields"
-    return f"no field {name!r}; {attention} has {has}"
-
-
-def _not_allowed(attention: str, name: str, value: Value) -> str:
-    return f"{attention}: {_not_one_of(name, value, allowed(attention, name))}"
-
-
-def _not_one_of(name: str, value: Value, options: Iterable[Value]) -> str:
-    return f"{name}={value} is not allowed; use one of {', '.join(map(str, options))}"

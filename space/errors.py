@@ -1,4 +1,4 @@
-"""The exceptions that end a command with one line."""
+"""The exceptions that end a command with one line, and the line that is told of any other."""
 
 
 class UserError(ValueError):
@@ -13,3 +13,8 @@ class Stopped(Exception):
 
     The command line prints it without a traceback and exits with code 3.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something; empty if there is none."""
+    return next((line for line in str(error).splitlines() if line.strip()), "")

@@ -24,6 +24,8 @@ class Site(NamedTuple):
         channels: channels of that output.
         normalised: whether that output is normalised, or is meant not to be.
         channels_last: whether that output is (B, H, W, C).
+        fused: whether the network multiplies by the gate where it adds the shortcut, by `residual`; one that knows
+            nothing of gates multiplies first.
     """
 
     path: str
@@ -31,6 +33,7 @@ class Site(NamedTuple):
     channels: int
     normalised: bool = True
     channels_last: bool = False
+    fused: bool = False
 
 
 class Gated(nn.Module):
@@ -125,12 +128,12 @@ class BatchNormLast(nn.BatchNorm2d):
 def gated(
     end: nn.Module, gate: Gate, design: Design, channels: int, normalised: bool, channels_last: bool = False
 ) -> Gated:
-    """A gate round a branch's last module; dia normalises first what is not (BN+GAP in DIANet Table 10).
+    """A gate round a branch's last module; some normalise first what is not (dia: BN+GAP in DIANet Table 10).
 
-    Where the gates start at 1, only dia's gate sees the normalised branch: the network's function must not change.
+    Where the gates start at 1, only such a gate sees the normalised branch: the network's function must not change.
     """
-    if design.attention == "dia" and not normalised:
-        if design.start == "unit":
+    if design.declaration.normalises and not normalised:
+        if design.get("start") == "unit":
             gate = SeesNormalised(gate, channels)
         else:
             end = nn.Sequential(end, (BatchNormLast if channels_last else nn.BatchNorm2d)(channels))

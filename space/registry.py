@@ -22,11 +22,12 @@ class Registry(dict[str, Entry], Generic[Entry]):
     Args:
         kind: what a part is called in errors.
         ours: the parts that are there without plug-ins.
-        admit: from the name and the part that is registered to what the registry holds; it may refuse them.
+        admit: from the name, the part that is registered and what it declares to what the registry holds; it may
+            refuse them.
     """
 
     def __init__(
-        self, kind: str, ours: dict[str, Entry], admit: Callable[[str, Any], Entry] = lambda name, part: part
+        self, kind: str, ours: dict[str, Entry], admit: Callable[..., Entry] = lambda name, part: part
     ) -> None:
         super().__init__(ours)
         self.kind = kind
@@ -38,8 +39,12 @@ class Registry(dict[str, Entry], Generic[Entry]):
         """What is registered by now is there without plug-ins."""
         self.ours = dict(self)
 
-    def register(self, name: str) -> Callable[[Registered], Registered]:
+    def register(self, name: str, **declared: Any) -> Callable[[Registered], Registered]:
         """Decorator: the class or function is the part of this name.
+
+        Args:
+            name: what people type.
+            declared: what the part says of itself, where parts of this kind do.
 
         Raises:
             UserError: the name is taken, or the part is not as it has to be.
@@ -47,11 +52,16 @@ class Registry(dict[str, Entry], Generic[Entry]):
 
         def add(part: Any) -> Any:
             if name in self:
-                raise UserError(f"there is a {self.kind} {name!r} already; give this one another name")
-            self[name] = self._admit(name, part)
+                raise UserError(taken(self.kind, name))
+            self[name] = self._admit(name, part, **declared)
             return part
 
         return add
+
+
+def taken(kind: str, name: str) -> str:
+    """What a user is told who registers a name that is there."""
+    return f"there is {'an' if kind[0] in 'aeiou' else 'a'} {kind} {name!r} already; give this one another name"
 
 
 @contextlib.contextmanager

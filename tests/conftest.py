@@ -28,5 +28,5 @@ def registries() -> Iterator[None]:
         for registry in REGISTRIES:
             stack.enter_context(patch.dict(registry))
         yield
-    for name in [name for name in sys.modules if re.search("_[0-9a-f]{12}$", name)]:
+    for name in [name for name in sys.modules if re.search(r"_[0-9a-f]{12}(\.|$)", name)]:
         del sys.modules[name]

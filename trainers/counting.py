@@ -19,7 +19,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import Site, gated, place_gates, residual
+from space.gating import Site, gated, residual
 from space.meta import meta, zeroed
 from trainers.task import Task
 
@@ -69,14 +69,14 @@ class _Flops(TorchDispatchMode):
 
 def num_params(design: Design, backbone: str, task: Task) -> int:
     """Trainable parameters of the network that this design builds."""
-    gate = design.without("stages", "start", "output")
+    gate = design.bearing_on("params")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).num_params + sum(_gate_params(gate, s.blocks, s.place) for s in stages)
 
 
 def macs(design: Design, backbone: str, task: Task) -> int:
     """MACs of the network that this design builds, for one image."""
-    gate = computation(design).without("connection", "output")  # neither multiplies and accumulates
+    gate = design.bearing_on("macs")
     stages = attended_stages(design, backbone, task)
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
@@ -87,18 +87,17 @@ class Place(NamedTuple):
     Attributes:
         size: channels, height and width of the features.
         normalised: see `Site`.
-        in_one_pass: whether the network multiplies by the gate where it adds the shortcut, as our blocks do; others
-            know nothing of the gate, and multiply first.
+        fused: see `Site`.
     """
 
     size: tuple[int, int, int]
     normalised: bool = True
-    in_one_pass: bool = True
+    fused: bool = True
 
     def __str__(self) -> str:
         words = ["x".join(map(str, self.size))]
         words += [] if self.normalised else ["unnormalised"]
-        words += [] if self.in_one_pass else ["multiplied first"]
+        words += [] if self.fused else ["multiplied first"]
         return " ".join(words)
 
     def gate(self, design: Design) -> nn.Module:
@@ -108,7 +107,7 @@ class Place(NamedTuple):
 
     def add(self, shortcut: Tensor, end: nn.Module, features: Tensor) -> Tensor:
         """Shortcut + end(features), computed as the network does it."""
-        return residual(shortcut, end, features) if self.in_one_pass else shortcut + end(features)
+        return residual(shortcut, end, features) if self.fused else shortcut + end(features)
 
 
 class GatedStage(NamedTuple):
@@ -121,12 +120,17 @@ class GatedStage(NamedTuple):
 
 def attended_stages(design: Design, backbone: str, task: Task) -> list[GatedStage]:
     """The stages that carry this design's gates; one with blocks of several widths comes once for each width."""
-    return [stage for stage in _plain(backbone, task).stages if design.attends(stage.number)]
+    return [stage for stage in all_stages(backbone, task) if design.attends(stage.number)]
+
+
+def all_stages(backbone: str, task: Task) -> tuple[GatedStage, ...]:
+    """The stages that may carry gates."""
+    return _plain(backbone, task).stages
 
 
 def computation(design: Design) -> Design:
     """The design reduced to what one gate computes: not where it stands, nor whose its parameters are."""
-    return design.without("stages", "sharing", "bn", "deepening", "bias", "start")
+    return design.bearing_on("time")
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,8 @@ def _plain(name: str, task: Task) -> _Plain:
 
 
 def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[GatedStage, ...]:
-    """Where gates stand, as a forward pass shows; the network keeps those that it is watched with."""
+    """Where gates stand, with the sizes that a forward pass shows."""
     pixels: dict[int, tuple[int, int]] = {}
-    multiplied_first: set[int] = set()
 
     def remember(site: Site, output: Tensor) -> None:
         _, *sides = output.shape
@@ -158,17 +161,13 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
         pixels[site.stage] = (sides[0], sides[1])
 
     device = next(network.parameters()).device
-    with torch.device(device):
-        place_gates(network, backbone.sites, Design("eca"))
     for site in backbone.sites:
-        around = network.get_submodule(site.path)
-        end = around.get_submodule("end")
+        end = network.get_submodule(site.path)
         end.register_forward_hook(lambda module, inputs, output, site=site: remember(site, output))
-        # our blocks do not call it: they take it apart, see `residual`
-        around.register_forward_hook(lambda module, inputs, output, stage=site.stage: multiplied_first.add(stage))
     with torch.inference_mode():
         network.eval()(torch.zeros(1, *task.shape, device=device))
     normalised = {site.stage: site.normalised for site in backbone.sites}
+    multiplied_first = {site.stage for site in backbone.sites if not site.fused}
     return tuple(
         GatedStage(
             alike.blocks,

@@ -1,84 +1,35 @@
-"""Where data comes from: the embedded digits, torchvision's data sets, and a user's own folders."""
+"""The data sets by name, and how each is read: the digits, torchvision's, a user's own folders, and plug-ins'."""
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from space.errors import UserError
+from space.errors import UserError, first_line
+from space.normalisation import IMAGENET, Levels
 from space.registry import Registry
 from trainers.contents import Content
-from trainers.data import Data, FileImages, Images, Squares, TensorImages, channel_statistics
+from trainers.data import Data, channel_statistics
 from trainers.decoded import MappedImages, decoded_once, decoding
 from trainers.digits import read_digits
 from trainers.folders import read_folder
 from trainers.identity import data_digest
 from trainers.imagenet import read_imagenet
+from trainers.images import FileImages, Images, Squares, TensorImages
 from trainers.pictures import OnRead
+from trainers.source import FOLDER_PREFIX, Source
 from trainers.splits import hold_out, subset
 from trainers.torchvision_sets import TORCHVISION_SETS
 
-FOLDER_PREFIX = "folder:"
 LARGEST_SIDE = 96
 """Images of a folder are made no larger than this, in pixels a side, unless the user asks for it."""
 IMAGENET_SIDE, IMAGENET_SHORTER_SIDE = 224, 256
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STATISTICS_SAMPLE = 256
 """Image files that mean and standard deviation are measured on, about."""
 
-Levels = tuple[float, ...]
-"""A number for each channel, of pixels scaled to 0..1."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which data set, how it is split, and how its images are made ready.
-
-    Attributes:
-        name: digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
-        root: folder of the torchvision data sets.
-        train_size: images to train on; None for the data set's own number.
-        image_size: side of the square images in pixels; None for the data set's own, in a folder the shortest
-            side of all, at most 96.
-        shorter_side: of the resized images, of whose central square a training crops parts and judging takes the
-            centre; None for `image_size` in a folder, and in proportion for imagenet.
-        groups: CSV with the columns file (below the folder) and group; images of one group are in one split.
-        mean: of each channel, to normalise with; None to measure it.
-        std: likewise.
-        cache: folder of decoded images and of what files hold; None for none.
-        cache_bytes: that decoded images may take there; 0 to decode them each time they are read.
-        digest: that the data has, see `data_digest`; empty where nobody knows it.
-    """
-
-    name: str
-    root: Path = Path("data")
-    train_size: int | None = None
-    image_size: int | None = None
-    shorter_side: int | None = None
-    groups: Path | None = None
-    mean: Levels | None = None
-    std: Levels | None = None
-    cache: Path | None = None
-    cache_bytes: int = 8 * 1024**3
-    digest: str = ""
-
-    def __post_init__(self) -> None:
-        if self.groups is not None and not self.name.startswith(FOLDER_PREFIX):
-            raise UserError(f"--groups is for {FOLDER_PREFIX}PATH; {self.name} has splits of its own, leave it out")
-        if self.shorter_side is not None and not self.is_of_files:
-            raise UserError(f"a shorter side is for {FOLDER_PREFIX}PATH and imagenet, not for {self.name}")
-        if self.image_size is not None and self.image_size < 1:
-            raise UserError(f"--image-size {self.image_size}: one pixel is the least")
-
-    @property
-    def is_of_files(self) -> bool:
-        """Whether it has image files of any size, of which squares are cut."""
-        return self.name.startswith(FOLDER_PREFIX) or self.name == "imagenet"
-
-
-def load(source: Source, *, download: bool = False, check: bool = False, on_read: OnRead | None = None) -> Data:
+def read_data(source: Source, *, download: bool = False, check: bool = False, on_read: OnRead | None = None) -> Data:
     """Read a data set.
 
     Args:
@@ -163,7 +114,7 @@ def _imagenet(source: Source, download: bool) -> Data:
     side = source.image_size or IMAGENET_SIDE
     shorter_side = _shorter_side(source, side, round(side * IMAGENET_SHORTER_SIDE / IMAGENET_SIDE))
     classes, splits = read_imagenet(source.root, source.train_size, side, shorter_side)
-    return _data(source, classes, (3, side, side), splits, lambda images: (IMAGENET_MEAN, IMAGENET_STD))
+    return _data(source, classes, (3, side, side), splits, lambda images: IMAGENET)
 
 
 Reader = Callable[[Source, bool], Data]
@@ -179,7 +130,7 @@ def _admit(name: str, reader: Reader) -> Reader:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"dataset {name!r} raises {type(error).__name__}: {error}".splitlines()[0]) from error
+            raise UserError(f"dataset {name!r} raises {type(error).__name__}: {first_line(error)}") from error
         if source.train_size not in (None, there := len(data.train.labels)):
             raise UserError(f"dataset {name!r} knows --train-size {there} only, and not {source.train_size}")
         return _data(

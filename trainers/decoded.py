@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.augment import random_resized_crop
-from trainers.data import CPU, FileImages, Images
+from trainers.images import CPU, FileImages, Images
 from trainers.pictures import OnRead, decode, in_threads
 
 FORMAT = 2

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from space.errors import UserError
-from trainers.data import TensorImages
+from trainers.images import TensorImages
 from trainers.splits import split, subset
 
 TRAIN_SIZE = 200

@@ -15,11 +15,12 @@ from space.build import build, pretrained_parameters
 from space.design import Design
 from space.errors import UserError
 from space.identity import Identity
-from space.plugins import Plugin
-from space.weights import read_weights
+from space.state import read_state
+from space.user_code import UserCode
 from trainers.data import Data
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.recipe import Recipe
+from trainers.source import Source
 from trainers.training import Judge, Training
 
 _MAKERS = "imagenet|torchvision|timm"
@@ -44,7 +45,7 @@ class Evaluator:
         weights_into: folder to write trained weights to; None for nowhere.
         study: uid of the study that they are written for.
         weights: file of the pretrained weights to begin with; None for none.
-        plugins: loaded in every process that has this evaluator.
+        code: the user's plug-ins and networks, loaded in every process that this evaluator is sent to.
     """
 
     source: Source
@@ -56,7 +57,7 @@ class Evaluator:
     weights_into: Path | None = None
     study: str = ""
     weights: Path | None = None
-    plugins: tuple[Plugin, ...] = ()
+    code: tuple[UserCode, ...] = ()
 
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""
@@ -87,7 +88,7 @@ def fresh_network(
     backbone: str, design: Design, seed: int, num_classes: int, in_channels: int, weights: Path | None = None
 ) -> nn.Module:
     """The network that a training under this seed begins with, on the CPU."""
-    state = None if weights is None else read_weights(weights)
+    state = None if weights is None else read_state(weights)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return build(design, find_backbone(backbone), num_classes, in_channels, state)
@@ -132,4 +133,4 @@ def weights_name(seed: int) -> str:
 @lru_cache(maxsize=1)
 def _data(source: Source, device: torch.device, threads: int) -> Data:
     workers = threads if device.type == "cuda" else 0  # on CPU the training itself keeps the threads busy
-    return load(source).to(device, workers)
+    return read_data(source).to(device, workers)

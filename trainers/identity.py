@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trainers.data import FileImages, Images
+from trainers.images import FileImages, Images
 from trainers.pictures import unreadable
 
 BATCH = 256

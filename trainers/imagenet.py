@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from space.errors import UserError
-from trainers.data import FileImages
 from trainers.folders import labelled_files
+from trainers.images import FileImages
 from trainers.splits import hold_out, subset
 
 

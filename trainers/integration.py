@@ -13,7 +13,7 @@ import torch
 from sklearn.ensemble import RandomForestRegressor
 from torch import Tensor, nn
 
-from space.attention import DIAGate
+from space.attention.dia import DIAGate
 from space.backbones import Backbone
 from space.gating import Gated
 

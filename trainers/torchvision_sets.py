@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from space.errors import UserError
-from trainers.data import TensorImages
+from trainers.images import TensorImages
 
 Part = tuple[TensorImages, tuple[str, ...]]
 """Labelled images, and the names of the classes."""

@@ -17,7 +17,8 @@ from space.files import written_whole
 from space.identity import Identity
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
-from trainers.data import Data, Images
+from trainers.data import Data
+from trainers.images import Images
 from trainers.metrics import confusion, scores
 from trainers.recipe import Recipe
 

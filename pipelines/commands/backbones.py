@@ -6,7 +6,7 @@ from pipelines.settings.options.commands import BackbonesOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design
-from space.backbones import BACKBONES, FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from trainers.counting import num_params
 from trainers.task import Task
 
@@ -14,14 +14,16 @@ CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
 
 
 def backbones(options: BackbonesOptions) -> int:
-    """Print each family with its numbers, and an example with its size; returns the exit code."""
+    """Print each family with its numbers, and an example with its size; in words those that have no example."""
     found = []
-    for family in BACKBONES:
+    for form, family in BACKBONES.items():
+        if not family.example:
+            continue
         example = backbone(family.example)
         task = IMAGENET if family.example.startswith("imagenet/") else CIFAR
         found.append(
             {
-                "name": family.form,
+                "name": form,
                 "numbers": family.numbers,
                 "example": family.example,
                 "stages": [{"blocks": stage.blocks, "channels": stage.channels} for stage in example.layout],
@@ -51,8 +53,10 @@ def backbones(options: BackbonesOptions) -> int:
     stdout.print(table)
     stdout.print("Behind a name: +conv_bias (a bias in every convolution), +no_bn (no BN but in projection shortcuts),")
     stdout.print("+no_skip (no shortcuts), such as resnet56+no_skip.")
-    stdout.print("Others: torchvision/NAME, timm/NAME, FILE.py:FACTORY, package.module:FACTORY, and those of --plugin;")
+    others = [form for form, family in BACKBONES.items() if form in BACKBONES.ours and not family.example]
+    stdout.print(f"Others: {', '.join(others)}, and those of --plugin;")
     stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
-    for name in FACTORIES:
-        stdout.print(f"  {name}: of a plug-in")
+    for form in BACKBONES:
+        if form not in BACKBONES.ours:
+            stdout.print(f"  {form}: of a plug-in")
     return exit_codes.COMPLETE

@@ -29,6 +29,7 @@ from pipelines.tracking.view import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
+from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import Evaluator
@@ -71,7 +72,7 @@ def compare(options: CompareOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=run.plugins,
+            code=(*run.plugins, *code_of(settings.backbones)),
         ),
         objectives=objectives,
     )

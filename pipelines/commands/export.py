@@ -28,7 +28,7 @@ from pipelines.terminal.console import print_json, say, stdout
 from search.storage import Storage
 from space import UserError
 from space.files import sync
-from space.loading import DESCRIPTION, PROGRAM, WEIGHTS, Saved
+from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.evaluator import design_folder
 
 

@@ -34,6 +34,7 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.backbones import code_of
 from space.cost import Limit
 from trainers.costs import ALWAYS, COSTS
 from trainers.evaluator import Evaluator
@@ -74,8 +75,9 @@ def launch(options: LaunchOptions) -> int:
         f" · seed {settings.seed} · study {name}"
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
+    code = (*run.plugins, *code_of(settings.backbones))
     names = _costs_to_know(settings, limits, options.dry_run)
-    prepared = prepare(names, candidates, settings.task, settings.device, engine, run.plugins, record.attributes)
+    prepared = prepare(names, candidates, settings.task, settings.device, engine, code, record.attributes)
     with stderr.status(f"counting the costs of {len(candidates):,} designs"):
         costs = costs_of(candidates, prepared)
     allowed = feasible(costs, limits)
@@ -111,7 +113,7 @@ def launch(options: LaunchOptions) -> int:
             device=settings.device,
             threads=run.resources.cpus_per_trial,
             weights=settings.weights_file,
-            plugins=run.plugins,
+            code=code,
         )
         commands = _next_commands(options, name)
         ended = session.run(

@@ -14,7 +14,7 @@ from space.backbones import backbone as find_backbone
 from space.backbones import chosen
 from space.build import build
 from trainers.costs import COSTS
-from trainers.counting import attended_stages
+from trainers.counting import all_stages, attended_stages
 from trainers.task import Task
 
 SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
@@ -65,8 +65,7 @@ def profile(options: ProfileOptions) -> int:
 
 def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:
     """Where gates sit; all places where the design has none, else those of the stages that it attends."""
-    every = Design() == design
-    attended = attended_stages(Design("se") if every else design, name, task)
+    attended = attended_stages(design, name, task) or all_stages(name, task)
     pixels = {stage.number: stage.place.size[1:] for stage in attended}
     places: list[dict[str, Any]] = [
         {

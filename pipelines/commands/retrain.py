@@ -36,6 +36,7 @@ from search.objectives import Objectives
 from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
+from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import Evaluator, trained_network
@@ -86,7 +87,7 @@ def retrain(options: RetrainOptions) -> int:
             learn_from_val=True,
             weights_into=folder,
             weights=settings.weights_file,
-            plugins=plugins,
+            code=(*plugins, *code_of(settings.backbones)),
         ),
         objectives=objectives,
     )

@@ -15,9 +15,10 @@ from pipelines.terminal.formats import file_name
 from space import Design
 from space.backbones import backbone
 from space.files import write_whole
-from trainers.data import Data, Images
+from trainers.data import Data
 from trainers.evaluator import fresh_network, trained_network
 from trainers.gradients import stage_gradients
+from trainers.images import Images
 from trainers.integration import dia_states, feature_integration
 
 BATCH = 128

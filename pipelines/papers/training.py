@@ -28,12 +28,12 @@ from pipelines.tracking.view import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
-from space.backbones import backbone
+from space.backbones import backbone, code_of
 from space.build import build
 from space.choices import Candidate
 from space.cost import Costs
 from space.files import write_whole
-from space.plugins import Plugin
+from space.user_code import UserCode
 from trainers.evaluator import Evaluator
 
 
@@ -108,7 +108,7 @@ def _check_depth(groups: Sequence[Group]) -> None:
 
 
 def _plan(
-    group: Group, name: str, folder: Path, device: str, plugins: tuple[Plugin, ...], options: ReproduceOptions
+    group: Group, name: str, folder: Path, device: str, plugins: tuple[UserCode, ...], options: ReproduceOptions
 ) -> Plan:
     return Plan(
         name=name,
@@ -123,7 +123,7 @@ def _plan(
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
             weights_into=folder,
-            plugins=plugins,
+            code=(*plugins, *code_of(row.backbone for row in group.rows)),
         ),
         objectives=OBJECTIVES,
         nan_is_a_result=True,

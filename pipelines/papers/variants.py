@@ -18,11 +18,12 @@ from pipelines.terminal.formats import file_name
 from space import UserError
 from space.backbones import Name, backbone
 from space.choices import Candidate
-from space.plugins import Plugin
+from space.user_code import UserCode
 from trainers.data import Data
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.source import Source
 from trainers.task import Task
 
 STUDIES = "reproduce"
@@ -67,7 +68,7 @@ class Group:
         sizes = self.data.sizes()
         return sizes["train"] + (sizes["val"] if self.learn_from_val else 0)
 
-    def study_name(self, experiment_name: str, device_name: str, plugins: Sequence[Plugin]) -> str:
+    def study_name(self, experiment_name: str, device_name: str, plugins: Sequence[UserCode]) -> str:
         """A readable name with a digest of all that the results depend on, but for rows and seeds: these extend it."""
         backbones = sorted({row.backbone for row in self.every})
         depends_on = {
@@ -77,7 +78,7 @@ class Group:
             "recipe": self.recipe.to_dict(),
             "device": device_name,
             "files": digests(backbones, None, None),
-            "plugins": {plugin.name: plugin.digest for plugin in plugins},
+            "plugins": {plugin.path.name: plugin.digest for plugin in plugins},
         }
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:6]
         parts = [self.source.name, self.recipe_name, self.changes.backbone or ""]
@@ -124,7 +125,7 @@ def grouped(
             cache_bytes=run.cache_bytes,
         )
         with decoding() as on_read:
-            data = load(source, download=download, check=True, on_read=on_read)
+            data = read_data(source, download=download, check=True, on_read=on_read)
         for note in data.notes:
             say(note)
         check_fit(data, recipe, tuple({row.backbone for row in there}))

@@ -14,7 +14,7 @@ from search.engine import Engine
 from space import UserError
 from space.choices import Candidate
 from space.cost import Costs, Limit, within
-from space.plugins import Plugin, call_with
+from space.user_code import UserCode, call_with
 from trainers.costs import COSTS, Cost
 from trainers.recipe import Recipe
 from trainers.task import Task
@@ -33,7 +33,7 @@ def prepare(
     task: Task,
     device: str,
     engine: Engine,
-    plugins: tuple[Plugin, ...] = (),
+    code: tuple[UserCode, ...] = (),
     stored: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """These costs, ready for these designs; measured where trials run, while nothing else does, if they are to be.
@@ -44,7 +44,7 @@ def prepare(
         task: what the networks are for.
         device: cpu or cuda.
         engine: where trials run.
-        plugins: loaded.
+        code: of the user, that the designs need.
         stored: attributes of a study, with what was measured before.
     """
     found = {}
@@ -54,7 +54,7 @@ def prepare(
             started = time.monotonic()
             with stderr.status(f"measuring {cost.quantity.words}"):
                 ready = functools.partial(_prepared, cost, candidates)
-                cost = engine.alone(functools.partial(call_with, plugins, ready))
+                cost = engine.alone(functools.partial(call_with, code, ready))
             under = ", ".join(f"{what} {value}" for what, value in cost.conditions.items())
             say(f"{cost.quantity.words}: measured in {show_duration(time.monotonic() - started)} ({under})")
         elif not cost.has(candidates):

@@ -117,7 +117,7 @@ def trained(
         plan.task,
         plan.evaluate.device,
         engine,
-        plan.evaluate.plugins,
+        plan.evaluate.code,
         {**(known or {}), **there},
     )
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:

@@ -10,9 +10,10 @@ from pipelines.settings.study import Settings
 from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
+from space.errors import first_line
 from space.meta import zeroed
-from space.plugins import Plugin
-from space.weights import read_weights
+from space.state import read_state
+from space.user_code import UserCode
 from trainers.data import Data
 from trainers.recipe import Recipe
 
@@ -33,7 +34,7 @@ def check_fit(data: Data, recipe: Recipe, backbones: tuple[str, ...], weights: P
         )
     check_images(data.shape, backbones)
     if weights is not None:
-        build(Design(), backbone(backbones[0]), len(data.classes), data.shape[0], read_weights(weights))
+        build(Design(), backbone(backbones[0]), len(data.classes), data.shape[0], read_state(weights))
 
 
 def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
@@ -53,7 +54,7 @@ def check_images(shape: tuple[int, int, int], backbones: Iterable[str]) -> None:
             with torch.inference_mode():
                 skeleton(torch.zeros(2, *shape, device=device))
         except Exception as error:  # whatever a user's network does with an image of another size
-            says = next(iter(str(error).splitlines()), type(error).__name__)
+            says = first_line(error) or type(error).__name__
             raise UserError(f"{name} takes no images of {' x '.join(map(str, shape))}: {says}") from None
 
 
@@ -103,20 +104,20 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         raise UserError(_differs(study, made))
 
 
-def check_plugins(study: str, frozen: Settings, plugins: Iterable[Plugin]) -> None:
+def check_plugins(study: str, frozen: Settings, plugins: Iterable[UserCode]) -> None:
     """Make sure that a study goes on with the plug-ins it was made with.
 
     Raises:
         UserError: naming the one that is missing, too many, or changed.
     """
-    asked = {plugin.name: plugin.digest for plugin in plugins}
+    asked = {plugin.path.name: plugin for plugin in plugins}
     for name in sorted(frozen.plugins.keys() | asked.keys()):
         if name not in asked:
             raise UserError(f"study {study} was made with --plugin {name}; give it again")
         if name not in frozen.plugins:
             raise UserError(f"study {study} was made without --plugin {name}; leave it out, or start another study")
-        if asked[name] != frozen.plugins[name]:
-            raise UserError(_changed(study, name))
+        if asked[name].digest != frozen.plugins[name]:
+            raise UserError(_changed(study, name + " or of what it imports" * (len(asked[name].files) > 1)))
 
 
 def _changed(study: str, file: str) -> str:

@@ -15,15 +15,16 @@ from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding
 from space import SearchSpace, UserError
-from space.backbones import Name, backbone, chosen
+from space.backbones import backbone, chosen, code_of
 from space.choices import PRESETS
-from space.objects import source_files
-from space.pretrained import IMAGENET, Images, find_pretrained
+from space.normalisation import IMAGENET, Levels
+from space.published import TrainedOn, find_pretrained
 from trainers.data import Data
-from trainers.datasets import FOLDER_PREFIX, Source, load
+from trainers.datasets import read_data
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
+from trainers.source import FOLDER_PREFIX, Source
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ def resolve(
     root = (run.data_root or data_root or Path("data")).absolute()
     source = _source(task, run, frozen, root, recipe, images)
     with decoding() as on_read:
-        data = load(source, download=task.download, check=frozen is None, on_read=on_read)
+        data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in (*data.notes, *_data_notes(frozen)):
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
@@ -119,7 +120,7 @@ def resolve(
         backbones=names,
         weights=weights,
         files=digests(names, weights, source.groups),
-        plugins={plugin.name: plugin.digest for plugin in run.plugins},
+        plugins={plugin.path.name: plugin.digest for plugin in run.plugins},
         space=values,
         recipe=recipe,
         seed=meant(seed, frozen, "seed", 0),
@@ -159,7 +160,7 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
         say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
     with decoding() as on_read:
-        return load(source, download=download, on_read=on_read), source
+        return read_data(source, download=download, on_read=on_read), source
 
 
 def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
@@ -178,7 +179,7 @@ def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
 
 def _weights(
     task: TaskOptions, run: RunOptions, frozen: Settings | None, names: Sequence[str]
-) -> tuple[str | None, Images | None]:
+) -> tuple[str | None, TrainedOn | None]:
     """The file of the pretrained weights, and what images they expect."""
     text = meant(task.weights, frozen, "weights", None)
     if text is None:
@@ -190,7 +191,12 @@ def _weights(
 
 
 def _source(
-    task: TaskOptions, run: RunOptions, frozen: Settings | None, data_root: Path, recipe: Recipe, images: Images | None
+    task: TaskOptions,
+    run: RunOptions,
+    frozen: Settings | None,
+    data_root: Path,
+    recipe: Recipe,
+    images: TrainedOn | None,
 ) -> Source:
     """The data; without its digest, so that what was said otherwise is told of before the images."""
     dataset = None if task.dataset is None else full_dataset_name(task.dataset)
@@ -222,7 +228,7 @@ def cut_from(dataset: str, image_size: int | None, recipe: Recipe) -> int | None
     return None
 
 
-def _levels(normalise: str, images: Images | None) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+def _levels(normalise: str, images: TrainedOn | None) -> tuple[Levels, Levels] | tuple[None, None]:
     """Mean and standard deviation to normalise with, None for those that are measured."""
     if normalise == "weights" and images is None:
         raise UserError("--normalise weights: no weights are given that say what they expect; use measured or imagenet")
@@ -266,10 +272,8 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
         weights: file that a training begins with.
         groups: CSV of images that stay together.
     """
-    networks = [Name.parse(name).network for name in names]
-    files = [file for network in networks if ":" in network for file in source_files(network)]
-    files += [path for path in (None if weights is None else Path(weights), groups) if path is not None]
-    found = {}
+    found = {path: digest for code in code_of(names) for path, digest in code.digests.items()}
+    files = [path for path in (None if weights is None else Path(weights), groups) if path is not None]
     for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,8 +10,8 @@ from pipelines.settings.resolve import cut_from
 from pipelines.settings.study import Settings
 from space.backbones import Name
 from space.choices import PRESETS
-from space.pretrained import FILES
-from trainers.datasets import Source
+from space.published import FILES
+from trainers.source import Source
 
 
 def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> LaunchOptions:

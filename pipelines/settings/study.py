@@ -16,9 +16,9 @@ from space import Design, Layout, SearchSpace
 from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
-from space.pretrained import IMAGENET
-from trainers.datasets import Source
+from space.normalisation import IMAGENET
 from trainers.recipe import Recipe
+from trainers.source import Source
 from trainers.task import Task
 
 
@@ -41,7 +41,7 @@ class Settings:
         backbones: names, the plain one to compare with first.
         weights: file of the pretrained weights; None for none.
         files: digests of the files beside the images that results depend on: weights, groups, a user's network.
-        plugins: digests of the plug-ins, by the names of their files.
+        plugins: digests of the plug-ins and of what they import, by the names of their files.
         space: options of each field of each attention.
         recipe: how each design is trained.
         seed: of the search; the seed of each training derives from it.

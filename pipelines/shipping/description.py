@@ -9,9 +9,10 @@ from space import Design
 from space.files import write_whole
 from space.identity import Identity
 from trainers.data import Data
-from trainers.datasets import IMAGENET_SHORTER_SIDE, IMAGENET_SIDE, Source
+from trainers.datasets import IMAGENET_SHORTER_SIDE, IMAGENET_SIDE
 from trainers.evaluator import design_folder
 from trainers.recipe import Recipe
+from trainers.source import Source
 
 
 def write_design(

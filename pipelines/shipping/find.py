@@ -10,7 +10,7 @@ from search.trials import Job
 from space import Design, UserError
 from space.backbones import backbone
 from space.identity import Identity
-from space.loading import DESCRIPTION, WEIGHTS, Saved
+from space.saved import DESCRIPTION, WEIGHTS, Saved
 from trainers.evaluator import design_folder, weights_name
 
 RETRAININGS = "retrain-*"

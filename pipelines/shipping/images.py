@@ -10,8 +10,8 @@ from torchvision.transforms.v2 import functional
 
 from pipelines.terminal.console import say
 from space import UserError
-from space.loading import Saved
-from trainers.data import FileImages, Images, Squares
+from space.saved import Saved
+from trainers.images import FileImages, Images, Squares
 from trainers.pictures import depth_of, opened
 
 BATCH = 64

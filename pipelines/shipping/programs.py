@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from space.loading import DESCRIPTION, PROGRAM, WEIGHTS, Saved
+from space.errors import first_line
+from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 
 ONNX = "model.onnx"
 INPUT, OUTPUT = "images", "logits"
@@ -162,8 +163,7 @@ def _quietly(trouble: str) -> Iterator[None]:
     except ProgramError:
         raise
     except Exception as error:  # torch's, onnxscript's and onnxruntime's many, and those of a user's own network
-        reason = next(iter(str(error).splitlines()), "")
-        raise ProgramError(f"{trouble} ({type(error).__name__}: {reason})") from None
+        raise ProgramError(f"{trouble} ({type(error).__name__}: {first_line(error)})") from None
     finally:
         logging.disable(disabled)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.terminal.console import warn
+from space.errors import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ def log_model(
             client.create_model_version(name, logged.model_uri, run_id)
         return True
     except Exception as error:  # whatever the tracking server does, the weights are on disk
-        warn(f"MLflow did not take the model: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        warn(f"MLflow did not take the model: {type(error).__name__}: {first_line(error)}")
         return False
 
 
@@ -57,4 +58,4 @@ def log_files(folder: Path, run_id: str, uri: str | None) -> None:
     try:
         MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(folder), folder.name)
     except Exception as error:  # whatever the tracking server does, the files are on disk
-        warn(f"MLflow did not take {folder}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        warn(f"MLflow did not take {folder}: {type(error).__name__}: {first_line(error)}")

@@ -16,7 +16,7 @@ from pipelines.terminal.console import warn
 from pipelines.tracking.runs import StudyRuns
 from pipelines.tracking.view import View
 from search.trials import Trial
-from space.errors import Stopped
+from space.errors import Stopped, first_line
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -111,8 +111,7 @@ class Tracker:
                         self._closed = True
             except Exception as error:  # whatever the tracking server does, the search goes on
                 if not self._warned:
-                    first_line = next(iter(str(error).splitlines()), "")
-                    warn(f"MLflow: {type(error).__name__}: {first_line}; the search goes on without it")
+                    warn(f"MLflow: {type(error).__name__}: {first_line(error)}; the search goes on without it")
                     self._warned = True
 
     def _take(self, event: Trial | None) -> bool:

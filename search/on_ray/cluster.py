@@ -11,7 +11,7 @@ from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from search.engine import trials_that_fit
-from space.errors import UserError
+from space.errors import UserError, first_line
 
 CONNECT_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
@@ -51,8 +51,7 @@ def connect(address: str | None, cores: int | None, modules: tuple[ModuleType, .
         _knock(address)
         ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"--address {address}: no Ray cluster answers there ({first_line})") from None
+        raise UserError(f"--address {address}: no Ray cluster answers there ({first_line(error)})") from None
 
 
 def room(address: str, cpus_per_trial: int, gpus_per_trial: float, modules: tuple[ModuleType, ...]) -> int:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Gate, mean
+from space.attention.registry import ATTENTION
 from space.attention.se import SE
+from space.declarations import REDUCTION
 
 
 class SpatialGate(nn.Module):
@@ -33,21 +35,22 @@ class SpatialGate(nn.Module):
         return logits.sigmoid()
 
 
+@ATTENTION.register("cbam", choices=(REDUCTION,))
 class CBAM(Gate):
     """The gate of CBAM: channel gate times spatial gate.
 
     Args:
-        mlp: the bottleneck that the averaged and the maximal channel vectors both pass.
-        spatial: the spatial gate.
+        channels: C, channels of the feature map.
+        reduction: r of the bottleneck that the averaged and the maximal channel vectors both pass.
 
     Shape:
         features (B, C, H, W) -> gate (B, C, H, W).
     """
 
-    def __init__(self, mlp: SE, spatial: SpatialGate) -> None:
+    def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        self.mlp = mlp
-        self.spatial = spatial
+        self.mlp = SE(channels, reduction)
+        self.spatial = SpatialGate()
 
     def forward(self, features: Tensor) -> Tensor:
         channel = self._channel(features)

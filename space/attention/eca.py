@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from space.attention.gate import Excitation
+from space.attention.registry import ATTENTION
+from space.declarations import KEEP_ZERO, When
 
 
 def kernel_size(channels: int) -> int:
@@ -17,6 +19,7 @@ def kernel_size(channels: int) -> int:
     return taps if taps % 2 else taps + 1
 
 
+@ATTENTION.register("eca", stalls=When(connection=KEEP_ZERO))
 class ECA(Excitation):
     """Excitation by a 1-d convolution over neighbouring channels, without bias.
 

@@ -65,9 +65,7 @@ class RecurrentGate(Gate):
 
 def connections(design: Design, channels: int) -> list[nn.Module]:
     """The connections of one block: none at depth 1; one BN for all where `bn` is shared."""
-    if design.connection is None or design.depth is None:
+    if design["depth"] == 1:
         return []
-    make = CONNECTIONS[design.connection]
-    if design.bn == "shared":
-        return [make(channels)] * (design.depth - 1)
-    return [make(channels) for _ in range(design.depth - 1)]
+    make, count = CONNECTIONS[design["connection"]], design["depth"] - 1
+    return [make(channels)] * count if design.get("bn") == "shared" else [make(channels) for _ in range(count)]

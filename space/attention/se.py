@@ -6,9 +6,15 @@ Hu, Shen, Sun: Squeeze-and-Excitation Networks, CVPR 2018, https://arxiv.org/abs
 from torch import Tensor, nn
 
 from space.attention.gate import Excitation
-from space.design import hidden_width
+from space.attention.registry import ATTENTION
+from space.declarations import KEEP_ZERO, REDUCTION, Choice, When, hidden_width
 
 
+@ATTENTION.register(
+    "se",
+    choices=(REDUCTION, Choice("bias", ("yes", "no"), changes=("params",))),
+    stalls=When(connection=KEEP_ZERO, bias=("no",)),
+)
 class SE(Excitation):
     """Excitation C -> C/r -> C with a ReLU between.
 

@@ -7,14 +7,17 @@ import math
 
 from torch import Tensor, nn
 
-from space.attention.affine import Affine
 from space.attention.eca import ECA
 from space.attention.gate import Gate, mean
+from space.attention.ras import Affine
+from space.attention.registry import ATTENTION
 from space.attention.se import SE
+from space.declarations import REDUCTION
 
 EXCITATIONS = 3
 
 
+@ATTENTION.register("sem", choices=(REDUCTION,))
 class SEM(Gate):
     """sigmoid(w0 SE(y)) * sigmoid(w1 ECA(y)) * sigmoid(w2 (gamma y + beta)), w = sigmoid(Linear(y)).
 

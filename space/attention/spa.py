@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from space.attention.gate import Excitation
-from space.design import hidden_width
+from space.attention.registry import ATTENTION
+from space.declarations import KEEP_ZERO, REDUCTION, When, hidden_width
 
 SIDES = (1, 2, 4)
 CELLS = sum(side * side for side in SIDES)
 
 
+@ATTENTION.register("spa", choices=(REDUCTION,), stalls=When(connection=KEEP_ZERO))
 class SPA(Excitation):
     """Excitation 21C -> C/r -> C with a ReLU between, without biases.
 

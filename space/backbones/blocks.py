@@ -30,6 +30,11 @@ class Block(nn.Module):
         super().__init__()
         self.shortcut = shortcut
 
+    @property
+    def fuses(self) -> str:
+        """Path of the module whose output is gated and added in one pass; empty without a shortcut."""
+        return "" if self.shortcut is None else self.END
+
     def add(self, x: Tensor, branch: Tensor) -> Tensor:
         """The branch's last module, gated, and the shortcut."""
         end = self.get_submodule(self.END)

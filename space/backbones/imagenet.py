@@ -7,6 +7,7 @@ Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, https:/
 from space.backbones.backbone import Backbone, Options
 from space.backbones.blocks import Basic, Bottleneck
 from space.backbones.network import residual_backbone
+from space.backbones.registry import declared
 from space.design import Stage
 from space.errors import UserError
 
@@ -19,6 +20,7 @@ BOTTLENECK = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8
 """Blocks of each stage by depth."""
 
 
+@declared("imagenet/resnetDEPTH", numbers="depth 18, 26, 34, 50, 101, 152", example="imagenet/resnet50")
 def imagenet_resnet(options: Options, depth: int) -> Backbone:
     """The ResNet of this depth, of basic blocks up to 34.
 
@@ -38,6 +40,7 @@ def imagenet_resnet(options: Options, depth: int) -> Backbone:
     )
 
 
+@declared("imagenet/resnextDEPTH-GROUPSxCHANNELS", numbers="depth 26, 50, 101, 152", example="imagenet/resnext50-32x4")
 def imagenet_resnext(options: Options, depth: int, groups: int, group_width: int) -> Backbone:
     """The ResNeXt of this depth, whose first stage has `groups` groups of `group_width` channels.
 

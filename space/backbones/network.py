@@ -94,7 +94,13 @@ def residual_backbone(
         layout=tuple(layout),
         make=make,
         sites=tuple(
-            Site(f"stages.{number}.{position}.{block.END}", number, channels, block.NORMALISED or options.no_bn)
+            Site(
+                f"stages.{number}.{position}.{block.END}",
+                number,
+                channels,
+                normalised=block.NORMALISED or options.no_bn,
+                fused=not options.no_skip,
+            )
             for number, (blocks, channels, _) in enumerate(layout)
             for position in range(blocks)
         ),

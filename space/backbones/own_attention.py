@@ -7,7 +7,7 @@ it: over the pixels, as in SE and ECA, or over the channels, as in the spatial h
 import math
 from itertools import permutations
 
-from space.backbones.watching import PRODUCTS, Node, Watched
+from space.backbones.watched import PRODUCTS, Node, Watched
 
 
 def attention_modules(watched: Watched) -> tuple[str, ...]:

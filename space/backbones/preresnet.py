@@ -6,9 +6,11 @@ He et al.: Identity Mappings in Deep Residual Networks, ECCV 2016, https://arxiv
 from space.backbones.backbone import Backbone, Options
 from space.backbones.blocks import PreBottleneck
 from space.backbones.network import residual_backbone
+from space.backbones.registry import declared
 from space.backbones.resnet import CHANNELS, EXPANSION, STEM, stages
 
 
+@declared("preresnetDEPTH", numbers="depth 9n+2", example="preresnet164")
 def preresnet(options: Options, depth: int) -> Backbone:
     """The PreResNet of this depth.
 

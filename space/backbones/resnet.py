@@ -7,6 +7,7 @@ in the variant of both papers: a projection shortcut in the first block of every
 from space.backbones.backbone import Backbone, Options
 from space.backbones.blocks import Bottleneck
 from space.backbones.network import residual_backbone
+from space.backbones.registry import declared
 from space.design import Stage
 from space.errors import UserError
 
@@ -16,6 +17,7 @@ EXPANSION = 4
 BLOCK_LAYERS = 9  # three stages of blocks with three convolutions
 
 
+@declared("resnetDEPTH", numbers="depth 9n+2", example="resnet20")
 def resnet(options: Options, depth: int) -> Backbone:
     """The ResNet of this depth: 34906 + 92736 n parameters for 3 channels and 10 classes.
 

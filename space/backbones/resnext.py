@@ -7,6 +7,7 @@ https://arxiv.org/abs/1611.05431, in the widths of DIANet's code
 from space.backbones.backbone import Backbone, Options
 from space.backbones.blocks import Bottleneck
 from space.backbones.network import residual_backbone
+from space.backbones.registry import declared
 from space.backbones.resnet import stages
 from space.errors import UserError
 
@@ -14,6 +15,7 @@ CHANNELS = (128, 256, 512)
 STEM = 32
 
 
+@declared("resnextDEPTH-GROUPSxCHANNELS", numbers="depth 9n+2", example="resnext101-8x32")
 def resnext(options: Options, depth: int, groups: int, group_width: int) -> Backbone:
     """The ResNeXt of this depth, whose first stage has `groups` groups of `group_width` channels.
 

@@ -6,6 +6,7 @@ Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, https://arxiv.org/abs/1
 from space.backbones.backbone import Backbone, Options
 from space.backbones.blocks import WideBasic
 from space.backbones.network import residual_backbone
+from space.backbones.registry import declared
 from space.design import Stage
 from space.errors import UserError
 
@@ -15,6 +16,7 @@ DROPOUT = 0.3
 BLOCK_LAYERS = 6  # three stages of blocks with two convolutions
 
 
+@declared("wrnDEPTH-WIDTH", numbers="depth 6n+4", example="wrn52-4")
 def wrn(options: Options, depth: int, width: int) -> Backbone:
     """The WRN of this depth, `width` times as wide as the CIFAR ResNet of basic blocks.
 

@@ -3,7 +3,8 @@
 import torch
 
 from pipelines.papers.analyses import BATCH, _batch
-from trainers.data import Data, TensorImages
+from trainers.data import Data
+from trainers.images import TensorImages
 
 
 def test_an_analysis_sees_all_classes_though_images_come_class_by_class() -> None:

@@ -25,7 +25,7 @@ from search.storage import Storage
 from space import UserError
 from tests.pipelines.conftest import Search, write_folder
 from tests.pipelines.test_bad_input import assert_one_line
-from trainers.datasets import Source
+from trainers.source import Source
 
 Values = dict[str, Any]
 

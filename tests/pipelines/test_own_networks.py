@@ -124,7 +124,7 @@ def test_with_weights_every_design_starts_at_1(own: Search, here: Path) -> None:
     assert record.attributes["settings"]["recipe_name"] == "fine-tune"
     gated = [trial.job.design for trial in record.trials if trial.job.design.attention != "none"]
     assert gated
-    assert all(design.start == "unit" for design in gated)
+    assert all(design["start"] == "unit" for design in gated)
 
 
 def test_weights_for_another_number_of_classes_get_a_new_last_layer(own: Search, here: Path) -> None:

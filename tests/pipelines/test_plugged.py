@@ -20,7 +20,8 @@ from space.build import build
 from tests.pipelines.conftest import Search, mlflow_runs
 from tests.pipelines.test_bad_input import assert_one_line
 from trainers.counting import count_macs, count_params, macs, num_params
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
+from trainers.source import Source
 from trainers.task import Task
 
 pytestmark = pytest.mark.usefixtures("registries")
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("registries")
 ATTENTION = """
 import torch
 from torch import nn
-from space.attention import Excitation, register
+from space.attention import ATTENTION, Excitation
 
-@register("rise")
+@ATTENTION.register("rise")
 class Rise(Excitation):
     def __init__(self, channels, reduction=8):
         super().__init__()
@@ -50,9 +51,12 @@ OTHERS = """
 import torch
 from optuna.samplers import RandomSampler
 from search.samplers import SAMPLERS
-from space.backbones import FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from trainers.data import Data, TensorImages
+from space.backbones import FACTORIES, backbone
+from trainers.data import Data
 from trainers.datasets import DATASETS
+from trainers.images import TensorImages
 
 @SAMPLERS.register("chance")
 class Chance(RandomSampler):
@@ -63,7 +67,7 @@ class Hapless(RandomSampler):
     def sample_independent(self, study, trial, name, distribution):
         raise KeyError("no idea")
 
-@FACTORIES.register("eleven")
+@BACKBONES.register("eleven")
 def eleven(num_classes, in_channels):
     return backbone("resnet11").make(in_channels, num_classes)
 
@@ -125,9 +129,9 @@ def test_its_designs_are_searched_shown_retrained_and_compared(plugged: Search, 
 def plugged_without(search: Search) -> Search:
     """Commands in a process, as it were, that has not loaded the plug-in."""
     from space.attention import ATTENTION as MAKERS
-    from space.design import FIELDS
+    from space.declared import DECLARED
 
-    FIELDS.pop("rise", None), MAKERS.pop("rise", None)
+    DECLARED.pop("rise", None), MAKERS.pop("rise", None)
     return search
 
 
@@ -143,12 +147,12 @@ def test_a_study_goes_on_with_the_same_plugins_only(plugged: Search, here: Path)
     assert plugged(*again, "--plugin", "others.py").code == 0
 
     from search.samplers import SAMPLERS
-    from space.backbones import FACTORIES
+    from space.backbones import BACKBONES
     from trainers.datasets import DATASETS
 
     for registry, names in (
         (SAMPLERS, ("chance", "hapless")),
-        (FACTORIES, ("eleven",)),
+        (BACKBONES, ("eleven",)),
         (DATASETS, ("levels", "broken")),
     ):
         for name in names:
@@ -157,6 +161,16 @@ def test_a_study_goes_on_with_the_same_plugins_only(plugged: Search, here: Path)
     for arguments in (again, ["retrain", "--top", "1"]):
         says = "study mine was made with another content of others.py; put that back, or start another study"
         assert_one_line(plugged, here, [*arguments, "--plugin", "others.py"], says)
+
+
+def test_a_study_knows_what_its_plugins_import(plugged: Search, here: Path) -> None:
+    launch = [*LAUNCH, "--space", "tiny.toml", "--budget", "1"]
+    (here / "answers.py").write_text("import layers")
+    (here / "layers.py").write_text("ANSWER = 42")
+    assert plugged(*launch, "--plugin", "answers.py").code == 0
+    (here / "layers.py").write_text("ANSWER = 43")
+    says = "study mine was made with another content of answers.py or of what it imports; put that back"
+    assert_one_line(plugged, here, [*launch, "--plugin", "answers.py"], says)
 
 
 def test_another_content_is_another_study(plugged: Search, here: Path) -> None:
@@ -205,9 +219,9 @@ def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     assert ended.code == 0, ended.err
     record = Storage("runs").read("mine")
     assert [trial.state for trial in record.trials if trial.trained] == [State.COMPLETE] * 3
-    assert not load(Source(name="levels")).mirrors
-    assert load(Source(name="levels", mean=(0.3, 0.4))).mean == (0.3, 0.4)
-    larger, plain = load(Source(name="levels", image_size=16)), load(Source(name="levels"))
+    assert not read_data(Source(name="levels")).mirrors
+    assert read_data(Source(name="levels", mean=(0.3, 0.4))).mean == (0.3, 0.4)
+    larger, plain = read_data(Source(name="levels", image_size=16)), read_data(Source(name="levels"))
     assert larger.shape == next(larger.val.batches(torch.arange(1), 1))[0][0].shape == (2, 16, 16)
     assert (larger.mean, larger.mirrors, larger.digest) == (plain.mean, False, plain.digest)
     assert record.attributes["settings"]["shape"] == [2, 8, 8]

@@ -16,12 +16,13 @@ from pipelines.shipping.description import write_design
 from pipelines.shipping.images import image_batches
 from space import Design, UserError
 from space.identity import Identity
-from space.loading import Saved
+from space.saved import Saved
 from tests.pipelines.conftest import Search
 from trainers.data import Data
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.evaluator import Evaluator
 from trainers.recipe import RECIPES
+from trainers.source import Source
 
 SQUARES = {"blue": (90, 90, 160), "green": (90, 160, 90), "red": (160, 90, 90)}
 
@@ -47,7 +48,7 @@ def retrained(into: Path, source: Source, epochs: int = 1) -> tuple[Saved, Data]
     training = evaluator("resnet11", design, 0)
     while not training.done:
         report = training.step()
-    data = load(source)
+    data = read_data(source)
     result = {"backbone": "resnet11", "design": str(design), "test_accuracy": report["test_accuracy"]}
     write_design(result, into, data, source, recipe, evaluator.study)
     return Saved.read(into / "resnet11-se"), data
@@ -58,7 +59,7 @@ def described(tmp_path: Path) -> Any:
     """What a retrained network of a data set is described as, without training it."""
 
     def make(source: Source) -> tuple[Saved, Data]:
-        data = load(source)
+        data = read_data(source)
         folder = tmp_path / "described" / "resnet11-se"
         folder.mkdir(parents=True)
         whose = Identity(study="", backbone="resnet11", design="se", seed=0)

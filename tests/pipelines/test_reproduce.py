@@ -16,11 +16,13 @@ from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import Changes
 from pipelines.terminal.formats import file_name
 from space import UserError
-from space.plugins import Plugin
+from space.user_code import UserCode
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
-from trainers.data import Data, TensorImages
-from trainers.datasets import DATASETS, Source
+from trainers.data import Data
+from trainers.datasets import DATASETS
+from trainers.images import TensorImages
 from trainers.recipe import RECIPES
+from trainers.source import Source
 from trainers.training import Training
 
 SMALL = ("--dataset", "digits", "--epochs", "1", "--train-size", "60", "--engine", "local", "--json")
@@ -242,7 +244,9 @@ def test_a_study_is_named_by_all_that_its_results_depend_on_but_rows_and_seeds(
         (tmp_path / "layers.py").write_text(layers)
         asked = Changes(dataset="digits", backbone=backbone or f"{tmp_path}/net.py:make", **changes)
         (group,) = grouped(rows, rows[:wanted], asked, RunOptions(data_root=tmp_path, cache=tmp_path / "cache"), False)
-        return group.study_name("it", "cpu", [Plugin("it.py", plugin)] if plugin else [])
+        return group.study_name(
+            "it", "cpu", [UserCode("it", tmp_path, "it.py", (("it.py", plugin.encode()),))] if plugin else []
+        )
 
     one = name()
     assert one == name(wanted=1)

@@ -18,10 +18,11 @@ from pipelines.settings.resolve import read, resolve
 from pipelines.settings.study import Settings
 from space import UserError
 from space.backbones import backbone
-from space.pretrained import IMAGENET
+from space.normalisation import IMAGENET
 from tests.pipelines.conftest import write_folder
 from tests.trainers.test_datasets import cifar_files, stl10_files
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
+from trainers.source import Source
 
 SMALL = TaskOptions(backbone="resnet11", dataset="folder:images", batch_size=4)
 
@@ -72,7 +73,7 @@ def test_a_study_goes_on_with_the_same_images_wherever_they_were_copied_from(run
 
     settings, source = resolved(TaskOptions(), run, frozen)
     assert settings == frozen
-    assert source.digest == frozen.data == load(source).digest
+    assert source.digest == frozen.data == read_data(source).digest
 
 
 def test_other_labels_are_another_study_and_refused_in_a_named_one(run: RunOptions, here: Path) -> None:
@@ -95,7 +96,7 @@ def test_workers_refuse_images_that_are_not_the_drivers(run: RunOptions, here: P
     _, source = resolved(SMALL, run)
     relabel(here)
     with pytest.raises(UserError, match="other images, labels or splits"):
-        load(source)
+        read_data(source)
 
 
 def test_a_study_that_knows_no_data_goes_on_and_says_so(
@@ -178,7 +179,7 @@ def test_images_of_any_data_set_have_the_size_and_normalisation_of_the_weights(
         stl10_files(here / "data", monkeypatch)
     capsys.readouterr()
     settings, source = resolved(replace(weights, dataset=name), run)
-    data = load(source)
+    data = read_data(source)
 
     assert settings.shape == data.shape == (3, 24, 24)
     assert (data.mean, data.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

@@ -20,9 +20,10 @@ from space.build import build
 from space.identity import Identity
 from tests.objectives import OBJECTIVES, PARAMS
 from tests.pipelines.conftest import Search, mlflow_runs
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.evaluator import design_folder, weights_name
 from trainers.recipe import RECIPES
+from trainers.source import Source
 from trainers.training import Training
 
 
@@ -90,7 +91,7 @@ def test_the_written_weights_give_the_reported_accuracy(launch: Search, search: 
     described = json.loads((folder / "design.json").read_text())
     network = build(Design(**described["fields"]), backbone(described["backbone"]), 10, 1)
     network.load_state_dict(load_file(folder / "model.safetensors"))
-    data = load(Source(name="digits"))
+    data = read_data(Source(name="digits"))
     mean, std = torch.tensor(described["mean"]), torch.tensor(described["std"])
     ((images, labels),) = data.test.batches(torch.arange(len(data.test.labels)), 10_000)
     with torch.inference_mode():
@@ -171,10 +172,10 @@ def test_a_description_is_written_beside_the_weights_of_this_study_alone(tmp_pat
     folder.mkdir()
     save_file({}, folder / weights_name(0), whose.metadata())
     result = {"backbone": "resnet11", "design": "se"}
-    write_design(result, tmp_path, load(source), source, RECIPES["digits"], "now")
+    write_design(result, tmp_path, read_data(source), source, RECIPES["digits"], "now")
     assert [path.name for path in folder.iterdir()] == [weights_name(0)]
     save_file({}, folder / weights_name(1), replace(whose, study="now", seed=1).metadata())
-    write_design(result, tmp_path, load(source), source, RECIPES["digits"], "now")
+    write_design(result, tmp_path, read_data(source), source, RECIPES["digits"], "now")
     with pytest.raises(UserError, match="is not of the training"):
         space.load(folder)
 

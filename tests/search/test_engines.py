@@ -34,11 +34,11 @@ def never() -> bool:
 
 def fail_each_in_its_way(design: Design, epoch: int) -> None:
     """Some designs fail: of NaN or for lack of memory in their second epoch, or before their first report."""
-    if design.attention == "ras" and design.depth == 1 and epoch == 2:
+    if design.attention == "ras" and design["depth"] == 1 and epoch == 2:
         raise FloatingPointError("loss is nan")
-    if design.attention == "se" and design.reduction == 4 and epoch == 2:
+    if design.attention == "se" and design["reduction"] == 4 and epoch == 2:
         raise MemoryError("no room")
-    if design.attention == "ras" and design.depth == 3:
+    if design.attention == "ras" and design["depth"] == 3:
         raise ValueError("something else")
 
 

@@ -12,7 +12,7 @@ from search.samplers import SAMPLERS
 from search.trials import Failure, Job, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
-from space.design import Value
+from space.declarations import Value
 from tests.objectives import FPS, PARAMS
 
 

@@ -261,7 +261,7 @@ def test_a_sampler_is_registered_under_a_name_of_its_own(registries: None) -> No
         ("mine.py:Breaks", "cannot be made with seed=NUMBER (no such thing, and more)"),
         ("mine.py:no_sampler", "int is no optuna.samplers.BaseSampler"),
         ("mine.py:Nobody", "has no 'Nobody'"),
-        ("nowhere.py:Mine", "no Python file"),
+        ("nowhere.py:Mine", "no such Python file"),
         ("nowhere:Mine", "no module 'nowhere'"),
         ("optuna.samplers:GridSampler", "cannot be made with seed=NUMBER"),
     ],

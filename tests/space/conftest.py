@@ -51,13 +51,14 @@ def shifts_before_bn(name: str, design: Design) -> bool:
     Such are the last biases of a module in front of a BN (explicit deepening), and the bias of a BN
     where only a linear module, ras or eca, stands between it and the next one.
     """
-    if design.connection != "bn" or design.depth is None:
+    if design.get("connection") != "bn":
         return False
+    depth: int = design["depth"]
     if found := re.search(r"excitations\.(\d+)\.(beta|excite\.bias)$", name):
-        return design.deepening == "explicit" and int(found[1]) < design.depth - 1
+        return design["deepening"] == "explicit" and int(found[1]) < depth - 1
     if found := re.search(r"connections\.(\d+)\.bias$", name):
         linear = design.attention in ("ras", "eca")
-        return linear and design.bn != "shared" and int(found[1]) < design.depth - 2
+        return linear and design.get("bn") != "shared" and int(found[1]) < depth - 2
     return False
 
 
@@ -66,12 +67,13 @@ def scales_before_bn(name: str, design: Design) -> bool:
 
     Then its gradient is not zero, but of the order of the BN's eps over the variance.
     """
-    if design.connection != "bn" or design.attention != "ras" or design.depth is None:
+    if design.get("connection") != "bn" or design.attention != "ras":
         return False
+    depth: int = design["depth"]
     if found := re.search(r"excitations\.(\d+)\.gamma$", name):
-        return design.deepening == "explicit" and int(found[1]) < design.depth - 1
+        return design["deepening"] == "explicit" and int(found[1]) < depth - 1
     if found := re.search(r"connections\.(\d+)\.weight$", name):
-        return design.bn != "shared" and int(found[1]) < design.depth - 2
+        return design.get("bn") != "shared" and int(found[1]) < depth - 2
     return False
 
 

@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from space.attention import ATTENTION, stage_gates
-from space.attention.affine import Affine
 from space.attention.cbam import CBAM, SpatialGate
+from space.attention.dia import DIALSTM, DIAGate, DIAUnit
 from space.attention.eca import ECA, kernel_size
 from space.attention.gate import Excitation, mean
-from space.attention.lstm import DIALSTM, DIAGate, DIAUnit
+from space.attention.ras import Affine
 from space.attention.recurrence import RecurrentGate
 from space.attention.se import SE
 from space.attention.sem import SEM
 from space.attention.spa import SPA
-from space.design import FIELDS, VALUES, Design
+from space.declarations import CONNECTION
+from space.declared import DECLARED
+from space.design import Design
 from space.gating import Gated
 from tests.space.conftest import batch_norm, bottleneck, count, linear, normal, randomised, sigmoid, weights
 
@@ -181,7 +183,7 @@ def spatial_gate(w: dict[str, Tensor], x: Tensor, training: bool) -> Tensor:
 
 @IN_BOTH_MODES
 def test_cbam_is_a_channel_gate_times_a_spatial_gate_of_what_the_first_lets_through(training: bool) -> None:
-    cbam = randomised(CBAM(SE(8, reduction=2), SpatialGate())).train(training)
+    cbam = randomised(CBAM(8, reduction=2)).train(training)
     w = weights(cbam)
     x = normal(*FEATURES)
 
@@ -261,7 +263,7 @@ def test_dia_hands_the_state_of_one_lstm_from_block_to_block(blocks: int, traini
 
 
 @pytest.mark.parametrize("cells", [1, 2, 3])
-@pytest.mark.parametrize("output", VALUES["output"])
+@pytest.mark.parametrize("output", DECLARED["dia"].choices["output"].values)
 def test_dia_has_a_choice_of_outputs_and_cells_that_see_the_h_below(output: str, cells: int) -> None:
     gates, lstm = dia(3, output, cells)
     lstm.eval()
@@ -320,7 +322,7 @@ def test_parameter_counts_follow_the_formulas(channels: int, reduction: int) -> 
         (Affine(c), 2 * c),
         (ECA(c), 3),
         (SpatialGate(), 100),
-        (CBAM(SE(c, reduction), SpatialGate()), 2 * c * q + q + c + 100),
+        (CBAM(c, reduction), 2 * c * q + q + c + 100),
         (SEM(c, reduction), 3 * c + 3 + (2 * c * q + q + c) + 3 + 2 * c),
         (SPA(c, reduction), 22 * c * q),
         (DIALSTM(c, reduction), 2 * (5 * c * q + q + 4 * c)),
@@ -330,25 +332,26 @@ def test_parameter_counts_follow_the_formulas(channels: int, reduction: int) -> 
         assert count(module) == parameters
 
 
-RECURRENT = [name for name in FIELDS if "depth" in FIELDS[name]]
+RECURRENT = [name for name in DECLARED if "depth" in DECLARED[name].choices]
 DEPTHS = [
     "depth=1",
-    *(f"depth=2,connection={connection}" for connection in VALUES["connection"]),
+    *(f"depth=2,connection={connection}" for connection in CONNECTION.values),
     "depth=3,bn=own",
     "depth=3,bn=shared",
     "depth=2,deepening=explicit",
     "depth=3,deepening=explicit",
     "depth=3,deepening=explicit,connection=bn",
 ]
+DIA = DECLARED["dia"].choices
 KINDS: dict[str, list[str]] = {
     **dict.fromkeys(RECURRENT, DEPTHS),
     "se": [*DEPTHS, "bias=no", "bias=no,depth=2", "bias=no,depth=2,deepening=explicit"],
     "cbam": ["start=published"],
     "sem": ["start=published"],
-    "dia": [f"output={output},cells={cells}" for output in VALUES["output"] for cells in VALUES["cells"]],
+    "dia": [f"output={output},cells={cells}" for output in DIA["output"].values for cells in DIA["cells"].values],
 }
 EVERY_KIND = [
-    Design.parse(f"{name}:{kind}{',reduction=2' if 'reduction' in FIELDS[name] else ''}")
+    Design.parse(f"{name}:{kind}{',reduction=2' if 'reduction' in DECLARED[name].choices else ''}")
     for name, kinds in KINDS.items()
     for kind in kinds
 ]
@@ -388,7 +391,7 @@ def test_a_gate_has_one_value_a_channel_or_one_a_pixel(design: Design) -> None:
 @EACH_KIND
 def test_a_gate_lies_between_0_and_1(design: Design) -> None:
     torch.manual_seed(0)
-    least, most = {"tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}.get(design.output or "", (0.0, 1.0))
+    least, most = {"tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}.get(design.get("output"), (0.0, 1.0))
     for gate in stage_gates(design, 8, blocks=2):
         out = gate(10 * torch.randn(FEATURES))
         assert float(out.detach().min()) >= least

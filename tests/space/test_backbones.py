@@ -1,14 +1,18 @@
 """Backbones: parameter counts of the papers, names, options, layout, and what stands in a block."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, permutations
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from space.attention.lstm import DIAGate
-from space.backbones import BACKBONES, Options, backbone
+from space.attention.dia import DIAGate
+from space.backbones import BACKBONES, Backbone, Options, backbone
+from space.backbones.registry import declared
+from space.backbones.resnet import resnet
 from space.build import build
 from space.design import Design, Stage
 from space.errors import UserError
@@ -144,7 +148,7 @@ UNKNOWN_OPTIONS = [("resnet20", "bias"), ("wrn16-1", ""), ("imagenet/resnet50+no
     + [(f"imagenet/resnet{depth}", ["18, 26, 34, 50, 101, 152"]) for depth in (0, 20, 164)]
     + [(f"imagenet/resnext{depth}-32x4", ["26, 50, 101, 152"]) for depth in (18, 29)]
     + [("wrn16-0", ["width"]), ("resnext20-0x4", ["groups"]), ("imagenet/resnext50-32x0", ["width"])]
-    + [(name, [family.form for family in BACKBONES]) for name in UNKNOWN]
+    + [(name, list(BACKBONES)) for name in UNKNOWN]
     + [(f"{name}+{flag}", [f"+{flag}", "+conv_bias, +no_bn, +no_skip"]) for name, flag in UNKNOWN_OPTIONS],
 )
 def test_an_unknown_backbone_gets_one_line_with_what_there_is(name: str, named: list[str]) -> None:
@@ -184,11 +188,38 @@ def test_options_in_any_order_give_the_backbone_of_one_name(name: str, chosen: t
     assert backbone("+".join([name, *chosen, *chosen])).name in names
 
 
-def test_the_members_are_of_all_families() -> None:
-    assert [[family.match(name) is not None for family in BACKBONES].index(True) for name in MEMBERS] == [
-        0, 1, 2, 3, 4, 4, 5,
-    ]  # fmt: skip
-    assert all(backbone(family.example).name == family.example for family in BACKBONES)
+def families(name: str) -> list[str]:
+    """The forms that take a name."""
+    return [form for form, family in BACKBONES.items() if family.takes(name)]
+
+
+def test_the_members_are_of_all_families_that_say_where_their_places_are() -> None:
+    (forms,) = zip(*map(families, MEMBERS), strict=True)
+    assert set(forms) == {form for form, family in BACKBONES.items() if family.example}
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(form, family.example) for form, family in BACKBONES.items() if family.example]
+    + [("torchvision/NAME", "torchvision/resnet18"), ("timm/NAME", "timm/resnet18")]
+    + [("package.module:FACTORY", "tests.space.test_foreign:Own")]
+    + [("FILE.py:FACTORY", f"{Path(__file__).with_name('test_foreign.py')}:Own")],
+)
+def test_one_registry_makes_backbones_of_every_kind(form: str, name: str) -> None:
+    assert families(name) == [form]
+    assert backbone(name).name == name
+
+
+def test_a_plugin_can_declare_a_family_as_ours_do(registries: None) -> None:
+    @declared("shallowDEPTH", numbers="depth 9n+2", example="shallow11")
+    def shallow(options: Options, depth: int) -> Backbone:
+        return replace(resnet(options, depth), name=f"shallow{depth}{options}")
+
+    assert BACKBONES.keys() - BACKBONES.ours.keys() == {"shallowDEPTH"}
+    assert backbone("shallow20+no_bn").sites == backbone("resnet20+no_bn").sites
+    assert backbone(r"shallow20@stages\.(.).1.bn3").layout == ((1, 64, ()), (1, 128, ()), (1, 256, ()))
+    with pytest.raises(UserError, match=r"no backbone 'deep20'; there are .*, shallowDEPTH"):
+        backbone("deep20")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pytest
 
 from space.backbones import backbone
 from space.choices import PRESETS, Candidate, SearchSpace
-from space.design import FIELDS, Design, Layout, Stage, Value, allowed
+from space.declarations import Value
+from space.declared import DECLARED
+from space.design import Design, Layout, Stage
 from space.errors import UserError
 
 ONE: dict[str, Layout] = {"two-blocks": (Stage(2, 64), Stage(2, 128), Stage(2, 256))}
@@ -65,7 +67,7 @@ def test_a_name_always_has_the_same_options(space: SearchSpace) -> None:
         space.sample(choose)
 
     assert {name: len(options) for name, options in seen.items()} == dict.fromkeys(seen, 1)
-    assert {name.partition(".")[2] for name in seen if name.startswith("se.")} == set(FIELDS["se"])
+    assert {name.partition(".")[2] for name in seen if name.startswith("se.")} == set(DECLARED["se"].choices)
 
 
 def test_no_decision_is_asked_twice_or_with_one_option_only(space: SearchSpace) -> None:
@@ -145,7 +147,9 @@ def combinations_of(
 
 def random_table(attention: str, generator: random.Random) -> dict[str, list[Value]]:
     """One or two values of some fields."""
-    options = {name: [*allowed(attention, name)] if name != "stages" else STAGES for name in FIELDS[attention]}
+    options = {
+        name: [*choice.values] if name != "stages" else STAGES for name, choice in DECLARED[attention].choices.items()
+    }
     return {
         name: generator.sample(values, min(len(values), generator.choice((1, 2))))
         for name, values in options.items()
@@ -172,7 +176,7 @@ def test_enumeration_equals_all_combinations_of_values_that_are_designs(tmp_path
         enumerated = list(load(tmp_path, text, TWO).enumerate())
         assert len(set(enumerated)) == len(enumerated)
         assert set(enumerated) == designs, text
-        assert {design.start for _, design in enumerated} <= {None, *table.get("start", ("published",))}
+        assert {design.get("start") for _, design in enumerated} <= {None, *table.get("start", ("published",))}
     assert refused in range(1, 20)
 
 
@@ -276,7 +280,7 @@ def test_each_backbone_is_a_choice(tmp_path: Path) -> None:
 
     assert by_backbone["two-blocks"] == {d for _, d in load(tmp_path, SMALL, ONE).enumerate()}
     assert by_backbone["one-block"] < by_backbone["two-blocks"] | {Design("se", reduction=8)} | by_backbone["one-block"]
-    assert {d.sharing for d in by_backbone["one-block"] if d.attention == "se"} == {"block"}
+    assert {d["sharing"] for d in by_backbone["one-block"] if d.attention == "se"} == {"block"}
 
 
 def test_the_first_backbone_without_attention_is_what_designs_are_compared_with(space: SearchSpace) -> None:
@@ -291,7 +295,7 @@ def test_a_preset_has_the_plain_network_and_every_attention(preset: str, name: s
     designs = [design for _, design in space.enumerate()]
 
     assert Design() in designs
-    assert {design.attention for design in designs} == set(FIELDS)
+    assert {design.attention for design in designs} == set(DECLARED)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet83", "resnet164"])
@@ -327,17 +331,17 @@ def test_any_stages_are_all_sets_of_them(tmp_path: Path, layout: Layout) -> None
     ("text", "named"),
     [
         ("attention = [", ["not TOML"]),
-        ("", ["attention", *FIELDS]),
-        ("attention = []", ["attention", *FIELDS]),
-        ('attention = "se"', ["attention", *FIELDS]),
-        ('attention = ["senet"]', ["'senet'", *FIELDS]),
-        ('attention = [["se"]]', ["attention", *FIELDS]),
-        ("attention = [{se = 1}]", ["attention", *FIELDS]),
+        ("", ["attention", *DECLARED]),
+        ("attention = []", ["attention", *DECLARED]),
+        ('attention = "se"', ["attention", *DECLARED]),
+        ('attention = ["senet"]', ["'senet'", *DECLARED]),
+        ('attention = [["se"]]', ["attention", *DECLARED]),
+        ("attention = [{se = 1}]", ["attention", *DECLARED]),
         ('attention = ["se", "ras", "se"]', ["attention", "twice"]),
         ('attention = ["se"]\nwidth = [1]', ["'width'", "depth", "reduction"]),
         ('attention = ["se"]\n[ras]\ndepth = [1]', ["'ras'", "attention"]),
         ('attention = ["se"]\nse = 3', ["'se'"]),
-        ('attention = ["eca"]\n[eca]\nreduction = [4]', ["eca.reduction", *FIELDS["eca"]]),
+        ('attention = ["eca"]\n[eca]\nreduction = [4]', ["eca.reduction", *DECLARED["eca"].choices]),
         ('attention = ["none"]\n[none]\ndepth = [1]', ["none.depth", "no fields"]),
         ('attention = ["se"]\ndepth = [5]', ["'depth'", "5", "1, 2, 3, 4"]),
         ('attention = ["se"]\ndepth = ["2"]', ["'depth'", "'2'", "1, 2, 3, 4"]),
@@ -412,7 +416,7 @@ def test_starting_at_one_leaves_the_connections_that_learn_in_every_design(space
     assert designs <= learning(space)
     assert narrowed.values["ras"]["connection"] == ("bn", "identity")
     assert narrowed.values["se"]["connection"] == ("bn",)  # without biases nothing else learns
-    assert {design.start for _, design in designs if design.attention != "none"} == {"unit"}
+    assert {design.get("start") for _, design in designs if design.attention != "none"} == {"unit"}
 
 
 @pytest.mark.parametrize(
@@ -434,4 +438,4 @@ def test_starting_at_one_leaves_out_connections_and_falls_back_to_bn(
     assert table["connection"] == connections
     assert table["start"] == ("unit",)
     assert narrowed.starting_at_one() == narrowed
-    assert {design.connection for _, design in narrowed.enumerate()} == set(connections)
+    assert {design.get("connection") for _, design in narrowed.enumerate()} == set(connections)

@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 from space.choices import SearchSpace
-from space.design import FIELDS, VALUES, Design, Layout, Stage, Value, allowed, hidden_width, unit_start_learns
+from space.declarations import Value, hidden_width
+from space.declared import DECLARED
+from space.design import Design, Layout, Stage
 from space.errors import UserError
 
 DEEP: Layout = (Stage(2, 64), Stage(2, 128), Stage(2, 256))
@@ -21,25 +23,26 @@ LAYOUTS = pytest.mark.parametrize("layout", [DEEP, SHALLOW, UNEVEN], ids=["deep"
 def every_design() -> tuple[Design, ...]:
     """Combinations of values, idle and redundant ones included: of each attention all, or 1500 drawn at random."""
     designs: list[Design] = []
-    for attention, names in FIELDS.items():
+    for attention, declaration in DECLARED.items():
+        names = declaration.choices
         options: list[tuple[Value | None, ...]] = [
-            (None, "1", "32", "123", "") if name == "stages" else allowed(attention, name) for name in names
+            (None, "1", "32", "123", "") if name == "stages" else choice.values for name, choice in names.items()
         ]
         combinations = list(product(*options))
         for values in Random(0).sample(combinations, min(1500, len(combinations))):
             given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
             idle = ("deepening", "connection") if given.get("depth") == 1 else ()
             active = {name: value for name, value in given.items() if name not in idle}
-            if given.get("start") != "unit" or unit_start_learns(attention, active):
+            if given.get("start") != "unit" or declaration.learns_from_one(active):
                 designs.append(Design.from_dict({"attention": attention, **given}))
     return tuple(designs)
 
 
 def test_each_value_of_each_field_is_among_these_designs() -> None:
-    for attention, names in FIELDS.items():
-        for name in names:
-            found = {getattr(design, name) for design in every_design() if design.attention == attention}
-            assert found - {None} == ({"1", "23", "123"} if name == "stages" else {*allowed(attention, name)})
+    for attention, declaration in DECLARED.items():
+        for name, choice in declaration.choices.items():
+            found = {design.get(name) for design in every_design() if design.attention == attention}
+            assert found - {None} == ({"1", "23", "123"} if name == "stages" else {*choice.values})
 
 
 def test_every_design_is_what_its_text_and_its_json_say() -> None:
@@ -73,7 +76,7 @@ def test_different_designs_have_different_texts() -> None:
         ("se:depth=2", Design("se", depth=2, deepening="implicit", connection="bn")),
         ("se:depth=2,deepening=explicit", Design("se", depth=2, deepening="explicit", connection="identity")),
         ("ras:deepening=explicit", Design("ras", depth=2, deepening="explicit", connection="identity")),
-        ("spa:depth=3,connection=bn,deepening=explicit", Design("spa", 3, "explicit", "bn", "own")),
+        ("spa:deepening=explicit,depth=3,bn=shared", Design("spa", depth=3, deepening="explicit")),
         ("dia:cells=3,output=relu", Design("dia", reduction=4, output="relu", cells=3)),
         ("se:depth=3", Design("se", depth=3, connection="bn", bn="own", reduction=16)),
         ("ras:stages=32", Design("ras", stages="23")),
@@ -116,20 +119,20 @@ def test_leaving_fields_out_gives_them_their_defaults() -> None:
 
 @pytest.mark.parametrize("bn", ["own", "shared"])
 def test_two_bn_connections_may_share_a_bn(bn: str) -> None:
-    assert Design("ras", depth=3, bn=bn).bn == bn
+    assert Design("ras", depth=3, bn=bn)["bn"] == bn
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("senet", ["'senet'", *FIELDS]),
-        ("", ["''", *FIELDS]),
-        ("senet:depth=2", ["'senet'", *FIELDS]),
-        ("transformer:heads=8", ["'transformer'", *FIELDS]),
-        ("se:heads=8", ["'heads'", *FIELDS["se"]]),
-        ("eca:reduction=8", ["'reduction'", *FIELDS["eca"]]),
+        ("senet", ["'senet'", *DECLARED]),
+        ("", ["''", *DECLARED]),
+        ("senet:depth=2", ["'senet'", *DECLARED]),
+        ("transformer:heads=8", ["'transformer'", *DECLARED]),
+        ("se:heads=8", ["'heads'", *DECLARED["se"].choices]),
+        ("eca:reduction=8", ["'reduction'", *DECLARED["eca"].choices]),
         ("none:depth=2", ["'depth'", "none"]),
-        ("se:attention=ras", ["'attention'", *FIELDS["se"]]),
+        ("se:attention=ras", ["'attention'", *DECLARED["se"].choices]),
         ("se:depth=5", ["depth=5", "1, 2, 3, 4"]),
         ("se:depth=two", ["depth=two", "1, 2, 3, 4"]),
         ("se:depth=", ["depth=", "1, 2, 3, 4"]),
@@ -143,11 +146,11 @@ def test_two_bn_connections_may_share_a_bn(bn: str) -> None:
         ("se:start=zero", ["start=zero", "published, unit"]),
         ("se:depth=2,deepening=both", ["deepening=both", "implicit, explicit"]),
         ("se:bias=maybe", ["bias=maybe", "yes, no"]),
-        ("cbam:bias=no", ["'bias'", *FIELDS["cbam"]]),
-        ("dia:depth=2", ["'depth'", *FIELDS["dia"]]),
+        ("cbam:bias=no", ["'bias'", *DECLARED["cbam"].choices]),
+        ("dia:depth=2", ["'depth'", *DECLARED["dia"].choices]),
         ("dia:output=gelu", ["output=gelu", "sigmoid, tanh, relu"]),
         ("dia:cells=4", ["cells=4", "1, 2, 3"]),
-        ("sem:cells=2", ["'cells'", *FIELDS["sem"]]),
+        ("sem:cells=2", ["'cells'", *DECLARED["sem"].choices]),
         ("se:stages=0", ["stages='0'", "digits"]),
         ("se:stages=all", ["stages='all'", "digits"]),
         ("se:stages=22", ["stages='22'", "digits"]),
@@ -169,7 +172,7 @@ def test_a_wrong_text_gets_one_line_with_field_value_and_what_is_allowed(text: s
     assert [name for name in named if name not in message] == []
 
 
-@pytest.mark.parametrize("name", [name for name in VALUES if name != "depth"])
+@pytest.mark.parametrize("name", ["depth", "stages", "reduction", "start"])
 def test_a_line_break_in_a_value_does_not_break_the_message(name: str) -> None:
     with pytest.raises(UserError) as raised:
         Design.parse(f"se:{name}=first\nsecond")
@@ -196,12 +199,13 @@ def test_canonical_keeps_what_the_network_computes(layout: Layout) -> None:
         canonical = design.canonical(layout)
         attended = [number for number in range(len(layout)) if design.attends(number)]
         assert [number for number in range(len(layout)) if canonical.attends(number)] == attended
-        for name in ("attention", "depth", "deepening", "connection", "bn", "bias", "output", "cells", "start"):
-            assert getattr(canonical, name) == getattr(design, name)
-        if design.reduction is not None and canonical.reduction is not None:
+        assert canonical.attention == design.attention
+        for name in ("depth", "deepening", "connection", "bn", "bias", "output", "cells", "start"):
+            assert canonical.get(name) == design.get(name)
+        if design.get("reduction") is not None:
             for number in attended:
                 channels = layout[number].channels
-                assert hidden_width(channels, canonical.reduction) == hidden_width(channels, design.reduction)
+                assert hidden_width(channels, canonical["reduction"]) == hidden_width(channels, design["reduction"])
 
 
 def test_all_stages_are_the_default() -> None:
@@ -229,7 +233,7 @@ def test_a_stage_of_several_widths_is_canonical_by_each_of_them() -> None:
 
 @LAYOUTS
 def test_dia_stays_shared_by_a_stage(layout: Layout) -> None:
-    assert Design("dia").canonical(layout).sharing == "stage"
+    assert Design("dia").canonical(layout)["sharing"] == "stage"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_dia_stays_shared_by_a_stage(layout: Layout) -> None:
 def test_reductions_with_the_same_hidden_widths_are_the_smallest_of_them(
     stages: str, given: int, canonical: int
 ) -> None:
-    assert Design("se", reduction=given, stages=stages).canonical(UNEVEN).reduction == canonical
+    assert Design("se", reduction=given, stages=stages).canonical(UNEVEN)["reduction"] == canonical
 
 
 @pytest.mark.parametrize(

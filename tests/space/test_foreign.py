@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from space.backbones import FACTORIES, Backbone, backbone
-from space.backbones.foreign import called, found_backbone
+from space.backbones import BACKBONES, Backbone, backbone
+from space.backbones.factories import called
+from space.backbones.finding import found_backbone
 from space.build import build
 from space.design import Design, Stage
 from space.errors import UserError
@@ -48,10 +49,10 @@ class Own(nn.Module):
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """What a test registers is gone behind it."""
-    known = dict(FACTORIES)
+    known = dict(BACKBONES)
     yield
-    FACTORIES.clear()
-    FACTORIES.update(known)
+    BACKBONES.clear()
+    BACKBONES.update(known)
 
 
 def own(factory: Callable[..., nn.Module]) -> Backbone:
@@ -210,7 +211,7 @@ def test_a_network_without_a_last_layer_must_take_the_classes() -> None:
 def test_what_is_drawn_next_does_not_depend_on_whether_a_backbone_was_met_before() -> None:
     for factory in (Own, ReadsValues, reads_values_when_made):
         numbers = []
-        FACTORIES.register(factory.__name__)(factory)
+        BACKBONES.register(factory.__name__)(factory)
         for _ in range(2):
             torch.manual_seed(0)
             backbone(factory.__name__)
@@ -287,7 +288,7 @@ def test_a_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert it.name == f"{tmp_path}/net.py:Own"
     assert backbone(it.name).sites == it.sites
     assert backbone(f"{it.name}@blocks.(.).norm").layout == (Stage(1, 4), Stage(1, 4))
-    assert "no Python file '/net.py'" in error(lambda: backbone("net.py:Own"))
+    assert "/net.py: no such Python file" in error(lambda: backbone("net.py:Own"))
 
 
 def test_a_module_is_imported() -> None:
@@ -296,9 +297,9 @@ def test_a_module_is_imported() -> None:
 
 
 def test_a_registered_name_comes_first_and_is_listed() -> None:
-    FACTORIES.register("resnet1001")(both)
+    BACKBONES.register("resnet1001")(both)
     assert backbone("resnet1001").layout == (Stage(2, 4),)
-    FACTORIES.register("mine")(both)
+    BACKBONES.register("mine")(both)
     assert "mine" in error(lambda: backbone("yours"))
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from space.attention import ATTENTION
 from space.backbones import backbone
-from space.design import FIELDS, Design
+from space.declared import DECLARED
+from space.design import Design
 from space.gating import place_gates
 from tests.space.conftest import normal, shifts_before_bn
 
@@ -18,7 +19,7 @@ CIFAR = ["resnet20", "preresnet20", "wrn16-1", "resnext20-2x8"]
 IMAGENET = ["imagenet/resnet18", "imagenet/resnet26", "imagenet/resnext26-2x8"]
 DEPTHS = ["depth=1", "depth=2", "depth=3", "depth=2,deepening=explicit,connection=bn"]
 DESIGNS = [
-    *(f"{name}:{depth}" for name in ATTENTION if "depth" in FIELDS[name] for depth in DEPTHS),
+    *(f"{name}:{depth}" for name in ATTENTION if "depth" in DECLARED[name].choices for depth in DEPTHS),
     *("cbam", "dia:cells=2", "sem"),
 ]
 

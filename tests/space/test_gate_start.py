@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from space.attention.gate import Gate
 from space.backbones import backbone
 from space.build import build
-from space.design import FIELDS, Design, allowed, unit_start_learns
+from space.declared import DECLARED
+from space.design import Design
 from space.gating import Gated, Site, place_gates
 from tests.space.conftest import normal, scales_before_bn, shifts_before_bn
 
@@ -75,14 +76,15 @@ def gate_gradients(model: Network) -> dict[str, Tensor]:
 def unit_designs() -> list[Design]:
     """Every attention that may start at 1, with its sharing, depth 1..3, deepening, connection, BN, output, cells."""
     designs: dict[Design, None] = {}
-    for attention, names in FIELDS.items():
+    for attention, declaration in DECLARED.items():
+        names = declaration.choices
         structure = [name for name in names if name not in ("stages", "reduction", "start")]
-        for values in product(*(allowed(attention, name) for name in structure)) if names else ():
+        for values in product(*(DECLARED[attention].choices[name].values for name in structure)) if names else ():
             given = dict(zip(structure, values, strict=True))
             if given.get("depth") == 4 or (given.get("bias") == "no" and given.get("sharing") == "stage"):
                 continue
             active = {n: v for n, v in given.items() if given.get("depth") != 1 or n not in ("deepening", "connection")}
-            if unit_start_learns(attention, active):
+            if declaration.learns_from_one(active):
                 reduction = {"reduction": 1} if "reduction" in names else {}  # few hidden units may all start dead
                 designs[Design.from_dict({"attention": attention, "start": "unit", **reduction, **given})] = None
     return list(designs)
@@ -92,7 +94,7 @@ EACH_DESIGN = pytest.mark.parametrize("design", unit_designs(), ids=str)
 
 
 def test_every_attention_is_among_these_designs() -> None:
-    assert {design.attention for design in unit_designs()} == set(FIELDS) - {"none"}
+    assert {design.attention for design in unit_designs()} == set(DECLARED) - {"none"}
 
 
 @EACH_DESIGN
@@ -158,7 +160,7 @@ def least_gradient(name: str, design: Design) -> float:
     """What a gradient must exceed to be more than rounding."""
     if name.endswith(("numerator", "denominator")):
         return 0.0  # x^k times how little the module does yet: any will do
-    if design.connection == "bn" and design.depth == 3 and name.endswith("connections.0.bias"):
+    if design.get("connection") == "bn" and design["depth"] == 3 and name.endswith("connections.0.bias"):
         return -1.0  # a shift before another BN as long as no ReLU between switches
     if scales_before_bn(name, design):
         return 1e-14
@@ -173,9 +175,9 @@ def least_gradient(name: str, design: Design) -> float:
     ],
 )
 def test_the_connections_that_forbid_the_unit_start_would_pass_no_gradient(design: str, connection: str) -> None:
-    given = {**Design.parse(design).without("connection").to_dict(), "depth": 2, "connection": connection}
-    assert not unit_start_learns(str(given["attention"]), given)
-    model = network(Design.from_dict(given))
+    given = Design.from_dict({**Design.parse(design).to_dict(), "depth": 2, "connection": connection})
+    assert not given.declaration.learns_from_one(given.to_dict())
+    model = network(given)
     for module in model.modules():
         if isinstance(module, Gate):
             module.start_at_one()
@@ -205,7 +207,7 @@ def test_ras_with_bns_at_its_published_start_is_a_saddle_and_at_the_unit_start_i
         assert all(bool((gradient == 0).all()) for gradient in others)
 
 
-@pytest.mark.parametrize("attention", [name for name in FIELDS if name != "none"])
+@pytest.mark.parametrize("attention", [name for name in DECLARED if name != "none"])
 def test_the_published_start_is_the_default_and_not_1(attention: str) -> None:
     images, _ = batch()
     plain, gated = (network(it).eval()(images) for it in (Design(), Design(attention)))

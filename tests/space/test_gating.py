@@ -8,7 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from space.attention import DIAGate, Gate, stage_gates
+from space.attention import Gate, stage_gates
+from space.attention.dia import DIAGate
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
@@ -253,3 +254,39 @@ def test_a_foreign_network_with_gates_of_one_is_the_network_itself(design: str) 
             rtol=0,
             atol=1e-6,
         )
+
+
+def ours(num_classes: int) -> nn.Module:
+    """A user's network of our blocks."""
+    return backbone("preresnet11").make(3, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "fused"),
+    [
+        ("resnet11", {True}),
+        ("preresnet11", {True}),
+        ("wrn10-1", {True}),
+        ("imagenet/resnext26-2x4", {True}),
+        (r"resnet11@stages\.(.)\.0\.bn3", {True}),
+        ("tests.space.test_gating:ours@stages.*conv3", {True}),
+        ("resnet11+no_skip", {False}),
+        (r"resnet11@stages\.0\.0\.bn3|stages\.1\.0\.bn2|stages\.2\.0\.bn3", {True, False}),
+        ("torchvision/resnet18", {False}),
+        ("tests.space.test_foreign:Own", {False}),
+    ],
+)
+def test_a_site_is_fused_where_the_network_takes_the_gate_apart_instead_of_calling_it(
+    name: str, fused: set[bool]
+) -> None:
+    it = backbone(name)
+    network = build(Design("eca"), it).eval()
+    called: set[str] = set()
+    for site in it.sites:
+        around = network.get_submodule(site.path)
+        around.register_forward_hook(lambda module, inputs, output, path=site.path: called.add(path))
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 64, 64))
+
+    assert {site.fused for site in it.sites} == fused
+    assert called == {site.path for site in it.sites if not site.fused}

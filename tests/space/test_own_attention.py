@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from space.backbones import FACTORIES, backbone, chosen
-from space.backbones.foreign import called, found_backbone
+from space.backbones import BACKBONES, backbone, chosen
+from space.backbones.factories import called
+from space.backbones.finding import found_backbone
 from space.build import build
 from space.design import Design
 from space.errors import UserError
@@ -165,9 +166,9 @@ def test_a_network_that_keeps_its_attention_says_so_in_one_line() -> None:
 @pytest.fixture
 def carrying() -> Iterator[str]:
     """A network that carries SE."""
-    FACTORIES.register("carrying")(net(lambda: Layers(ATTENTION["se"])))
+    BACKBONES.register("carrying")(net(lambda: Layers(ATTENTION["se"])))
     yield "carrying"
-    del FACTORIES["carrying"]
+    del BACKBONES["carrying"]
 
 
 def test_what_has_no_attention_stays_as_it_is_and_is_not_said_to_have_some(carrying: str) -> None:
@@ -211,13 +212,13 @@ class Chain(nn.Module):
 
 
 def test_attention_is_taken_out_of_a_network_whose_places_are_named() -> None:
-    FACTORIES.register("chain")(Chain)
+    BACKBONES.register("chain")(Chain)
     try:
         it = chosen("chain", r"body\.2", replace_attention=True)
         assert it.name == r"chain+no_attention@body\.2"
         assert it.removed == ("body.1",)
     finally:
-        del FACTORIES["chain"]
+        del BACKBONES["chain"]
 
 
 def test_a_product_of_what_has_no_channels_that_are_known_is_no_attention() -> None:

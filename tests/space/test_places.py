@@ -11,10 +11,12 @@ from torch.nn.functional import batch_norm
 from torch.overrides import TorchFunctionMode
 
 from space.attention import Gate
-from space.backbones import backbone
-from space.backbones.foreign import found_backbone
-from space.backbones.places import find_sites, layout_of
-from space.backbones.watching import Watched, watch
+from space.backbones import backbone, branches, watching
+from space.backbones.branches import residual_branches
+from space.backbones.finding import found_backbone
+from space.backbones.sites import find_sites, layout_of
+from space.backbones.watched import Watched
+from space.backbones.watching import watch
 from space.design import Stage
 from space.errors import UserError
 from space.gating import Gated, Site
@@ -63,6 +65,52 @@ def test_without_bns_the_places_are_the_last_convolutions() -> None:
     assert it.sites == tuple(
         Site(site.path.replace("bn3", "conv3"), site.stage, site.channels, False) for site in declared.sites
     )
+
+
+class Drawn(nn.Module):
+    """The network that `watching` and `branches` begin with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.block = DrawnBlock()
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.block(self.stem(images))
+        return out
+
+
+class DrawnBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.norm(self.conv(x)))
+
+
+def test_what_is_noted_is_as_it_is_drawn() -> None:
+    seen = watched(Drawn(), 8)
+    assert watching.__doc__ is not None
+    drawn = re.findall(r"^    (\d.*)$", watching.__doc__, re.MULTILINE)
+    noted = [
+        (node.number, node.function, *(parent.number for parent in node.parents), node.depth, *node.modules)
+        for node in seen.nodes
+    ]
+    assert [line.split() for line in drawn] == [[word for it in row if (word := str(it))] for row in noted]
+    assert [(it.whole.number, *(term.number for term in it.terms)) for it in seen.sums] == [(4, 1, 3)]
+    assert seen.inputs["block"].number == 1
+
+
+def test_what_follows_is_as_it_is_drawn() -> None:
+    seen = watched(Drawn(), 8)
+    assert branches.__doc__ is not None
+    drawn = re.findall(r"^    (?:\| +)?(\d) (\w+) *(\S*)$", branches.__doc__, re.MULTILINE)
+    assert drawn == [(str(it.number), it.function, "".join(it.modules)) for it in seen.nodes[1:]]
+    (branch,) = residual_branches(seen)
+    assert (branch.end.number, branch.whole.number, branch.inside) == (3, 4, 1 << 2 | 1 << 3)
+    assert find_sites(seen) == (Site("block.norm", 0, 4),)
 
 
 # Libraries: one place in each residual block, at the end of its branch.

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from space.attention import stage_gates
 from space.attention.connection import CONNECTIONS, Rational
 from space.attention.recurrence import RecurrentGate
-from space.design import FIELDS, VALUES, Design
+from space.declarations import CONNECTION
+from space.declared import DECLARED
+from space.design import Design
 from tests.space.conftest import batch_norm, bottleneck, count, normal, randomised, sigmoid, weights
 
 CHANNELS = 8
@@ -44,7 +46,7 @@ def affine(w: dict[str, Tensor], y: Tensor) -> Tensor:
 
 
 def test_every_connection_of_a_design_exists() -> None:
-    assert set(CONNECTIONS) == set(VALUES["connection"])
+    assert set(CONNECTIONS) == set(CONNECTION.values)
     assert set(PLAIN_CONNECTIONS) == set(CONNECTIONS) - {"bn", "rational"}
 
 
@@ -137,7 +139,7 @@ def test_modules_of_their_own_may_have_bns_between(depth: int, bn: str | None, n
     assert count(gate) == depth * (2 * 8 * 4 + 4 + 8) + norms * 2 * CHANNELS
 
 
-@pytest.mark.parametrize("attention", [name for name in FIELDS if "deepening" in FIELDS[name]])
+@pytest.mark.parametrize("attention", [name for name in DECLARED if "deepening" in DECLARED[name].choices])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_explicit_deepening_has_the_parameters_of_so_many_modules(attention: str, depth: int) -> None:
     implicit = recurrent(Design(attention, depth=depth, connection="tanh"))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from space.attention import stage_gates
 from space.attention.eca import kernel_size
-from space.design import Design, hidden_width
+from space.declarations import hidden_width
+from space.design import Design
 from tests.space.conftest import count, normal, randomised
 
 DOCS = Path(__file__).parents[2] / "docs" / "timm.md"

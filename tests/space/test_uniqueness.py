@@ -13,7 +13,9 @@ from torch import nn
 from space.attention import stage_gates
 from space.backbones import backbone
 from space.choices import SearchSpace
-from space.design import FIELDS, VALUES, Design, Layout, Stage, Value, allowed
+from space.declarations import Value
+from space.declared import DECLARED
+from space.design import Design, Layout, Stage
 from space.errors import UserError
 from space.gating import place_gates
 
@@ -76,13 +78,14 @@ Options: TypeAlias = Mapping[str, tuple[Value | None, ...]]
 
 def values(attention: str, name: str, options: Options) -> list[Value | None]:
     """The values to try of a field of this attention."""
-    given = options.get(name, VALUES.get(name, ()))
-    return [value for value in given if name == "stages" or value in allowed(attention, name)]
+    has = DECLARED[attention].choices[name].values
+    return [value for value in options.get(name, has) if name == "stages" or value in has]
 
 
 def every_text(options: Options) -> Iterator[Given]:
     """Each combination of values, idle and redundant ones included."""
-    for attention, names in FIELDS.items():
+    for attention, declaration in DECLARED.items():
+        names = declaration.choices
         for combination in product(*(values(attention, name, options) for name in names)):
             yield {"attention": attention, **dict(zip(names, combination, strict=True))}
 
@@ -130,13 +133,14 @@ def pairs(count: int, options: Options) -> Iterator[tuple[Design, ...]]:
     random = Random(0)
 
     def draw(attention: str) -> Given:
-        return {"attention": attention, **{n: random.choice(values(attention, n, options)) for n in FIELDS[attention]}}
+        names = DECLARED[attention].choices
+        return {"attention": attention, **{name: random.choice(values(attention, name, options)) for name in names}}
 
     while count:
-        attention, another = random.choice(list(FIELDS)), random.choice(list(FIELDS))
+        attention, another = random.choice(list(DECLARED)), random.choice(list(DECLARED))
         one, other = draw(attention), draw(another)
-        if count % 2 and FIELDS[attention]:
-            name = random.choice(FIELDS[attention])
+        if count % 2 and DECLARED[attention].choices:
+            name = random.choice([*DECLARED[attention].choices])
             other = one | {name: random.choice(values(attention, name, options))}
         pair = tuple(designs([one, other]))
         if len(pair) == 2:

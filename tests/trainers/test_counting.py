@@ -9,10 +9,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from space.backbones import FACTORIES, backbone
+from space.backbones import BACKBONES, backbone
 from space.build import build
 from space.choices import SearchSpace
-from space.design import Design, Value, allowed
+from space.declarations import Value
+from space.declared import DECLARED
+from space.design import Design
 from trainers.counting import (
     GatedStage,
     Place,
@@ -133,7 +135,7 @@ def test_counting_leaves_a_network_as_it_was(training: bool) -> None:
 
 
 def test_a_frozen_parameter_does_not_count_and_gates_in_a_frozen_network_do(registries: None) -> None:
-    @FACTORIES.register("frozen stem")
+    @BACKBONES.register("frozen stem")
     def frozen_stem(num_classes: int, in_channels: int) -> nn.Module:
         network = backbone("resnet11").make(in_channels, num_classes)
         network.get_submodule("stem").requires_grad_(False)
@@ -159,7 +161,8 @@ def test_attended_stages_have_the_blocks_and_feature_sizes_of_the_backbone() -> 
 
 
 def test_what_a_gate_computes_depends_on_attention_depth_connection_and_reduction_only() -> None:
-    for stages, sharing, start in product((None, "2"), allowed("se", "sharing"), allowed("se", "start")):
+    choices = DECLARED["se"].choices
+    for stages, sharing, start in product((None, "2"), choices["sharing"].values, choices["start"].values):
         fields: dict[str, Value | None] = {"stages": stages, "sharing": sharing, "start": start}
         table = {"attention": "se", "depth": 3, "bn": "shared", "reduction": 8, "bias": "no", **fields}
         design = Design.from_dict(table)

@@ -17,8 +17,10 @@ from torch.nn.functional import interpolate
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from space.errors import UserError
-from trainers.data import Data, Squares, TensorImages
-from trainers.datasets import DATASETS, Source, load
+from trainers.data import Data
+from trainers.datasets import DATASETS, read_data
+from trainers.images import Squares, TensorImages
+from trainers.source import Source
 
 SPLITS = ("train", "val", "test")
 
@@ -37,7 +39,7 @@ def rows(images: TensorImages) -> list[tuple[int, ...]]:
 
 
 def digits(train_size: int | None = None) -> Data:
-    return load(Source(name="digits", train_size=train_size))
+    return read_data(Source(name="digits", train_size=train_size))
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,14 @@ def test_a_size_that_leaves_too_little_is_named(train_size: int) -> None:
 
 def test_an_unknown_data_set_gets_the_list_of_known_ones() -> None:
     with pytest.raises(UserError) as raised:
-        load(Source(name="mnist"))
+        read_data(Source(name="mnist"))
     assert all(name in str(raised.value) for name in ("'mnist'", *DATASETS, "folder:PATH"))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("side", [5, 8, 32])
 def test_images_in_memory_are_resized_to_the_size_asked_for(side: int) -> None:
-    plain, resized = digits(), load(Source(name="digits", image_size=side))
+    plain, resized = digits(), read_data(Source(name="digits", image_size=side))
     size = (side, side)
 
     assert resized.shape == (1, *size)
@@ -147,7 +149,7 @@ def test_images_in_memory_are_resized_to_the_size_asked_for(side: int) -> None:
 
 
 def test_images_in_memory_take_no_more_of_it_when_they_are_resized() -> None:
-    large = load(Source(name="digits", image_size=224))
+    large = read_data(Source(name="digits", image_size=224))
     assert isinstance(large.train, Squares)
     assert isinstance(large.train.images, TensorImages)
     assert large.train.images.images.shape == (200, 1, 8, 8)
@@ -158,8 +160,8 @@ def test_images_in_memory_take_no_more_of_it_when_they_are_resized() -> None:
 
 def test_a_given_normalisation_replaces_the_measured_one_each_by_itself() -> None:
     plain = digits()
-    given = load(Source(name="digits", mean=(0.25,), std=(0.5,)))
-    half = load(Source(name="digits", mean=(0.25,)))
+    given = read_data(Source(name="digits", mean=(0.25,), std=(0.5,)))
+    half = read_data(Source(name="digits", mean=(0.25,)))
 
     assert (given.mean, given.std) == ((0.25,), (0.5,))
     assert (half.mean, half.std) == ((0.25,), plain.std)
@@ -180,7 +182,7 @@ def test_a_given_normalisation_replaces_the_measured_one_each_by_itself() -> Non
 )
 def test_fields_that_do_not_fit_the_data_get_one_line(fields: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(UserError) as raised:
-        load(Source(name="digits", **fields))
+        read_data(Source(name="digits", **fields))
     message = str(raised.value)
     assert "\n" not in message
     assert [word for word in named if word not in message] == []
@@ -205,7 +207,7 @@ class Files:
         self.classes = tuple(f"class {number}" for number in range(classes))
 
     def load(self, **options: Any) -> Data:
-        return load(Source(name=self.name, root=self.root, **options))
+        return read_data(Source(name=self.name, root=self.root, **options))
 
     def rows(self, part: str) -> list[tuple[int, ...]]:
         images, labels = (self.train, self.train_labels) if part == "train" else (self.test, self.test_labels)
@@ -303,7 +305,7 @@ def test_an_impossible_training_size_is_named(files: Files, train_size: int) -> 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_a_missing_data_set_gets_one_line_with_what_where_and_the_flags(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError) as raised:
-        load(Source(name=name, root=tmp_path))
+        read_data(Source(name=name, root=tmp_path))
     message = str(raised.value)
     assert "\n" not in message
     named = [name, str(tmp_path), OFFICIAL[name][1], "--download", "--data-root"]

@@ -21,10 +21,12 @@ from torch import Tensor
 from space.errors import UserError
 from trainers import decoded, pictures
 from trainers.contents import REMEMBERED
-from trainers.data import CPU, Data, FileImages, Images, Squares
-from trainers.datasets import Source, load
+from trainers.data import Data
+from trainers.datasets import read_data
 from trainers.decoded import ARRAY, PARTIAL, MappedImages
+from trainers.images import CPU, FileImages, Images, Squares
 from trainers.pictures import OnRead, decode
+from trainers.source import Source
 
 GIB = 1024**3
 
@@ -112,7 +114,7 @@ def test_cached_and_streamed_images_give_the_same_batches_to_the_bit(
         source = Source(
             name=f"folder:{tmp_path / 'pictures'}", image_size=image_size, shorter_side=shorter_side, cache=where
         )
-        ways.append(load(source).to(CPU, workers))
+        ways.append(read_data(source).to(CPU, workers))
     streamed, cached = ways
 
     assert isinstance(streamed.train, Squares)
@@ -208,7 +210,7 @@ def test_files_that_are_in_no_split_are_not_decoded(tmp_path: Path, cache: Path,
     for split in ("train", "val", "test"):
         for name in ("cat", "dog"):
             write(tmp_path / split / name, 8 if split == "train" else 2)
-    data = load(Source(name=f"folder:{tmp_path}", cache=cache, train_size=4))
+    data = read_data(Source(name=f"folder:{tmp_path}", cache=cache, train_size=4))
 
     assert data.sizes() == {"train": 4, "val": 4, "test": 4}
     assert len(decodings) == 12
@@ -219,14 +221,14 @@ def test_a_check_decodes_each_file_once(tmp_path: Path, cache: Path, decodings: 
     for name in ("cat", "dog"):
         write(tmp_path / "pictures" / name, 10)
     source = Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache if where == "cache" else None)
-    load(source, check=True)
+    read_data(source, check=True)
     assert len(decodings) == len({*decodings}) == 20
 
 
 def test_unchecked_files_without_a_cache_are_not_decoded_up_front(tmp_path: Path, decodings: list[Path]) -> None:
     for name in ("cat", "dog"):
         write(tmp_path / "pictures" / name, 10)
-    load(Source(name=f"folder:{tmp_path / 'pictures'}"))
+    read_data(Source(name=f"folder:{tmp_path / 'pictures'}"))
     assert decodings == []
 
 
@@ -244,7 +246,7 @@ def test_a_broken_file_is_named_and_leaves_no_array(tmp_path: Path, cache: Path,
     broken = tmp_path / "pictures" / "dog" / "006.png"
     broken.write_bytes(broken.read_bytes()[:-60])
     with pytest.raises(UserError) as raised:
-        load(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache if cached else None), check=True)
+        read_data(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache if cached else None), check=True)
     assert str(broken) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not cached or names(cache) == set()
@@ -448,7 +450,7 @@ def test_the_notes_say_how_images_are_read(tmp_path: Path, cache: Path) -> None:
         write(tmp_path / "pictures" / "val" / name, 2)
     source = Source(name=f"folder:{tmp_path / 'pictures'}", image_size=300, cache=cache)
 
-    assert load(source).notes == (
+    assert read_data(source).notes == (
         "test: 15 % of train/ (3 images), since there is no test/ folder",
         f"decoded once: 24 images of 300 x 300 (6.5 MB) in {cache}",
     )
@@ -466,7 +468,7 @@ def test_labels_stay_with_their_images(tmp_path: Path, cache: Path) -> None:
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for number in range(8):
             Image.new("RGB", (8, 8), (80 * level, number, 0)).save(tmp_path / "pictures" / name / f"{number}.png")
-    data = load(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache))
+    data = read_data(Source(name=f"folder:{tmp_path / 'pictures'}", cache=cache))
     seen = set()
     for images in (data.train, data.val, data.test):
         ((pixels, labels),) = images.batches(torch.arange(len(images.labels)), 99)

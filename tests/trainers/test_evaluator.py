@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from space.design import Design, add_attention
+from space.declarations import REDUCTION, declare
+from space.declared import DECLARED
+from space.design import Design
 from space.errors import UserError
-from trainers.datasets import Source
 from trainers.evaluator import Evaluator, design_folder, fresh_network, trained_network, weights_name
 from trainers.recipe import recipe
+from trainers.source import Source
 from trainers.training import Training
 
 SEARCHING = Evaluator(source=Source(name="digits", train_size=50), recipe=recipe("digits").with_epochs(2), device="cpu")
@@ -101,7 +103,7 @@ WORDS = ("x", "x_depth_2", "depth2", "resnet20", "x_start_unit", "se_reduction_8
 
 def test_no_two_backbones_and_designs_have_one_folder(registries: None) -> None:
     for word in WORDS:
-        add_attention(word, recurrent=True, reduction=8)
+        DECLARED[word] = declare("excitation", (REDUCTION.with_default(8),))
     texts = ["{}", "{}:depth=2", "{}:depth=2,stages=2", "{}:stages=2", "{}:reduction=2", "{}:start=unit"]
     designs = [Design()] + [Design.parse(text.format(word)) for word in ("se", *WORDS) for text in texts]
     pairs = [(name, design) for name in BACKBONES for design in designs]

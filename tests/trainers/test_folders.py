@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from space.errors import UserError
-from trainers.data import Data, FileImages, Squares
-from trainers.datasets import LARGEST_SIDE, Source, load
+from trainers.data import Data
+from trainers.datasets import LARGEST_SIDE, read_data
+from trainers.images import FileImages, Squares
+from trainers.source import Source
 
 SPLITS = ("train", "val", "test")
 Size = tuple[int, int]
@@ -44,7 +46,7 @@ def parted(root: Path, splits: Mapping[str, int] | None = None) -> Path:
 
 
 def read(root: Path, *, check: bool = False, **fields: Any) -> Data:
-    return load(Source(name=f"folder:{root}", **fields), check=check)
+    return read_data(Source(name=f"folder:{root}", **fields), check=check)
 
 
 def files(data: Data) -> dict[str, FileImages]:
@@ -447,7 +449,7 @@ def table(root: Path, group_of: Callable[[Path], str], leave_out: int = 0, heade
 
 
 def grouped(root: Path, groups: Path, train_size: int | None = None) -> Data:
-    return load(Source(name=f"folder:{root}", groups=groups, train_size=train_size))
+    return read_data(Source(name=f"folder:{root}", groups=groups, train_size=train_size))
 
 
 def five_together(path: Path) -> str:

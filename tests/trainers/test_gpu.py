@@ -6,9 +6,9 @@ import torch
 from space import Design
 from space.backbones import backbone
 from space.build import build
-from trainers.datasets import Source
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
+from trainers.source import Source
 from trainers.throughput import conditions_for, measure_fps
 
 pytestmark = [

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from space.errors import UserError
-from trainers.data import TensorImages
-from trainers.datasets import Source, load
+from trainers.datasets import read_data
 from trainers.identity import data_digest
+from trainers.images import TensorImages
+from trainers.source import Source
 
 
 def write(root: Path, images: int = 10) -> Path:
@@ -28,7 +29,7 @@ def write(root: Path, images: int = 10) -> Path:
 
 def digest(root: Path, check: bool = False, **fields: Any) -> str:
     source = Source(name="imagenet", root=root.parent) if root.name == "imagenet" else Source(name=f"folder:{root}")
-    return load(replace(source, **fields), check=check).digest
+    return read_data(replace(source, **fields), check=check).digest
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -116,18 +117,18 @@ def test_every_pixel_label_and_split_in_memory_counts() -> None:
 
 
 def test_digits_are_known_by_their_splits_not_by_how_they_are_shown() -> None:
-    plain = load(Source(name="digits")).digest
-    assert load(Source(name="digits", image_size=32, mean=(0.5,))).digest == plain
-    assert load(Source(name="digits", train_size=100)).digest != plain
+    plain = read_data(Source(name="digits")).digest
+    assert read_data(Source(name="digits", image_size=32, mean=(0.5,))).digest == plain
+    assert read_data(Source(name="digits", train_size=100)).digest != plain
 
 
 def test_data_that_is_not_what_it_should_be_is_refused_in_one_line(tmp_path: Path) -> None:
     root = write(tmp_path / "pictures")
     source = Source(name=f"folder:{root}", digest=digest(root))
-    assert load(source).digest == source.digest
+    assert read_data(source).digest == source.digest
     CHANGES["other pixels"](root)
     with pytest.raises(UserError) as raised:
-        load(source)
+        read_data(source)
     message = str(raised.value)
     assert "\n" not in message
     assert all(word in message for word in (str(root), "other images, labels or splits", "put those back"))

@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from space.errors import UserError
-from trainers.data import FileImages
-from trainers.datasets import IMAGENET_STD, Source, load
+from space.normalisation import IMAGENET
+from trainers.datasets import read_data
+from trainers.images import FileImages
+from trainers.source import Source
 from trainers.splits import MOST_VAL
 
 WNIDS = ("n01440764", "n01443537", "n02102040")
@@ -29,13 +31,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def images(root: Path, name: str, **options: Any) -> FileImages:
-    found = getattr(load(Source(name="imagenet", root=root, **options)), name)
+    found = getattr(read_data(Source(name="imagenet", root=root, **options)), name)
     assert isinstance(found, FileImages)
     return found
 
 
 def test_the_official_validation_images_are_the_test_split_and_a_tenth_of_train_validates(root: Path) -> None:
-    data = load(Source(name="imagenet", root=root))
+    data = read_data(Source(name="imagenet", root=root))
 
     assert data.sizes() == {"train": 54, "val": 6, "test": 12}
     assert data.shape == (3, 224, 224)
@@ -69,32 +71,32 @@ def test_images_of_any_size_come_as_squares_of_224_and_train_on_random_parts(roo
 def test_the_shorter_side_follows_the_image_size_in_proportion(
     root: Path, fields: dict[str, Any], side: int, shorter_side: int
 ) -> None:
-    assert load(Source(name="imagenet", root=root, **fields)).shape == (3, side, side)
+    assert read_data(Source(name="imagenet", root=root, **fields)).shape == (3, side, side)
     for name in ("train", "val", "test"):
         found = images(root, name, **fields)
         assert (found.side, found.shorter_side) == (side, shorter_side)
 
 
 def test_a_given_normalisation_replaces_that_of_imagenet(root: Path) -> None:
-    data = load(Source(name="imagenet", root=root, mean=(0.1, 0.2, 0.3)))
+    data = read_data(Source(name="imagenet", root=root, mean=(0.1, 0.2, 0.3)))
     assert data.mean == (0.1, 0.2, 0.3)
-    assert data.std == IMAGENET_STD
+    assert data.std == IMAGENET[1]
 
 
 def test_fewer_images_to_train_on_leave_the_other_splits_alone(root: Path) -> None:
-    assert load(Source(name="imagenet", root=root, train_size=9)).sizes() == {"train": 9, "val": 6, "test": 12}
+    assert read_data(Source(name="imagenet", root=root, train_size=9)).sizes() == {"train": 9, "val": 6, "test": 12}
 
 
 def test_classes_are_called_as_torchvisions_meta_file_says(root: Path) -> None:
     names = {WNIDS[0]: ("tench", "Tinca tinca"), WNIDS[1]: ("goldfish",)}
     torch.save((names, ["n01440764"]), root / "imagenet" / "meta.bin")
-    assert load(Source(name="imagenet", root=root)).classes == ("tench", "goldfish", WNIDS[2])
+    assert read_data(Source(name="imagenet", root=root)).classes == ("tench", "goldfish", WNIDS[2])
 
 
 def test_nothing_from_a_meta_file_is_run(root: Path) -> None:
     torch.save((Path("x"), []), root / "imagenet" / "meta.bin")
     with pytest.raises(UserError, match=r"meta\.bin"):
-        load(Source(name="imagenet", root=root))
+        read_data(Source(name="imagenet", root=root))
 
 
 @pytest.mark.parametrize("missing", ["train", "val", "both"])
@@ -103,7 +105,7 @@ def test_without_its_folders_one_line_says_where_they_were_looked_for(root: Path
         if missing in (split, "both"):
             (root / "imagenet" / split).rename(root / split)
     with pytest.raises(UserError) as raised:
-        load(Source(name="imagenet", root=root))
+        read_data(Source(name="imagenet", root=root))
     message = str(raised.value)
     assert "\n" not in message
     assert all(word in message for word in ("imagenet/train", "imagenet/val", str(root), "--data-root"))
@@ -112,4 +114,4 @@ def test_without_its_folders_one_line_says_where_they_were_looked_for(root: Path
 def test_other_classes_in_val_are_an_error(root: Path) -> None:
     (root / "imagenet" / "val" / WNIDS[2]).rename(root / "imagenet" / "val" / "n99999999")
     with pytest.raises(UserError, match="do not have the same classes"):
-        load(Source(name="imagenet", root=root))
+        read_data(Source(name="imagenet", root=root))

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from space.errors import UserError
-from trainers.data import CPU, Data, FileImages, Images, Squares, TensorImages, channel_statistics
+from trainers.data import Data, channel_statistics
+from trainers.images import CPU, FileImages, Images, Squares, TensorImages
 from trainers.pictures import decode
 
 KINDS = pytest.mark.parametrize("kind", ["tensor", "files", "squares"])

@@ -18,7 +18,8 @@ from space.backbones import backbone
 from space.build import build, pretrained_parameters
 from space.design import Design
 from space.errors import UserError
-from trainers.data import Data, FileImages, Images, TensorImages
+from trainers.data import Data
+from trainers.images import FileImages, Images, TensorImages
 from trainers.recipe import RECIPES, Recipe
 from trainers.training import Judge, Training, steps_per_epoch
 

@@ -11,7 +11,7 @@ from typer import Option
 from pipelines.terminal.formats import parse_count, parse_duration
 from space.design import Design
 from space.errors import UserError
-from space.plugins import Plugin, load_plugins
+from space.user_code import UserCode, load_plugins
 
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "local", "ray")
@@ -32,7 +32,7 @@ class Options:
         ),
     ] = ()
     json: Annotated[bool, Option(help="Result as JSON on stdout; all else on stderr.")] = False
-    plugins: tuple[Plugin, ...] = field(init=False, repr=False)
+    plugins: tuple[UserCode, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plugins", load_plugins(self.plugin))

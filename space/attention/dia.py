@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Gate, mean
-from space.design import hidden_width
+from space.attention.registry import ATTENTION
+from space.declarations import REDUCTION, Choice, hidden_width
 
 State: TypeAlias = tuple[Tensor, Tensor]
 """h and c of a cell, (B, C) each."""
@@ -167,3 +168,18 @@ class DIAGate(Gate):
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         self.scale = 1.0 / self.unit.lstm.hold(calls=self.block + 1)
+
+
+@ATTENTION.register(
+    "dia",
+    choices=(
+        REDUCTION.with_default(4),
+        Choice("output", ("sigmoid", "tanh", "relu"), changes=("time",)),
+        Choice("cells", (1, 2, 3)),
+    ),
+    normalises=True,
+)
+def dia(channels: int, blocks: int, reduction: int, output: str, cells: int) -> list[Gate]:
+    """The gates of a stage: one LSTM sees block after block (the choices are those of Table 6)."""
+    unit = DIAUnit(DIALSTM(channels, reduction, output, cells))
+    return [DIAGate(unit, block, blocks) for block in range(blocks)]

@@ -17,7 +17,7 @@ from space import Design, UserError
 from space.backbones import backbone
 from space.build import build
 from space.identity import Identity
-from space.loading import Saved
+from space.saved import Saved
 
 OWN = """
 from torchvision.models import resnet18

@@ -16,8 +16,8 @@ from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.errors import UserError
-from space.pretrained import find_pretrained
-from space.weights import read_weights
+from space.published import find_pretrained
+from space.state import read_state
 
 RESNET18 = "torchvision/resnet18"
 
@@ -77,7 +77,7 @@ def test_timms_weights_are_fetched_once(fetched: list[str], tmp_path: Path, text
 
 
 def test_fetched_weights_fit_another_number_of_classes(fetched: list[str], tmp_path: Path) -> None:
-    state = read_weights(find_pretrained("DEFAULT", RESNET18, tmp_path).path)
+    state = read_state(find_pretrained("DEFAULT", RESNET18, tmp_path).path)
     network = build(Design("eca"), backbone(RESNET18), 7, 3, state)
 
     own = network.state_dict()

@@ -2,17 +2,16 @@
 
 import colorsys
 import itertools
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import packaging.version
 import pytest
 
-from space import beside
 from space.errors import UserError
-from space.objects import find_object, source_files
+from space.user_code import find_code, find_object
 
 ROOT = Path(__file__).parents[2]
 FORMS = {
@@ -48,19 +47,6 @@ def write(folder: Path, which: str) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Folders and modules of users are forgotten at the end, and those of other tests until then."""
-    others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in beside._SHOWN}
-    before = set(sys.modules)
-    for name in ("_FOLDERS", "_MODULES", "_SHOWN"):
-        monkeypatch.setattr(beside, name, type(getattr(beside, name))())
-    yield
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-    sys.modules.update(others)
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_each_file_gets_the_module_beside_it(tmp_path: Path, form: str) -> None:
     folders = [write(tmp_path / which, which) for which in "abc"]
@@ -72,7 +58,7 @@ def test_each_file_gets_the_module_beside_it(tmp_path: Path, form: str) -> None:
 
 def test_in_a_fresh_process_a_name_means_the_same(tmp_path: Path) -> None:
     names = [f"{write(tmp_path / which, which)}/net0.py:make" for which in "ab"]
-    program = "import sys; from space.objects import find_object; print(*(find_object(n)() for n in sys.argv[1:]))"
+    program = "import sys; from space.user_code import find_object; print(*(find_object(n)() for n in sys.argv[1:]))"
     for order in (names, names[::-1], names[:1], names[1:]):
         ended = subprocess.run(
             [sys.executable, "-c", program, *order], capture_output=True, text=True, check=True, cwd=ROOT
@@ -111,19 +97,33 @@ def test_what_is_loaded_from_the_same_file_already_is_not_loaded_again(monkeypat
     assert sys.modules["space.errors"].__dict__["UserError"] is UserError
 
 
-def test_a_computed_import_finds_the_only_module_of_its_name_and_is_refused_where_there_are_two(tmp_path: Path) -> None:
-    text = "import importlib\ndef make(): return importlib.import_module('layers').which"
+def test_a_computed_import_is_relative_to_the_package_and_of_what_a_statement_names(tmp_path: Path) -> None:
+    text = (
+        "import importlib, layers\n"
+        "def make(): return importlib.import_module('.layers', __package__).which\n"
+        "def unknown(): return importlib.import_module('.between', __package__)\n"
+        "def bare(): return importlib.import_module('layers')\n"
+    )
     for which in "ab":
         (write(tmp_path / which, which) / "net.py").write_text(text)
-    first = find_object(f"{tmp_path}/a/net.py:make")
-    assert first() == "a"
-    second = find_object(f"{tmp_path}/b/net.py:make")
-    for make in (first, second):
-        with pytest.raises(ImportError, match="layers is in several folders"):
-            make()
-    assert [find_object(f"{tmp_path}/{which}/net0.py:make")() for which in "ab"] == ["a", "b"]
-    with pytest.raises(ImportError, match="layers is in several folders"):
-        first()
+    made = [find_object(f"{tmp_path}/{which}/net.py:make") for which in "ab"]
+    assert [make() for make in made] == ["a", "b"]
+    with pytest.raises(ImportError, match="No module named 'between' that an import statement names"):
+        find_object(f"{tmp_path}/a/net.py:unknown")()
+    with pytest.raises(ImportError, match="No module named 'layers'"):
+        find_object(f"{tmp_path}/a/net.py:bare")()
+
+
+def test_a_file_imports_relatively_what_is_beside_it(tmp_path: Path) -> None:
+    (write(tmp_path, "a") / "net.py").write_text("from . import layers\nfrom .parts.block import which\n")
+    assert find_object(f"{tmp_path}/net.py:layers").which == find_object(f"{tmp_path}/net.py:which") == "a"
+
+
+def test_a_class_of_a_module_beside_is_found_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_text("class Mine: pass")
+    (tmp_path / "net.py").write_text("from layers import Mine")
+    mine = find_object(f"{tmp_path}/net.py:Mine")
+    assert pickle.loads(pickle.dumps(mine)) is mine
 
 
 def test_the_files_of_an_object_are_those_that_it_imports_from_its_folder(
@@ -132,7 +132,8 @@ def test_the_files_of_an_object_are_those_that_it_imports_from_its_folder(
     write(tmp_path, "a")
 
     def files(name: str) -> set[str]:
-        return {file.relative_to(tmp_path).as_posix() for file in source_files(name)}
+        code = find_code(name)
+        return set() if code is None else {file for file, _ in code.files}
 
     parts = {"parts/__init__.py", "parts/block.py", "parts/norm.py", "parts/deep.py"}
     expected = [{"layers.py"}] * 3 + [parts] * 3
@@ -148,4 +149,6 @@ def test_the_files_of_an_object_are_those_that_it_imports_from_its_folder(
 def test_the_files_of_an_object_leave_out_what_cannot_be_read_as_python(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("def make():\n    import broken, nowhere, torch")
     (tmp_path / "broken.py").write_text("def (:")
-    assert [file.name for file in source_files(f"{tmp_path}/net.py:make")] == ["broken.py", "net.py"]
+    code = find_code(f"{tmp_path}/net.py:make")
+    assert code is not None
+    assert [file for file, _ in code.files] == ["broken.py", "net.py"]

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Excitation
+from space.attention.registry import ATTENTION
+from space.declarations import DEPTH, When
 
 START = -1.0  # beta as the authors start it: the gate opens at sigmoid(-1) = 0.27
 
 
+@ATTENTION.register("ras", choices=(DEPTH.with_default(2),), stalls=When(connection=("relu",)))
 class Affine(Excitation):
     """Excitation gamma * y + beta.
 

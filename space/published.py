@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from space.backbones.foreign import TIMM, TORCHVISION, import_timm
+from space.backbones.libraries import TIMM, TORCHVISION, import_timm
 from space.backbones.names import Name
-from space.errors import UserError
+from space.errors import UserError, first_line
 from space.files import written_whole
+from space.saved import DESCRIPTION
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation that most published weights were trained with."""
 
 
 @dataclass(frozen=True)
-class Images:
+class TrainedOn:
     """What images a network was trained on.
 
     Attributes:
@@ -45,7 +44,7 @@ class Pretrained:
     """
 
     path: Path
-    images: Images | None
+    images: TrainedOn | None
 
 
 def find_pretrained(text: str, backbone: str, folder: Path) -> Pretrained:
@@ -72,20 +71,20 @@ def find_pretrained(text: str, backbone: str, folder: Path) -> Pretrained:
     raise UserError(f"--weights {text}: {backbone} has no weights of its own; name a file ({', '.join(FILES)})")
 
 
-def _images_beside(path: Path) -> Images | None:
+def _images_beside(path: Path) -> TrainedOn | None:
     """What a design.json of ours says beside its weights."""
-    beside = path.with_name("design.json")
+    beside = path.with_name(DESCRIPTION)
     if not beside.is_file():
         return None
     try:
         described = json.loads(beside.read_text())
         side = int(described["shape"][1])
-        return Images(tuple(described["mean"]), tuple(described["std"]), side, described.get("shorter_side") or side)
+        return TrainedOn(tuple(described["mean"]), tuple(described["std"]), side, described.get("shorter_side") or side)
     except (OSError, ValueError, LookupError, TypeError):
         return None  # somebody else's design.json
 
 
-def _images_of(network: str) -> Images | None:
+def _images_of(network: str) -> TrainedOn | None:
     """What the published weights of a library's network expect."""
     if network.startswith(TORCHVISION):
         from torchvision import models
@@ -113,10 +112,10 @@ def _torchvision(text: str, network: str, folder: Path) -> Pretrained:
     return Pretrained(path, _torchvision_images(weights))
 
 
-def _torchvision_images(weights: Any) -> Images:
+def _torchvision_images(weights: Any) -> TrainedOn:
     transforms = weights.transforms()
     side = int(transforms.crop_size[0])
-    return Images(tuple(transforms.mean), tuple(transforms.std), side, int(transforms.resize_size[0]))
+    return TrainedOn(tuple(transforms.mean), tuple(transforms.std), side, int(transforms.resize_size[0]))
 
 
 def _timm(text: str, network: str, folder: Path) -> Pretrained:
@@ -138,13 +137,13 @@ def _timm(text: str, network: str, folder: Path) -> Pretrained:
     return Pretrained(path, _timm_images(f"{TIMM}{base}.{tag}"))
 
 
-def _timm_images(network: str) -> Images | None:
+def _timm_images(network: str) -> TrainedOn | None:
     timm = import_timm(network)
     config = timm.models.get_pretrained_cfg(network.removeprefix(TIMM))
     if config is None:
         return None
     side = int(config.input_size[-1])
-    return Images(tuple(config.mean), tuple(config.std), side, round(side / config.crop_pct))
+    return TrainedOn(tuple(config.mean), tuple(config.std), side, round(side / config.crop_pct))
 
 
 def _write(state: dict[str, torch.Tensor], path: Path) -> None:
@@ -153,5 +152,5 @@ def _write(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _not_fetched(text: str, where: str, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    reason = first_line(error) or type(error).__name__
     return f"--weights {text}: {where} could not be fetched ({reason}); fetch them elsewhere and name the file"

@@ -1,4 +1,4 @@
-"""Weights from a file, fitted into a plain backbone."""
+"""The state of a network: the weights of a file, and how they are fitted into a plain backbone."""
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -21,7 +21,7 @@ SHOWN = 5
 
 
 @lru_cache(maxsize=1)
-def read_weights(path: Path) -> State:
+def read_state(path: Path) -> State:
     """The tensors of a file, on the CPU; nothing else in it is looked at.
 
     Raises:
@@ -46,7 +46,7 @@ def read_weights(path: Path) -> State:
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def load_weights(network: nn.Module, weights: State, classifier: str, removed: Collection[str] = ()) -> None:
+def fit_state(network: nn.Module, weights: State, classifier: str, removed: Collection[str] = ()) -> None:
     """Give a plain network these weights.
 
     Its last layer stays as it is where the classes differ in number, or where there are no weights for it.

@@ -1,18 +1,21 @@
-"""Objects by name: from a Python file or a module."""
+"""Objects by name, from a Python file or a module, and that their code travels."""
 
 import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from space.errors import UserError
-from space.objects import find_object, full_name, load_source
+from space.user_code import UserCode, find_code, find_object, full_name
 
 
 def write(folder: Path, text: str, name: str = "own.py") -> Path:
     path = folder / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
@@ -37,7 +40,7 @@ def test_a_file_is_run_once_for_each_content_and_folder(tmp_path: Path) -> None:
     first = find_object(f"{path}:Mine")
     assert find_object(f"{path}:Mine") is first
     copy = write(tmp_path, "class Mine: pass", "copy/own.py")
-    assert find_object(f"{copy}:Mine") is not first  # it may see other modules beside it
+    assert find_object(f"{copy}:Mine") is not first  # it may read other files beside it
     write(tmp_path, "class Mine: size = 2")
     assert find_object(f"{path}:Mine").size == 2
 
@@ -103,7 +106,7 @@ def test_what_is_no_python_file_gets_one_line(tmp_path: Path, kind: str) -> None
         path.mkdir()
     elif kind == "binary":
         path.write_bytes(b"\xff\xfe\x00")
-    assert error(lambda: find_object(f"{path}:make")) == f"no Python file '{path}'"
+    assert error(lambda: find_object(f"{path}:make")) == f"{path}: no such Python file"
 
 
 @pytest.mark.parametrize(
@@ -124,9 +127,51 @@ def test_a_wrong_name_gets_one_line(name: str, parts: list[str]) -> None:
 def test_a_module_that_exits_or_raises_gets_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "raise SystemExit('usage')", "exits_at_once.py")
-    assert error(lambda: find_object("exits_at_once:make")) == "module 'exits_at_once' raises SystemExit: usage"
+    message = error(lambda: find_object("exits_at_once:make"))
+    assert message == f"{tmp_path}/exits_at_once.py raises SystemExit when it is imported: usage"
 
 
-def test_source_without_a_file_is_a_module_too() -> None:
-    assert load_source("sent.py", "x = 5").x == 5
-    assert load_source("sent.py", "x = 5") is load_source("sent.py", "x = 5")
+def test_an_error_names_modules_as_the_user_does(tmp_path: Path) -> None:
+    write(tmp_path, "", "parts/__init__.py")
+    path = write(tmp_path, "import parts.nowhere")
+    assert "No module named 'parts.nowhere'" in error(lambda: find_object(f"{path}:make"))
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    write(tmp_path, "which = 1", "layers.py")
+    for name in ("net.v2.py", "my-net.py", "__init__.py"):
+        assert find_object(f"{write(tmp_path, 'from layers import which', name)}:which") == 1
+
+
+def test_the_digest_is_that_of_all_files_wherever_they_are(tmp_path: Path) -> None:
+    def digest(folder: str, layers: str, unused: str = "") -> str:
+        for name, text in (("layers.py", layers), ("unused.py", unused)):
+            write(tmp_path / folder, text, name)
+        code = find_code(f"{write(tmp_path / folder, 'import layers')}:layers")
+        assert code is not None
+        return code.digest
+
+    first = digest("a", "x = 1")
+    assert first == digest("b", "x = 1", "x = 2")
+    assert first != digest("a", "x = 2")
+
+
+def test_our_own_code_is_no_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert find_code("space.errors:UserError") is None
+    code = find_code("tests/space/test_user_code.py:write")
+    assert code is not None
+    assert [file for file, _ in code.files] == ["test_user_code.py"]
+
+
+def test_what_was_sent_comes_before_what_the_file_says_here(tmp_path: Path) -> None:
+    path = write(tmp_path, "which = 1")
+    code = UserCode.of_file(path)
+    program = (
+        "import pickle, sys; pickle.load(sys.stdin.buffer); from space.user_code import find_object\n"
+        f"print(find_object('{path}:which'))"
+    )
+    write(tmp_path, "which = 2")
+    ended = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(code), capture_output=True, check=True)
+    assert ended.stdout.split() == [b"1"]
+    assert find_object(f"{path}:which") == 2

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
-from space.errors import UserError
+from space.errors import UserError, first_line
 from space.identity import Identity
+from space.normalisation import normaliser
 
 DESCRIPTION, WEIGHTS, PROGRAM = "design.json", "model.safetensors", "model.pt2"
 """Files of such a folder; an exported one has the program of torch.export, too."""
@@ -92,7 +93,7 @@ class Saved:
             raise UserError(f"{description}: {error}; if a plug-in registers it, load that first") from None
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(
-                f"{description} is not as `search retrain` wrote it ({type(error).__name__}: {_first_line(error)}); "
+                f"{description} is not as `search retrain` wrote it ({type(error).__name__}: {first_line(error)}); "
                 "retrain or export again"
             ) from None
 
@@ -130,8 +131,7 @@ class Saved:
 
     def normalise(self, images: Tensor) -> Tensor:
         """From images (B, C, H, W) of uint8 to what the network sees: (pixels / 255 - mean) / std."""
-        mean, std = (torch.tensor(levels).view(1, -1, 1, 1) * 255 for levels in (self.mean, self.std))
-        return (images - mean) / std
+        return normaliser(self.mean, self.std)(images)
 
     def _check_identity(self) -> None:
         """Make sure that weights and description are of one study and design; the code of a backbone may have moved."""
@@ -148,10 +148,6 @@ class Saved:
             state: dict[str, Tensor] = load_file(self.weights)
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{self.weights} cannot be read ({_first_line(error)}); copy, export or retrain it again"
+                f"{self.weights} cannot be read ({first_line(error)}); copy, export or retrain it again"
             ) from None
         return state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from space.attention import ATTENTION
 from space.backbones import Backbone, backbone
-from space.backbones.foreign import called, found_backbone
+from space.backbones.factories import called
+from space.backbones.finding import found_backbone
 from space.build import build, pretrained_parameters
-from space.design import FIELDS, Design, allowed
+from space.declared import DECLARED
+from space.design import Design
 from space.errors import UserError
 from space.gating import Gated
-from space.weights import State, load_weights, read_weights
+from space.state import State, fit_state, read_state
 from tests.space.conftest import normal
 
 CLASSES = 5
@@ -30,7 +32,7 @@ BACKBONES = {"torchvision/resnet18": 4, "timm/resnet26": 32, "preresnet20": 4, "
 DESIGNS = [
     Design(attention, sharing=str(sharing))
     for attention in ("se", "ras", "eca", "cbam", "dia", "sem", "spa")
-    for sharing in allowed(attention, "sharing")
+    for sharing in DECLARED[attention].choices["sharing"].values
 ]
 DEEP = ["se:depth=3", "se:depth=2,deepening=explicit", "eca:depth=2,sharing=stage", "spa:depth=2,deepening=explicit"]
 DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=relu", "cbam:stages=13"]
@@ -39,7 +41,7 @@ DEEP += ["ras:depth=3,connection=tanh", "dia:cells=3,output=tanh", "dia:output=r
 def test_every_attention_with_every_sharing_is_among_these_designs() -> None:
     ours = {"se", "ras", "eca", "cbam", "dia", "sem", "spa"}
     assert ours <= ATTENTION.keys()
-    assert {(d.attention, d.sharing) for d in DESIGNS} == {
+    assert {(d.attention, d["sharing"]) for d in DESIGNS} == {
         (name, sharing) for name in ours for sharing in (["stage"] if name == "dia" else ["block", "stage"])
     }
 
@@ -73,7 +75,7 @@ def quick(name: str) -> Backbone:
 
 def built(name: str, design: Design) -> nn.Module:
     """With gates, from the weights of the plain network."""
-    if "reduction" in FIELDS[design.attention]:
+    if "reduction" in DECLARED[design.attention].choices:
         design = Design.from_dict({**design.to_dict(), "reduction": BACKBONES[name]})
     torch.manual_seed(0)
     return build(design, quick(name), CLASSES, weights=trained(name)[1]).double()
@@ -177,7 +179,7 @@ def loaded(weights: State, num_classes: int = 10) -> tuple[dict[str, Tensor], di
     torch.manual_seed(2)
     network = Small(num_classes)
     before = deepcopy(network.state_dict())
-    load_weights(network, weights, "fc")
+    fit_state(network, weights, "fc")
     return before, network.state_dict()
 
 
@@ -214,20 +216,20 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 def test_a_state_is_found_in_what_training_scripts_save(tmp_path: Path, how: str) -> None:
     path = tmp_path / "weights.pt"
     torch.save(WRAPPED[how](state()), path)
-    assert_same(loaded(read_weights(path))[1], state())
+    assert_same(loaded(read_state(path))[1], state())
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_safetensors_are_read(tmp_path: Path, prefix: str) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(prefixed(prefix, state()), path)
-    assert_same(loaded(read_weights(path))[1], state())
+    assert_same(loaded(read_state(path))[1], state())
 
 
 def test_a_prefix_that_the_network_has_itself_stays() -> None:
     network = nn.Sequential()
     network.add_module("module", Small())
-    load_weights(network, prefixed("module.", state()), "module.fc")
+    fit_state(network, prefixed("module.", state()), "module.fc")
     assert_same(network.state_dict(), prefixed("module.", state()))
 
 
@@ -254,7 +256,7 @@ def test_the_last_layer_is_fresh_where_there_are_no_weights_for_it() -> None:
 def test_another_layer_of_as_many_units_is_no_last_layer() -> None:
     network = Small(5)
     before = deepcopy(network.state_dict())
-    message = error(lambda: load_weights(network, state(), ""))
+    message = error(lambda: fit_state(network, state(), ""))
     assert message.endswith("of another shape fc.weight (10, 4) for (5, 4), fc.bias (10,) for (5,)")
     assert_same(network.state_dict(), before)
 
@@ -278,7 +280,7 @@ def test_names_and_shapes_that_do_not_fit_are_told_and_nothing_is_loaded(
     network = Small()
     before = deepcopy(network.state_dict())
 
-    message = error(lambda: load_weights(network, weights, "fc"))
+    message = error(lambda: fit_state(network, weights, "fc"))
     assert message == f"--weights: they do not fit the backbone: {expected}"
     assert_same(network.state_dict(), before)
 
@@ -318,7 +320,7 @@ def test_what_is_no_file_of_weights_is_refused_and_not_run(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"weights.{suffix}"
     WRONG[what](path)
-    message = error(lambda: read_weights(path))
+    message = error(lambda: read_state(path))
 
     assert message.startswith(f"--weights {path}: no")
     assert "torch.save(network.state_dict(), FILE)" in message
@@ -330,7 +332,7 @@ def test_no_bytes_at_all_make_the_reader_raise_anything_else(tmp_path: Path, see
     numbers = torch.Generator().manual_seed(seed)
     path = tmp_path / "weights.pt"
     path.write_bytes(b"\x80\x02" + bytes(torch.randint(256, (300,), generator=numbers).tolist()))
-    assert error(lambda: read_weights(path)).startswith(f"--weights {path}: not a file of tensors alone")
+    assert error(lambda: read_state(path)).startswith(f"--weights {path}: not a file of tensors alone")
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
@@ -338,7 +340,7 @@ def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, kind: str) -> No
     path = tmp_path / "weights.pt"
     if kind == "folder":
         path.mkdir()
-    assert error(lambda: read_weights(path)) == f"--weights {path}: no such file"
+    assert error(lambda: read_state(path)) == f"--weights {path}: no such file"
 
 
 def test_a_design_that_would_not_learn_from_a_gate_of_1_is_refused() -> None:

@@ -1,0 +1,55 @@
+"""Which data set a user means, how it is split, and how its images are made ready."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from space.errors import UserError
+from space.normalisation import Levels
+
+FOLDER_PREFIX = "folder:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which data set, how it is split, and how its images are made ready.
+
+    Attributes:
+        name: digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
+        root: folder of the torchvision data sets.
+        train_size: images to train on; None for the data set's own number.
+        image_size: side of the square images in pixels; None for the data set's own, in a folder the shortest
+            side of all, at most 96.
+        shorter_side: of the resized images, of whose central square a training crops parts and judging takes the
+            centre; None for `image_size` in a folder, and in proportion for imagenet.
+        groups: CSV with the columns file (below the folder) and group; images of one group are in one split.
+        mean: of each channel, to normalise with; None to measure it.
+        std: likewise.
+        cache: folder of decoded images and of what files hold; None for none.
+        cache_bytes: that decoded images may take there; 0 to decode them each time they are read.
+        digest: that the data has, see `data_digest`; empty where nobody knows it.
+    """
+
+    name: str
+    root: Path = Path("data")
+    train_size: int | None = None
+    image_size: int | None = None
+    shorter_side: int | None = None
+    groups: Path | None = None
+    mean: Levels | None = None
+    std: Levels | None = None
+    cache: Path | None = None
+    cache_bytes: int = 8 * 1024**3
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and not self.name.startswith(FOLDER_PREFIX):
+            raise UserError(f"--groups is for {FOLDER_PREFIX}PATH; {self.name} has splits of its own, leave it out")
+        if self.shorter_side is not None and not self.is_of_files:
+            raise UserError(f"a shorter side is for {FOLDER_PREFIX}PATH and imagenet, not for {self.name}")
+        if self.image_size is not None and self.image_size < 1:
+            raise UserError(f"--image-size {self.image_size}: one pixel is the least")
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it has image files of any size, of which squares are cut."""
+        return self.name.startswith(FOLDER_PREFIX) or self.name == "imagenet"
