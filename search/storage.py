@@ -76,25 +76,26 @@ class Storage:
         """The study's own folder: checkpoints, and the journal with its lock."""
         return self.root / name
 
-    def names(self) -> list[str]:
-        """All searches, the one written last at the end; what belongs to one has a / in its name."""
+    def names(self, *, every: bool = False) -> list[str]:
+        """All searches, or every study, the one written last at the end; what is no search has a / in its name."""
         if self._url is None:
-            journals = sorted(self.root.glob(f"*/{JOURNAL}"), key=lambda journal: journal.stat().st_mtime)
-            return [journal.parent.name for journal in journals]
+            journals = self.root.glob(f"{'**' if every else '*'}/{JOURNAL}")
+            by_time = sorted(journals, key=lambda journal: journal.stat().st_mtime)
+            return [journal.parent.relative_to(self.root).as_posix() for journal in by_time]
         if self._missing():
             return []
         with self.answering():
             studies = self._database.get_all_studies()
         studies.sort(key=lambda study: float(study.user_attrs.get(OPENED, 0)))
-        return [study.study_name for study in studies if "/" not in study.study_name]
+        return [study.study_name for study in studies if every or "/" not in study.study_name]
 
-    def find(self, name: str | None) -> str:
-        """This study, or the one written last if no name is given.
+    def find(self, name: str | None, *, every: bool = False) -> str:
+        """The study of this name, or the one written last if no name is given: a search, or every one may be meant.
 
         Raises:
             UserError: there is no such study.
         """
-        names = self.names()
+        names = self.names(every=every)
         if name is not None and names and name not in names:
             raise UserError(f"no study {name!r} in {self._url or self.root}; there are {', '.join(names)}")
         made = name or next((there for there in reversed(names) if self.exists(there)), None)

@@ -2,6 +2,8 @@
 
 from rich.table import Table
 
+from pipelines.settings.options.commands import BackbonesOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design
 from space.backbones import BACKBONES, backbone
@@ -11,7 +13,7 @@ from trainers.task import Task
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
 
 
-def show_backbones(as_json: bool) -> None:
+def backbones(options: BackbonesOptions) -> int:
     """Print each family with its numbers, and an example with its size; in words those that have no example."""
     found = []
     for form, family in BACKBONES.items():
@@ -30,9 +32,9 @@ def show_backbones(as_json: bool) -> None:
                 "num_classes": task.num_classes,
             }
         )
-    if as_json:
+    if options.json:
         print_json(found)
-        return
+        return exit_codes.COMPLETE
     table = Table(box=None)
     for column in ("name", "with", "example", "blocks x channels"):
         table.add_column(column, overflow="fold")
@@ -57,3 +59,4 @@ def show_backbones(as_json: bool) -> None:
     for form in BACKBONES:
         if form not in BACKBONES.ours:
             stdout.print(f"  {form}: of a plug-in")
+    return exit_codes.COMPLETE

@@ -16,7 +16,7 @@ from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
 from pipelines.settings.devices import make_engine
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options import CompareOptions
+from pipelines.settings.options.commands import CompareOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
@@ -50,7 +50,7 @@ def compare(options: CompareOptions) -> int:
     """
     run = options.run
     storage = Storage(run.storage)
-    settings, source = resolve(options.task, run, run.plugins, data_root=run.data_root or Path("data"))
+    settings, source = resolve(options.task, run)
     settings = replace(settings, space={}, space_name="")
     plain = (settings.backbones[0], Design())
     if len(settings.backbones) > 1:

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.settings.options.commands import ExportOptions
 from pipelines.shipping.find import find
 from pipelines.shipping.programs import (
     CHECKED,
@@ -31,38 +32,30 @@ from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.evaluator import design_folder
 
 
-def export(run: str, into: Path | None, design: str | None, onnx: bool | None, storage: str, as_json: bool) -> int:
+def export(options: ExportOptions) -> int:
     """Write a trained network as safetensors, torch.export's program and ONNX; returns the exit code.
-
-    Args:
-        run: as `shipping.find` takes it.
-        into: folder to write; None for one named after backbone and design below export/.
-        design: which one of a retraining; None for the first asked for.
-        onnx: whether ONNX is wanted; None for where its packages are.
-        storage: of the studies.
-        as_json: print the result for programs.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    saved = find(run, design, Storage(storage))
+    saved = find(options.run, options.design, Storage(options.storage))
     missing = [package for package in PACKAGES if find_spec(package) is None]
-    if onnx and missing:
+    if options.onnx and missing:
         raise UserError(f"--onnx needs {' and '.join(missing)}: {EXTRA}")
-    into = into or Path("export") / design_folder(saved.backbone, saved.design)
+    into = options.into or Path("export") / design_folder(saved.backbone, saved.design)
     target = into.expanduser().resolve()
     _check_replaceable(target)
     network = saved.network()
     try:
         # The spinner goes on while sys.stderr is redirected from the libraries.
         with Console(file=sys.stderr).status("exporting"), _whole(target) as folder:
-            differences = write_programs(saved, network, folder, with_onnx=onnx is not False and not missing)
+            differences = write_programs(saved, network, folder, with_onnx=options.onnx is not False and not missing)
     except ProgramError as error:
         say(f"search: {error}; nothing was written")
         return exit_codes.FAILED
-    if onnx is None and missing:
+    if options.onnx is None and missing:
         say(f"{ONNX} was left out, since {' and '.join(missing)} are not installed: {EXTRA}")
-    if as_json:
+    if options.json:
         there = {"folder": str(into), "files": sorted(path.name for path in target.iterdir())}
         described = {"backbone": saved.backbone, "design": str(saved.design)}
         print_json({**there, **described, "largest_difference": differences})

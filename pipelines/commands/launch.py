@@ -14,11 +14,13 @@ from pipelines.running.costs import costs_of, feasible, prepare, restored, to_ke
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
 from pipelines.settings.checks import check_same
+from pipelines.settings.config import write_config
 from pipelines.settings.devices import make_engine
 from pipelines.settings.goals import limits_typed, parse_objectives
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options import LaunchOptions
+from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.resolve import resolve
+from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr
@@ -48,15 +50,11 @@ def launch(options: LaunchOptions) -> int:
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    frozen, data_root = None, run.data_root
-    if options.study is not None and storage.exists(options.study):
-        there = storage.read(options.study).attributes
-        frozen, data_root = Settings.from_json(there["settings"]), data_root or Path(there["data_root"])
+    frozen, data_root = _frozen(storage, options.study)
     settings, source = resolve(
         options.task,
         run,
-        run.plugins,
-        data_root=data_root or Path("data"),
+        data_root=data_root,
         space=options.space,
         objectives=parse_objectives(options.objectives, options.task.metric),
         seed=options.seed,
@@ -83,6 +81,8 @@ def launch(options: LaunchOptions) -> int:
     with stderr.status(f"counting the costs of {len(candidates):,} designs"):
         costs = costs_of(candidates, prepared)
     allowed = feasible(costs, limits)
+    if options.save_config is not None:
+        _save(options.save_config, spelled_out(options, settings, source))
     if options.dry_run:
         return _dry_run(options, name, len(costs), len(allowed), left, engine, seconds_each)
 
@@ -138,6 +138,14 @@ def launch(options: LaunchOptions) -> int:
     return ended.exit_code
 
 
+def _frozen(storage: Storage, study: str | None) -> tuple[Settings | None, Path | None]:
+    """What the study of this name was made with, and its folder of data sets; None for one that is to be made."""
+    if study is None or not storage.exists(study):
+        return None, None
+    there = storage.read(study).attributes
+    return Settings.from_json(there["settings"]), Path(there["data_root"])
+
+
 def _describe(settings: Settings) -> str:
     count = sum(1 for _ in settings.search_space.enumerate())
     return (
@@ -146,10 +154,18 @@ def _describe(settings: Settings) -> str:
     )
 
 
+def _save(path: Path, options: LaunchOptions) -> None:
+    """Write the options for `--config`, and say so."""
+    secret = write_config(path, options)
+    say(f"wrote {path}: search launch --config {path}")
+    for flag in secret:
+        say(f"{flag} has a password, and was left out of {path}; type it again")
+
+
 def _costs_to_know(settings: Settings, limits: Sequence[Limit], dry_run: bool) -> list[str]:
     """Names of costs; where nothing is to be trained only those that are limited are measured."""
     limited = [limit.quantity.name for limit in limits]
-    names = [*ALWAYS, *settings.objectives[1:], *limited]
+    names = [*ALWAYS, *settings.costs, *limited]
     return [name for name in names if not dry_run or name in limited or not COSTS[name].measured]
 
 

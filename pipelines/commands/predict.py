@@ -1,7 +1,6 @@
 """`search predict`: what a trained network takes images for; a check of all that was exported, too."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from pipelines.settings.options.commands import PredictOptions
 from pipelines.shipping.find import find
 from pipelines.shipping.images import image_batches
 from pipelines.shipping.programs import ProgramError, difference_of, programs
@@ -19,22 +19,14 @@ from search.storage import Storage
 from space import UserError
 
 
-def predict(run: str, images: Sequence[Path], top: int, design: str | None, storage: str, as_json: bool) -> int:
+def predict(options: PredictOptions) -> int:
     """Print the classes of image files, the most probable first; returns the exit code.
-
-    Args:
-        run: as `shipping.find` takes it.
-        images: files.
-        top: classes to print for each.
-        design: which one of a retraining; None for the first asked for.
-        storage: of the studies.
-        as_json: print the result for programs.
 
     Raises:
         UserError: a mistake in the options, or a file that is no image.
     """
-    saved = find(run, design, Storage(storage))
-    paths = [path.expanduser() for path in images]
+    saved = find(options.run, options.design, Storage(options.storage))
+    paths = [path.expanduser() for path in options.images]
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name the files in it, such as {path}/*.png")
@@ -56,8 +48,8 @@ def predict(run: str, images: Sequence[Path], top: int, design: str | None, stor
     except ProgramError as error:
         say(f"search: {error}; export it again")
         return exit_codes.FAILED
-    predictions = [_best(probabilities, saved.classes, top) for probabilities in torch.cat(found)]
-    if as_json:
+    predictions = [_best(probabilities, saved.classes, options.top) for probabilities in torch.cat(found)]
+    if options.json:
         print_json([{"image": str(p), "predictions": best} for p, best in zip(paths, predictions, strict=True)])
     else:
         table = Table(box=None, show_header=False)

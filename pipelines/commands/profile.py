@@ -6,7 +6,8 @@ from rich.table import Table
 
 from pipelines.settings.checks import check_images
 from pipelines.settings.devices import find_device
-from pipelines.settings.options import ProfileOptions
+from pipelines.settings.options.commands import ProfileOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
 from space import Design
 from space.backbones import backbone as find_backbone
@@ -20,8 +21,12 @@ SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 """Of images, by default; a network of large stride is made for large ones."""
 
 
-def profile(options: ProfileOptions) -> None:
-    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates."""
+def profile(options: ProfileOptions) -> int:
+    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates.
+
+    Raises:
+        UserError: a network or a design that does not exist, or images that the network does not take.
+    """
     network_of = chosen(options.backbone, options.gate_at, replace_attention=options.replace_attention)
     for note in network_of.notes:
         say(note)
@@ -31,7 +36,7 @@ def profile(options: ProfileOptions) -> None:
     design = Design.parse(options.design).canonical(network_of.layout)
     if options.show_gates:
         _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
-        return
+        return exit_codes.COMPLETE
     result: dict[str, Any] = {
         "design": str(design),
         "backbone": network_of.name,
@@ -41,13 +46,13 @@ def profile(options: ProfileOptions) -> None:
     for cost in (COSTS[name](Task(options.num_classes, shape), device) for name in COSTS):
         if not cost.measured:
             result[cost.quantity.key] = cost.of(network_of.name, design)
-        elif options.fps:
+        elif not options.no_fps:
             with stderr.status(f"measuring {cost.quantity.words}"):
                 value = cost.of_network(build(design, network_of, options.num_classes, options.channels))
             result |= {cost.quantity.key: round(value, 1), f"{cost.quantity.key}_conditions": dict(cost.conditions)}
     if options.json:
         print_json(result)
-        return
+        return exit_codes.COMPLETE
     table = Table(box=None, show_header=False)
     for name, value in result.items():
         if isinstance(value, dict):
@@ -55,6 +60,7 @@ def profile(options: ProfileOptions) -> None:
         else:
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
     stdout.print(table)
+    return exit_codes.COMPLETE
 
 
 def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:

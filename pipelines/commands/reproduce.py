@@ -6,7 +6,7 @@ What takes long to import is imported where it is used: the list is there at onc
 from rich.table import Table
 
 from pipelines.papers.experiments import experiment, experiments
-from pipelines.settings.options import ReproduceOptions
+from pipelines.settings.options.commands import ReproduceOptions
 from pipelines.terminal.console import print_json, stdout
 from space import UserError
 
@@ -17,7 +17,7 @@ def reproduce(options: ReproduceOptions) -> int:
     Raises:
         UserError: a mistake in the options; nothing has been written then.
     """
-    if options.name is None and not options.every:
+    if options.name is None and not options.all:
         _list_experiments(options.run.json)
         return 0
     chosen = list(experiments().values()) if options.name is None else [experiment(options.name)]

@@ -19,7 +19,7 @@ from pipelines.running.plan import Plan, trained
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, make_engine
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options import RetrainOptions
+from pipelines.settings.options.commands import RetrainOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import digests, read
 from pipelines.settings.study import Settings
@@ -143,8 +143,8 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     """
     first = settings.backbones[0]
     candidates: list[Candidate] = [(first, Design())]
-    if options.designs:
-        candidates += [settings.candidate(text) for text in options.designs]
+    if options.design:
+        candidates += [settings.candidate(text) for text in options.design]
         return list(dict.fromkeys(candidates))
     complete = rows(searched.trials, {}, objectives_named(settings.objectives))
     if not complete:

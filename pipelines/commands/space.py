@@ -1,14 +1,16 @@
 """`search space`: what there is to search."""
 
 import random
-from collections.abc import Sequence
 
 from rich.table import Table
 
 from pipelines.running.costs import costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
+from pipelines.settings.devices import find_device
 from pipelines.settings.goals import limits_typed
 from pipelines.settings.objectives import DEFAULT_COSTS
+from pipelines.settings.options.commands import SpaceOptions
+from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from search.local_engine import LocalEngine
 from space import SearchSpace
@@ -19,38 +21,31 @@ from trainers.task import Task
 EXAMPLES = 12
 
 
-def show_space(
-    source: str,
-    backbones: str,
-    num_classes: int,
-    shape: tuple[int, int, int],
-    device: str,
-    limit: Sequence[str],
-    max_params: str | None,
-    min_fps: str | None,
-    as_json: bool,
-) -> None:
-    """Print how many canonical designs a space has, how many meet the limits, and some of them.
+def space(options: SpaceOptions) -> int:
+    """Print how many canonical designs a space has, how many meet the limits, and some of them; returns the exit code.
 
     Raises:
         UserError: no such space, or a limit that no design meets.
     """
-    layouts = {name: backbone(name).layout for name in backbones.split(",")}
+    shape = (options.channels, options.image_size, options.image_size)
+    layouts = {name: backbone(name).layout for name in options.backbone.split(",")}
     check_images(shape, layouts)
-    candidates = list(SearchSpace.load(source, layouts).enumerate())
-    limits = limits_typed(limit, max_params, min_fps)
+    candidates = list(SearchSpace.load(options.space, layouts).enumerate())
+    limits = limits_typed(options.limit, options.max_params, options.min_fps)
     names = dict.fromkeys([DEFAULT_COSTS[0], *(it.quantity.name for it in limits)])
     shown = [find_cost(name).quantity for name in names]
-    prepared = prepare(names, candidates, Task(num_classes, shape), device, LocalEngine())
+    device = find_device(options.device, None)
+    prepared = prepare(names, candidates, Task(options.num_classes, shape), device, LocalEngine())
     costs = costs_of(candidates, prepared)
     left = feasible(costs, limits)
     some = random.Random(0).sample(list(left.items()), min(EXAMPLES, len(left)))
     some.sort(key=lambda item: item[1][shown[0].key])
     examples = [{"backbone": b, "design": str(d), **cost} for (b, d), cost in some]
-    if as_json:
-        print_json({"space": source, "designs": len(costs), "feasible": len(left), "examples": examples})
-        return
-    stdout.print(f"{source}: {len(costs):,} designs, {len(left):,} of them within the limits; some of them:")
+    if options.json:
+        counts = {"space": options.space, "designs": len(costs), "feasible": len(left)}
+        print_json({**counts, "examples": examples})
+        return exit_codes.COMPLETE
+    stdout.print(f"{options.space}: {len(costs):,} designs, {len(left):,} of them within the limits; some of them:")
     rows = Table(box=None)
     for column in ("backbone", "design"):
         rows.add_column(column, overflow="fold")
@@ -59,3 +54,4 @@ def show_space(
     for (name, design), of in some:
         rows.add_row(name, str(design), *(cost.show(of[cost.key]) for cost in shown))
     stdout.print(rows)
+    return exit_codes.COMPLETE

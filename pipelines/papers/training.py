@@ -17,7 +17,7 @@ from pipelines.results.seeds import trial_figures
 from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, Trained, trained
 from pipelines.settings.devices import find_device, find_device_name, make_engine
-from pipelines.settings.options import ReproduceOptions
+from pipelines.settings.options.commands import ReproduceOptions
 from pipelines.settings.provenance import provenance
 from pipelines.shipping.description import write_design
 from pipelines.terminal import exit_codes

@@ -9,7 +9,8 @@ from pathlib import Path
 from pipelines.papers.experiments import CLASSES, Printed, Row
 from pipelines.settings.checks import check_fit
 from pipelines.settings.format import FORMAT
-from pipelines.settings.options import Changes, RunOptions
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.task import Changes
 from pipelines.settings.resolve import default_recipe, digests, full_dataset_name
 from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding

@@ -136,6 +136,7 @@ def trained(
         others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))
         budget = len(jobs) + others
         ledger = Ledger(study, Planned(jobs, plan.objectives.metric), budget, nan_is_a_result=plan.nan_is_a_result)
+        ledger.annotate("budget", budget)
         for attribute, table in to_keep(prepared).items():
             ledger.annotate(attribute, table)
         ended = session.run(

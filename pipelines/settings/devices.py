@@ -5,7 +5,7 @@ from types import ModuleType
 
 import torch
 
-from pipelines.settings.options import Resources, check_device
+from pipelines.settings.options.shared import Resources, check_device
 from search.engine import Engine, trials_that_fit
 from search.local_engine import LocalEngine
 from space import UserError

@@ -1,14 +1,16 @@
-"""From what the user typed to the settings of a study: given, else frozen in the study, else default."""
+"""From what the user said to the settings of a study, by one rule: `meant`."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.objectives import DEFAULT_COSTS
-from pipelines.settings.options import RunOptions, TaskOptions
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding
@@ -17,7 +19,6 @@ from space.backbones import backbone, chosen, code_of
 from space.choices import PRESETS
 from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
-from space.user_code import UserCode
 from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.metrics import METRICS
@@ -25,16 +26,34 @@ from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 from trainers.source import FOLDER_PREFIX, Source
 
+T = TypeVar("T")
+
+DATASET = "digits"
+"""Unless the user names another one."""
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
+
+
+def meant(said: T | None, frozen: Settings | None, name: str, default: T) -> T:
+    """The rule for all options: what was said (typed, else in a file), else what the study froze, else the default.
+
+    Args:
+        said: None for nothing.
+        frozen: settings of a study that exists.
+        name: of the setting there.
+        default: for a new study.
+    """
+    if said is not None:
+        return said
+    there: T = default if frozen is None else getattr(frozen, name)
+    return there
 
 
 def resolve(
     task: TaskOptions,
     run: RunOptions,
-    plugins: Sequence[UserCode],
     *,
-    data_root: Path,
+    data_root: Path | None = None,
     space: str | None = None,
     objectives: tuple[str | None, tuple[str, ...] | None] | None = None,
     seed: int | None = None,
@@ -44,14 +63,13 @@ def resolve(
     """The settings that a command means, and where its data is.
 
     Args:
-        task: what the user typed.
+        task: what the user said.
         run: where things are.
-        plugins: loaded.
-        data_root: folder of the torchvision data sets.
-        space: preset or file, as typed.
-        objectives: metric and costs, as typed.
-        seed: as typed.
-        study: name, as typed.
+        data_root: folder of the torchvision data sets that the study was made with.
+        space: preset or file, if one was said.
+        objectives: metric and costs, as far as they were said.
+        seed: if one was said.
+        study: name, if one was said.
         frozen: settings of that study, if it exists.
 
     Raises:
@@ -59,14 +77,14 @@ def resolve(
     """
     if frozen:
         assert study is not None
-        check_plugins(study, frozen, plugins)
+        check_plugins(study, frozen, run.plugins)
     names = _backbones(task, frozen)
     for note in dict.fromkeys(note for name in names for note in backbone(name).notes):
         say(note)
-    layouts = {name: backbone(name).layout for name in names}
     weights, images = _weights(task, run, frozen, names)
-    recipe, recipe_name = _recipe(task, frozen, full_dataset_name(task.dataset or "digits"), bool(weights))
-    source = _source(task, run, frozen, data_root, recipe, images)
+    recipe, recipe_name = _recipe(task, frozen, bool(weights))
+    root = (run.data_root or data_root or Path("data")).absolute()
+    source = _source(task, run, frozen, root, recipe, images)
     with decoding() as on_read:
         data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in (*data.notes, *_data_notes(frozen)):
@@ -75,18 +93,18 @@ def resolve(
     if weights:
         size = " x ".join(map(str, data.shape[1:]))
         say(f"weights {weights}: every gate starts at 1; images of {size} are {_normalisation(source)}")
-    if space or not frozen:
-        space_name = space or PRESETS[0]
-        loaded = SearchSpace.load(space_name, layouts)
-        values = (loaded.starting_at_one() if weights else loaded).to_dict()
+    space_name = meant(space, frozen, "space_name", PRESETS[0])
+    if frozen and space is None:
+        values = frozen.space
     else:
-        space_name, values = frozen.space_name, frozen.space
-    device = find_device(task.device, run.resources.address)
-    if frozen and task.device == "auto":
-        device = find_device(frozen.device, run.resources.address, study)
+        loaded = SearchSpace.load(space_name, {name: backbone(name).layout for name in names})
+        values = (loaded.starting_at_one() if weights else loaded).to_dict()
+    device = None if task.device == "auto" else task.device
+    whose = study if device is None else None
+    device = find_device(meant(device, frozen, "device", "auto"), run.resources.address, whose)
     metric, costs = objectives or (None, None)
-    metric = metric or task.metric or (frozen.metric if frozen else METRICS[0])
-    costs = costs or (frozen.objectives[1:] if frozen else DEFAULT_COSTS)
+    metric = meant(metric or task.metric, frozen, "metric", METRICS[0])
+    costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
         train_size=source.train_size,
@@ -102,12 +120,12 @@ def resolve(
         backbones=names,
         weights=weights,
         files=digests(names, weights, source.groups),
-        plugins={plugin.path.name: plugin.digest for plugin in plugins},
+        plugins={plugin.path.name: plugin.digest for plugin in run.plugins},
         space=values,
         recipe=recipe,
-        seed=seed if seed is not None else frozen.seed if frozen else 0,
+        seed=meant(seed, frozen, "seed", 0),
         device=device,
-        device_name=frozen.device_name if frozen else find_device_name(device, run.resources.address),
+        device_name=meant(None, frozen, "device_name", find_device_name(device, run.resources.address)),
         objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,
@@ -153,11 +171,9 @@ def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
 
 
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
-    if task.backbone is None and task.gate_at is None and not task.replace_attention and frozen:
-        return frozen.backbones
-    names = frozen.backbones if frozen else ("resnet20",)
-    typed = names if task.backbone is None else task.backbone.split(",")
-    found = (chosen(name.strip(), task.gate_at, replace_attention=task.replace_attention) for name in typed)
+    said = None if task.backbone is None else tuple(name.strip() for name in task.backbone.split(","))
+    names = meant(said, frozen, "backbones", ("resnet20",))
+    found = (chosen(name, task.gate_at, replace_attention=task.replace_attention) for name in names)
     return tuple(dict.fromkeys(it.name for it in found))
 
 
@@ -165,7 +181,7 @@ def _weights(
     task: TaskOptions, run: RunOptions, frozen: Settings | None, names: Sequence[str]
 ) -> tuple[str | None, TrainedOn | None]:
     """The file of the pretrained weights, and what images they expect."""
-    text = task.weights or (frozen.weights if frozen else None)
+    text = meant(task.weights, frozen, "weights", None)
     if text is None:
         return None, None
     if len(names) > 1:
@@ -182,35 +198,34 @@ def _source(
     recipe: Recipe,
     images: TrainedOn | None,
 ) -> Source:
-    typed = Source(
-        name=full_dataset_name(task.dataset or "digits"),
-        root=data_root.absolute(),
-        train_size=task.train_size,
-        image_size=task.image_size,
-        groups=None if task.groups is None else task.groups.expanduser().absolute(),
+    """The data; without its digest, so that what was said otherwise is told of before the images."""
+    dataset = None if task.dataset is None else full_dataset_name(task.dataset)
+    groups = meant(None if task.groups is None else str(task.groups.expanduser().absolute()), frozen, "groups", None)
+    levels = None if task.normalise is None else _levels(task.normalise, images)
+    mean, std = meant(levels, frozen, "levels", _levels("weights" if images else "measured", images))
+    source = Source(
+        name=meant(dataset, frozen, "dataset", DATASET),
+        root=data_root,
+        train_size=meant(task.train_size, frozen, "train_size", None),
+        image_size=meant(task.image_size, frozen, "image_size", None if images is None else images.side),
+        groups=None if groups is None else Path(groups),
+        mean=mean,
+        std=std,
         cache=run.cache_folder,
         cache_bytes=run.cache_bytes,
     )
-    levels = _levels(task.normalise or ("weights" if images and not frozen else "measured"), images)
-    if frozen:
-        there = frozen.source(data_root.absolute(), run.cache_folder, run.cache_bytes)
-        mean, std = levels if task.normalise else (there.mean, there.std)
-        return replace(
-            there,
-            name=typed.name if task.dataset else there.name,
-            train_size=there.train_size if typed.train_size is None else typed.train_size,
-            image_size=there.image_size if typed.image_size is None else typed.image_size,
-            groups=there.groups if typed.groups is None else typed.groups,
-            mean=mean,
-            std=std,
-            digest="",  # so that what was typed otherwise is told of before the images
-        )
-    if images is not None and typed.image_size is None:
-        shorter_side = images.shorter_side if typed.is_of_files else None
-        typed = replace(typed, image_size=images.side, shorter_side=shorter_side)
-    elif typed.name.startswith(FOLDER_PREFIX) and typed.image_size is not None and recipe.resized_crop:
-        typed = replace(typed, shorter_side=round(typed.image_size * CROPPED))
-    return replace(typed, mean=levels[0], std=levels[1])
+    if images is not None and task.image_size is None:
+        shorter_side = images.shorter_side if source.is_of_files else None
+    else:
+        shorter_side = cut_from(source.name, source.image_size, recipe)
+    return replace(source, shorter_side=meant(None, frozen, "shorter_side", shorter_side))
+
+
+def cut_from(dataset: str, image_size: int | None, recipe: Recipe) -> int | None:
+    """The shorter side of the images of a folder that squares of a size that was said are cut from; None for theirs."""
+    if dataset.startswith(FOLDER_PREFIX) and image_size is not None and recipe.resized_crop:
+        return round(image_size * CROPPED)
+    return None
 
 
 def _levels(normalise: str, images: TrainedOn | None) -> tuple[Levels, Levels] | tuple[None, None]:
@@ -229,14 +244,13 @@ def _normalisation(source: Source) -> str:
     return f"normalised by mean {mean} and standard deviation {std}"
 
 
-def _recipe(task: TaskOptions, frozen: Settings | None, dataset: str, pretrained: bool) -> tuple[Recipe, str]:
-    if task.recipe is None and frozen:
-        recipe, name = frozen.recipe, frozen.recipe_name
-    else:
-        name = task.recipe or default_recipe(dataset, pretrained)
-        recipe = find_recipe(name)
+def _recipe(task: TaskOptions, frozen: Settings | None, pretrained: bool) -> tuple[Recipe, str]:
+    """The recipe with what was said instead of its own, and the name of the one that this began with."""
+    default = default_recipe(full_dataset_name(task.dataset or DATASET), pretrained)
+    name = meant(task.recipe, frozen, "recipe_name", default)
+    recipe = frozen.recipe if frozen and task.recipe is None else find_recipe(name)
     recipe = recipe if task.epochs is None else recipe.with_epochs(task.epochs)
-    recipe = recipe if task.augmentation else recipe.without_augmentation()
+    recipe = recipe.without_augmentation() if task.no_augmentation else recipe
     if task.resized_crop is not None:
         padding = 0 if task.resized_crop else recipe.crop_padding
         recipe = replace(recipe, resized_crop=task.resized_crop, crop_padding=padding)

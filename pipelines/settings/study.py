@@ -87,6 +87,16 @@ class Settings:
         return self.objectives[0].removeprefix("val_")
 
     @property
+    def costs(self) -> tuple[str, ...]:
+        """What is to be traded for it."""
+        return self.objectives[1:]
+
+    @property
+    def levels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """What images are normalised with."""
+        return self.mean, self.std
+
+    @property
     def normalisation(self) -> str:
         """What a user types for it."""
         if self.mean is None and self.std is None:

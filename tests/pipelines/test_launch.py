@@ -51,7 +51,7 @@ def test_a_larger_budget_extends_the_study_and_the_same_one_trains_nothing(launc
 
     assert first["study"] == again["study"] == more["study"]
     assert (first["trials"], again["trials"], more["trials"]) == (2, 2, 4)
-    status = search("status", "--json").json
+    status = search("status", "--json").json[-1]
     assert status["complete"] == 4
     assert status["running"] == status["failed"] == status["stopped"] == 0
     assert status["budget"] == 4
@@ -87,7 +87,7 @@ def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: S
 
     assert ended.code == 0
     assert "Every design within the limits has been tried" in ended.err
-    assert search("status", "--json").json["complete"] == size
+    assert search("status", "--json").json[-1]["complete"] == size
 
 
 def test_limits_are_met_by_every_trained_design(launch: Search, search: Search) -> None:
@@ -274,7 +274,7 @@ def test_a_plain_network_that_the_machine_failed_is_told_of_and_trained_by_the_n
     ended = launch("--budget", "3", "--json")
     assert "tries them again" not in ended.err
     assert {entry["gain"] is None for entry in ended.json["params"]} == {False}
-    assert search("status", "--json").json["complete"] == 3
+    assert search("status", "--json").json[-1]["complete"] == 3
 
 
 def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
@@ -287,7 +287,7 @@ def test_a_search_whose_trainings_all_fail_stops_soon_and_fails(
     ended = launch("--budget", "10")
     assert ended.code == 1
     assert "the disk is full" in ended.err
-    assert search("status", "--json").json["failed"] == HANDFUL
+    assert search("status", "--json").json[-1]["failed"] == HANDFUL
     assert {run.info.status for run in mlflow_runs()} == {"FAILED"}
 
 
@@ -335,5 +335,5 @@ def test_studies_can_live_in_a_database(launch: Search, search: Search, here: Pa
     storage = f"sqlite:///{here / 'studies.db'}"
     assert launch("--budget", "2", "--storage", storage).code == 0
     assert launch("--budget", "3", "--storage", storage).code == 0
-    assert search("status", "--storage", storage, "--json").json["complete"] == 3
+    assert search("status", "--storage", storage, "--json").json[-1]["complete"] == 3
     assert len(search("front", "--storage", storage, "--json").json["params"]) >= 1

@@ -112,7 +112,7 @@ def test_its_designs_are_searched_shown_retrained_and_compared(plugged: Search, 
     (digest,) = record.attributes["settings"]["plugins"].values()
     assert digest in run.data.params["plugins"]
 
-    assert plugged("status", *RISE, "--json").json["complete"] == 5
+    assert plugged("status", *RISE, "--json").json[-1]["complete"] == 5
     assert {row["design"] for row in plugged("front", *RISE, "--json").json["params"]} <= designs
     assert plugged("front", *RISE, "--png", "front.png").code == 0
     retraining = ["retrain", *RISE, "--design", "rise:depth=2", "--seeds", "1", "--epochs", "1", "--engine", "local"]
@@ -122,7 +122,7 @@ def test_its_designs_are_searched_shown_retrained_and_compared(plugged: Search, 
     built = build(Design.parse("rise:depth=2"), backbone("resnet20"), 10, 1)
     built.load_state_dict(load_file(weights))
 
-    for arguments in ([*LAUNCH, "--budget", "99"], ["status"], ["front"], ["retrain", "--top", "1"]):
+    for arguments in ([*LAUNCH, "--budget", "99"], ["status", "mine"], ["front"], ["retrain", "--top", "1"]):
         assert_one_line(plugged_without(plugged), here, arguments, "no attention 'rise'", "--plugin FILE.py")
 
 
@@ -284,7 +284,7 @@ def test_it_travels_to_two_ray_workers(
     process = start("launch", *arguments, *others, "--engine", "ray", "--workers", "2")
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert plugged("status", *RISE, "--json").json["complete"] == 4
+    assert plugged("status", *RISE, "--json").json[-1]["complete"] == 4
     trials = Storage("runs").read("mine").trials
     assert {trial.job.design.attention for trial in trials} == {"none", "rise"}
 

@@ -12,7 +12,8 @@ from PIL import Image
 from pipelines.papers.experiments import experiment, experiments
 from pipelines.papers.training import metric_name
 from pipelines.papers.variants import _moved, _on, grouped
-from pipelines.settings.options import Changes, RunOptions
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.task import Changes
 from pipelines.terminal.formats import file_name
 from space import UserError
 from space.user_code import UserCode

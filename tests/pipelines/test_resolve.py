@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.datasets import CIFAR10
 
-from pipelines.settings.options import RunOptions, TaskOptions
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import read, resolve
 from pipelines.settings.study import Settings
 from space import UserError
@@ -43,7 +44,7 @@ def run(here: Path) -> RunOptions:
 
 def resolved(task: TaskOptions, run: RunOptions, frozen: Settings | None = None) -> tuple[Settings, Source]:
     study, space = (None, "space.toml") if frozen is None else ("mine", None)
-    return resolve(task, run, (), data_root=Path("data"), space=space, study=study, frozen=frozen)
+    return resolve(task, run, space=space, study=study, frozen=frozen)
 
 
 def refused(task: TaskOptions, run: RunOptions, frozen: Settings | None = None) -> str:

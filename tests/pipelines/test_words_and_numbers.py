@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.results.fronts import Row, front
 from pipelines.settings.devices import find_device, make_engine
-from pipelines.settings.options import Resources
+from pipelines.settings.options.shared import Resources
 from pipelines.terminal.formats import parse_count, parse_duration, show_duration, show_gain
 from space import UserError
 from tests.objectives import FPS, OBJECTIVES, PARAMS
@@ -116,9 +116,9 @@ def test_profile_measures_fps_and_says_how(search: Search) -> None:
 def test_the_last_study_is_meant_if_none_is_named(launch: Search, search: Search) -> None:
     launch("--budget", "1", "--study", "older")
     launch("--budget", "1", "--study", "newer")
-    assert search("status", "--json").json["study"] == "newer"
+    assert search("status", "--json").json[-1]["study"] == "newer"
     launch("--budget", "2", "--study", "older")
-    assert search("status", "--json").json["study"] == "older"
+    assert search("status", "--json").json[-1]["study"] == "older"
 
 
 def test_every_setting_that_matters_makes_another_study(launch: Search) -> None:

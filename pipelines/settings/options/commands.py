@@ -1,0 +1,255 @@
+"""The options of each command; the docstring is the command's help."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from pipelines.settings.goals import limits_typed, parse_objectives
+from pipelines.settings.options.shared import (
+    Options,
+    RunOptions,
+    Stored,
+    check_at_least_one,
+    check_designs,
+    check_device,
+)
+from pipelines.settings.options.task import (
+    Changes,
+    Device,
+    Download,
+    GateAt,
+    RecipeName,
+    ReplaceAttention,
+    TaskOptions,
+)
+from space.errors import UserError
+from trainers.recipe import recipe as find_recipe
+
+Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
+Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
+OneDesign = Annotated[str | None, Option(help="Which design of a retraining; the first asked for if left out.")]
+MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
+Limits = Annotated[
+    tuple[str, ...],
+    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
+]
+MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
+NumClasses = Annotated[int, Option(help="Outputs of the classifier.")]
+Channels = Annotated[int, Option(help="Channels of an image.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """Search a space of designs and keep the Pareto fronts.
+
+    The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
+    """
+
+    budget: Annotated[int, Option(help="Designs to train in all; a larger one extends a study.")] = 200
+    space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
+    sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
+    seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
+    study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
+    objectives: Annotated[
+        str | None, Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
+    ] = None
+    limit: Limits = ()
+    max_params: MaxParams = None
+    min_fps: MinFps = None
+    dry_run: Annotated[bool, Option(help="Say what would run; write nothing.")] = False
+    save_config: Annotated[
+        Path | None, Option(help="TOML file to write all options into, as they are meant, for --config.")
+    ] = None
+    task: TaskOptions = field(default_factory=TaskOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise UserError(f"--budget {self.budget}: at least one trial is needed")
+        if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
+            raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
+        parse_objectives(self.objectives, self.task.metric)
+        limits_typed(self.limit, self.max_params, self.min_fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Train designs and the plain network under the same seeds; say which gain, and how sure that is.
+
+    The same command goes on where it stopped; other designs and more seeds extend it.
+    """
+
+    designs: Annotated[tuple[str, ...], Argument(help="Such as se ras eca:stages=34; the plain network is added.")]
+    seeds: Annotated[int, Option(help="Trainings of each design; more extend a comparison.")] = 5
+    task: TaskOptions = field(default_factory=TaskOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise UserError(f"--seeds {self.seeds}: a difference has an interval from two seeds on; 5 are a start")
+        check_designs(self.designs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions(Stored):
+    """How far a study is; without a name, how far all are."""
+
+    study: Annotated[
+        str | None,
+        Argument(help="Name of a search, retraining, comparison or reproduction; all are listed if left out."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontOptions(Stored):
+    """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
+
+    study: Study = None
+    csv: Annotated[bool, Option(help="Both fronts as CSV on stdout.")] = False
+    png: Annotated[Path | None, Option(help="File to draw both fronts into.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainOptions:
+    """Train the best designs on train + val, several seeds each; read the test images once.
+
+    The plain backbone is always trained too. The same command goes on where it stopped.
+    """
+
+    study: Study = None
+    top: Annotated[
+        int | None,
+        Option(help="The N most accurate designs of the two fronts, then of the others. Default: --top 3."),
+    ] = None
+    knee: Annotated[
+        bool, Option(help="The design of the params front farthest above the line between the front's two ends.")
+    ] = False
+    design: Annotated[tuple[str, ...], Option(help="A design by its text; may be given several times.")] = ()
+    seeds: Annotated[int, Option(help="Trainings of each design; more extend a retraining.")] = 3
+    recipe: RecipeName = None
+    epochs: Annotated[int | None, Option(help="Epochs, instead of the recipe's.")] = None
+    register: Annotated[
+        str | None, Option(help="Register the first design's model (seed 0) in MLflow under this name.")
+    ] = None
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if (self.top is not None) + self.knee + bool(self.design) > 1:
+            raise UserError("--top, --knee and --design exclude each other; use one of them")
+        check_at_least_one(top=self.top, seeds=self.seeds, epochs=self.epochs)
+        check_designs(self.design)
+        if self.recipe is not None:
+            find_recipe(self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Stored):
+    """Write a retrained network for use elsewhere: safetensors and design, torch.export and ONNX, checked."""
+
+    run: Run
+    into: Annotated[Path | None, Option(help="Folder to write; export/BACKBONE-DESIGN if left out.")] = None
+    design: OneDesign = None
+    onnx: Annotated[bool | None, Option("--onnx/--no-onnx", help="ONNX, too; where its packages are, if left out.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(Stored):
+    """What an exported or retrained network takes images for."""
+
+    run: Run
+    images: Annotated[tuple[Path, ...], Argument(help="Image files.")]
+    top: Annotated[int, Option(help="Classes to print for each image.")] = 3
+    design: OneDesign = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(top=self.top)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """The tables and figures of the RAS and the DIANet paper: ours beside the printed values.
+
+    The same command goes on where it stopped.
+    """
+
+    name: Annotated[str | None, Argument(help="Of an experiment; left out, they are listed.")] = None
+    all: Annotated[bool, Option(help="Every experiment; with --params-only.")] = False
+    params_only: Annotated[bool, Option(help="Count parameters; train nothing.")] = False
+    rows: Annotated[
+        tuple[str, ...], Option(help="Only rows with these words in their name; may be given several times.")
+    ] = ()
+    seeds: Annotated[int, Option(help="Trainings of each network; more extend a reproduction.")] = 3
+    download: Download = False
+    device: Device = "auto"
+    changes: Changes = field(default_factory=Changes)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if self.all and self.name is not None:
+            raise UserError(f"--all and {self.name} exclude each other; use one of them")
+        if self.all and not self.params_only:
+            raise UserError("--all would train for months; add --params-only, or name one experiment")
+        if self.params_only and self.changes.any:
+            raise UserError("--params-only counts the papers' own networks; leave the options of training out")
+        if self.name is None and not self.all and (self.params_only or self.rows or self.changes.any):
+            raise UserError("the name of an experiment is missing; `search reproduce` lists them")
+        check_at_least_one(seeds=self.seeds)
+        check_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesOptions(Options):
+    """The networks that attention can go into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Options):
+    """What a design costs: parameters, MACs for an image, FPS."""
+
+    design: Annotated[str, Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh.")] = "none"
+    backbone: Annotated[str, Option(help="Such as resnet164, torchvision/resnet50, timm/NAME or FILE.py:FACTORY.")] = (
+        "resnet20"
+    )
+    gate_at: GateAt = None
+    replace_attention: ReplaceAttention = False
+    show_gates: Annotated[bool, Option(help="Where gates would sit: module, stage, channels, resolution.")] = False
+    num_classes: NumClasses = 10
+    channels: Channels = 3
+    image_size: Annotated[
+        int | None, Option(help="Pixels a side; 32, or 224 for a network of stride 32, if left out.")
+    ] = None
+    device: Device = "auto"
+    no_fps: Annotated[bool, Option(help="Leave the timing out.")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_designs([self.design])
+        check_device(self.device)
+        check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceOptions(Options):
+    """How many designs there are, how many meet the limits, and some of them."""
+
+    space: Annotated[str, Option(help="small, papers, full or a TOML file.")] = "small"
+    backbone: Annotated[str, Option(help="One or several, by commas.")] = "resnet20"
+    num_classes: NumClasses = 10
+    channels: Channels = 3
+    image_size: Annotated[int, Option(help="Pixels a side.")] = 32
+    device: Device = "auto"
+    limit: Limits = ()
+    max_params: MaxParams = None
+    min_fps: MinFps = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_device(self.device)
+        limits_typed(self.limit, self.max_params, self.min_fps)
+        check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)

@@ -1,0 +1,149 @@
+"""The options that commands share: of all, of those that read studies, and of those that train."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from pipelines.terminal.formats import parse_count, parse_duration
+from space.design import Design
+from space.errors import UserError
+from space.user_code import UserCode, load_plugins
+
+DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "local", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every command takes.
+
+    Attributes:
+        plugins: loaded, so that options beside them may name what they register.
+    """
+
+    plugin: Annotated[
+        tuple[Path, ...],
+        Option(
+            help="Python file that registers attentions, backbones, data sets or samplers; may be given several times."
+        ),
+    ] = ()
+    json: Annotated[bool, Option(help="Result as JSON on stdout; all else on stderr.")] = False
+    plugins: tuple[UserCode, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plugins", load_plugins(self.plugin))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored(Options):
+    """What commands take that look at studies."""
+
+    storage: Annotated[str, Option(help="Folder of the studies, or a database URL.")] = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Where trials run."""
+
+    engine: Annotated[str, Option(help="local (this process), ray, or auto: ray where it saves time.")] = "auto"
+    address: Annotated[str | None, Option(help="Ray cluster to run on: auto or HOST:6379.")] = None
+    workers: Annotated[int | None, Option(help="Trials at once; as many as fit if left out.")] = None
+    cpus_per_trial: Annotated[int, Option(help="Cores, and threads, of a trial.")] = 1
+    gpus_per_trial: Annotated[
+        float | None, Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UserError(f"no engine {self.engine!r}; there are {', '.join(ENGINES)}")
+        check_at_least_one(workers=self.workers, cpus_per_trial=self.cpus_per_trial)
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
+            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
+        if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
+            raise UserError("--engine local is one worker in this process; leave out --workers and --address")
+
+    def gpus(self, device: str) -> float:
+        """GPUs of a trial on this device."""
+        if self.gpus_per_trial is None:
+            return 1.0 if device == "cuda" else 0.0
+        if self.gpus_per_trial > 0 and device == "cpu":
+            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g} needs --device cuda")
+        if self.gpus_per_trial == 0 and device == "cuda":
+            raise UserError("--gpus-per-trial 0 needs --device cpu")
+        return self.gpus_per_trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Stored):
+    """Where trainings read and write."""
+
+    data_root: Annotated[
+        Path | None, Option(help="Folder of the torchvision data sets; ./data, or the study's, if left out.")
+    ] = None
+    tracking_uri: Annotated[
+        str | None, Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")
+    ] = None
+    time_limit: Annotated[str | None, Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")] = None
+    cache: Annotated[
+        Path | None,
+        Option(help="Folder of decoded images and fetched weights; ~/.cache/attention-search if left out."),
+    ] = None
+    cache_limit: Annotated[
+        str, Option(help="Bytes of decoded images to keep, such as 8G; 0 decodes them each time.")
+    ] = "8G"
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.seconds, self.cache_bytes  # wrong ones are told now
+
+    @property
+    def seconds(self) -> float | None:
+        """After which to stop; None for no limit."""
+        return None if self.time_limit is None else parse_duration(self.time_limit, "--time-limit")
+
+    @property
+    def cache_folder(self) -> Path:
+        """The cache, by default where the XDG specification has caches."""
+        default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "attention-search"
+        return (self.cache or default).expanduser().absolute()
+
+    @property
+    def cache_bytes(self) -> int:
+        """That decoded images may take in the cache; 0 for none."""
+        return 0 if self.cache_limit == "0" else parse_count(self.cache_limit, "--cache-limit")
+
+
+def check_device(name: str) -> None:
+    """Make sure that a user may mean this.
+
+    Raises:
+        UserError: it is no name of a device.
+    """
+    if name not in DEVICES:
+        raise UserError(f"no device {name!r}; there are {', '.join(DEVICES)}")
+
+
+def check_at_least_one(**numbers: int | None) -> None:
+    """Make sure that these options, by their fields, are 1 or more where they are given.
+
+    Raises:
+        UserError: one is less.
+    """
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} {number}: at least one is needed")
+
+
+def check_designs(texts: Iterable[str]) -> None:
+    """Make sure that these are designs.
+
+    Raises:
+        UserError: one is none.
+    """
+    for text in texts:
+        Design.parse(text)

@@ -1,0 +1,80 @@
+"""The options of a launch with nothing left open: those that mean the same study in any folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.settings.options.commands import LaunchOptions
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.task import TaskOptions
+from pipelines.settings.resolve import cut_from
+from pipelines.settings.study import Settings
+from space.backbones import Name
+from space.choices import PRESETS
+from space.published import FILES
+from trainers.source import Source
+
+
+def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> LaunchOptions:
+    """The same options with what they were found to mean.
+
+    Args:
+        options: as said.
+        settings: that these mean.
+        source: of the data, likewise.
+    """
+    space = settings.space_name
+    return replace(
+        options,
+        space=space if space in PRESETS else str(_absolute(Path(space))),
+        seed=settings.seed,
+        objectives=",".join([settings.metric, *settings.costs]),
+        dry_run=False,
+        save_config=None,
+        task=_task(options.task, settings),
+        run=_run(options.run, source),
+    )
+
+
+def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
+    names, recipe = [Name.parse(name) for name in settings.backbones], settings.recipe
+    (pattern, *others) = {name.pattern for name in names}
+    if others:  # each beside its own name
+        pattern = ""
+    names = [name._replace(pattern="") if pattern else name for name in names]
+    by_size = settings.shorter_side == cut_from(settings.dataset, settings.image_size, recipe)  # or by the weights
+    named = said.weights is not None and not said.weights.endswith(FILES)  # fetched in any folder
+    return replace(
+        said,
+        dataset=settings.dataset,
+        train_size=settings.train_size,
+        image_size=settings.image_size if by_size else None,
+        groups=None if settings.groups is None else Path(settings.groups),
+        normalise=settings.normalisation,
+        backbone=",".join(map(str, names)),
+        gate_at=pattern or None,
+        replace_attention=False,  # as the names say
+        weights=said.weights if named else settings.weights,
+        recipe=settings.recipe_name,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        no_augmentation=not (recipe.crop_padding or recipe.resized_crop),
+        resized_crop=recipe.resized_crop,
+        flip=recipe.flip,
+        class_weights=recipe.class_weights,
+        metric=settings.metric,
+        device=settings.device,
+    )
+
+
+def _run(said: RunOptions, source: Source) -> RunOptions:
+    return replace(
+        said,
+        plugin=tuple(map(_absolute, said.plugin)),
+        data_root=source.root,
+        cache=None if said.cache is None else _absolute(said.cache),
+    )
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
