@@ -52,8 +52,6 @@ import torch
 from optuna.samplers import RandomSampler
 from search.samplers import SAMPLERS
 from space.backbones import BACKBONES, backbone
-from trainers.data import Data, TensorImages
-from space.backbones import FACTORIES, backbone
 from trainers.data import Data
 from trainers.datasets import DATASETS
 from trainers.images import TensorImages
