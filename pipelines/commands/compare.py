@@ -12,8 +12,8 @@ from pipelines.results import plots
 from pipelines.results.glance import figure_names
 from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table
-from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
+from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.devices import make_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import CompareOptions
@@ -29,10 +29,8 @@ from pipelines.tracking.view import View
 from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
-from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
-from trainers.evaluator import Evaluator
 
 STUDIES = "compare"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -66,20 +64,10 @@ def compare(options: CompareOptions) -> int:
         candidates=candidates,
         seeds=options.seeds,
         task=settings.task,
-        evaluate=Evaluator(
-            source=source,
-            recipe=settings.recipe,
-            device=settings.device,
-            threads=run.resources.cpus_per_trial,
-            weights=settings.weights_file,
-            code=(*run.plugins, *code_of(settings.backbones)),
-        ),
+        evaluate=evaluator_of(settings, source, run),
         objectives=objectives,
     )
-    seconds_each = trial_seconds(
-        settings.plain_network(), settings.task, settings.recipe, settings.images, settings.device
-    )
-    engine = make_engine(run.resources, settings.device, plan.left(storage), seconds_each)
+    engine = make_engine(run.resources, settings.device, plan.left(storage), plain_seconds(settings))
     say(
         f"{settings.describe_data()} · {settings.backbones[0]} · {len(candidates)} designs x {options.seeds} seeds"
         f" · {settings.recipe.epochs} epochs · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"

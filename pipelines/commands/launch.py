@@ -10,9 +10,10 @@ from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts
 from pipelines.running import session
-from pipelines.running.costs import costs_of, feasible, prepare, restored, to_keep, trial_seconds
+from pipelines.running.costs import costs_of, feasible, prepare, restored, to_keep
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
+from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.devices import make_engine
@@ -34,10 +35,8 @@ from search.proposers import Sampled
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
-from space.backbones import code_of
 from space.cost import Limit
 from trainers.costs import ALWAYS, COSTS
-from trainers.evaluator import Evaluator
 
 
 def launch(options: LaunchOptions) -> int:
@@ -66,18 +65,16 @@ def launch(options: LaunchOptions) -> int:
     say(_describe(settings))
 
     left = max(0, options.budget - sum(trial.trained for trial in record.trials))
-    seconds_each = trial_seconds(
-        settings.plain_network(), settings.task, settings.recipe, settings.images, settings.device
-    )
+    seconds_each = plain_seconds(settings)
     engine = make_engine(run.resources, settings.device, left, seconds_each)
     say(
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
         f" · seed {settings.seed} · study {name}"
     )
     candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
-    code = (*run.plugins, *code_of(settings.backbones))
+    evaluate = evaluator_of(settings, source, run)
     names = _costs_to_know(settings, limits, options.dry_run)
-    prepared = prepare(names, candidates, settings.task, settings.device, engine, code, record.attributes)
+    prepared = prepare(names, candidates, settings.task, settings.device, engine, evaluate.code, record.attributes)
     with stderr.status(f"counting the costs of {len(candidates):,} designs"):
         costs = costs_of(candidates, prepared)
     allowed = feasible(costs, limits)
@@ -107,14 +104,6 @@ def launch(options: LaunchOptions) -> int:
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
         ledger = Ledger(study, proposer, options.budget)
         ledger.annotate("budget", options.budget)
-        evaluate = Evaluator(
-            source=source,
-            recipe=settings.recipe,
-            device=settings.device,
-            threads=run.resources.cpus_per_trial,
-            weights=settings.weights_file,
-            code=code,
-        )
         commands = _next_commands(options, name)
         ended = session.run(
             ledger,

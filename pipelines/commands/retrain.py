@@ -14,8 +14,8 @@ from pipelines.results.fronts import knee, rows, top
 from pipelines.results.glance import figure_names
 from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table
-from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, trained
+from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, make_engine
 from pipelines.settings.objectives import objectives_named
@@ -36,10 +36,9 @@ from search.objectives import Objectives
 from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
-from space.backbones import code_of
 from space.choices import Candidate
 from space.files import write_whole
-from trainers.evaluator import Evaluator, trained_network
+from trainers.evaluator import trained_network
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as find_recipe
 
@@ -78,21 +77,17 @@ def retrain(options: RetrainOptions) -> int:
         candidates=chosen,
         seeds=options.seeds,
         task=settings.task,
-        evaluate=Evaluator(
-            source=source,
+        evaluate=replace(
+            evaluator_of(settings, source, options.run),
             recipe=recipe,
-            device=settings.device,
-            threads=options.run.resources.cpus_per_trial,
             judge="test",
             learn_from_val=True,
             weights_into=folder,
-            weights=settings.weights_file,
-            code=(*plugins, *code_of(settings.backbones)),
         ),
         objectives=objectives,
     )
     images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
-    seconds_each = trial_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
+    seconds_each = plain_seconds(settings, recipe, images)
     engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"

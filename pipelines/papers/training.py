@@ -14,8 +14,8 @@ from pipelines.papers.experiments import Experiment, Row
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
 from pipelines.results.glance import figure_names
 from pipelines.results.seeds import trial_figures
-from pipelines.running.costs import trial_seconds
 from pipelines.running.plan import Plan, Trained, trained
+from pipelines.running.trainings import training_seconds
 from pipelines.settings.devices import find_device, find_device_name, make_engine
 from pipelines.settings.options.commands import ReproduceOptions
 from pipelines.settings.provenance import provenance
@@ -133,7 +133,7 @@ def _plan(
 def _seconds_each(group: Group, device: str) -> float:
     """About how long a training of the group's first backbone takes."""
     network = build(Design(), backbone(group.rows[0].backbone), group.task.num_classes, group.task.shape[0])
-    return trial_seconds(network, group.task, group.recipe, {"train": group.images, "val": 0}, device)
+    return training_seconds(network, group.task, group.recipe, {"train": group.images, "val": 0}, device)
 
 
 def _analyse(what: Experiment, group: Group, run: Trained, folder: Path, options: ReproduceOptions) -> dict[str, Any]:

@@ -5,9 +5,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import nn
-
 from pipelines.terminal.console import say, stderr
 from pipelines.terminal.formats import show_duration
 from search.engine import Engine
@@ -16,9 +13,7 @@ from space.choices import Candidate
 from space.cost import Costs, Limit, within
 from space.user_code import UserCode, call_with
 from trainers.costs import COSTS, Cost
-from trainers.recipe import Recipe
 from trainers.task import Task
-from trainers.throughput import estimate_training_seconds
 
 MEASURED = "measured:"
 """With a cost's name behind it: the attribute of a study with what was measured of that cost."""
@@ -82,12 +77,6 @@ def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> dict[Candid
         (backbone, design): {cost.quantity.key: cost.of(backbone, design) for cost in prepared.values()}
         for backbone, design in candidates
     }
-
-
-def trial_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str) -> float:
-    """About how long a network trains on one worker."""
-    here = device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
-    return estimate_training_seconds(network, task, recipe, images, here)
 
 
 def feasible(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> dict[Candidate, Costs]:

@@ -82,13 +82,12 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
     ):
         if getattr(frozen, name) != getattr(asked, name):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
-    if frozen.data not in ("", asked.data):
+    if frozen.data != asked.data:
         raise UserError(
             f"study {study} was made with other images, labels or splits in {frozen.dataset}; "
             "put those back, or start another study"
         )
-    known = frozen.files.keys() | (asked.files.keys() if frozen.data else ())  # an older study knew fewer
-    for file in sorted(known):
+    for file in sorted(frozen.files.keys() | asked.files.keys()):
         if asked.files.get(file) != frozen.files.get(file):
             raise UserError(_changed(study, file))
     if frozen.recipe != asked.recipe:

@@ -87,7 +87,7 @@ def resolve(
     source = _source(task, run, frozen, root, recipe, images)
     with decoding() as on_read:
         data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
-    for note in (*data.notes, *_data_notes(frozen)):
+    for note in data.notes:
         say(note)
     check_fit(data, recipe, names, None if weights is None else Path(weights))
     if weights:
@@ -156,18 +156,9 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
     Raises:
         UserError: it is not there, or no longer what the study was made with.
     """
-    for note in _data_notes(settings):
-        say(note)
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
     with decoding() as on_read:
         return read_data(source, download=download, on_read=on_read), source
-
-
-def _data_notes(frozen: Settings | None) -> tuple[str, ...]:
-    """What is to be said of the data of a study that is there."""
-    if frozen is None or frozen.data:
-        return ()
-    return ("this study is older than the digests of data: that images, labels and splits are the same is not checked",)
 
 
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:

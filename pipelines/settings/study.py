@@ -34,7 +34,7 @@ class Settings:
         groups: see there.
         mean: see there.
         std: see there.
-        data: digest of all images, labels and splits; empty for a study that was made before there was one.
+        data: digest of all images, labels and splits.
         images: images in each split.
         num_classes: classes.
         shape: channels, height and width of an image.
@@ -59,7 +59,7 @@ class Settings:
     groups: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    data: str = ""
+    data: str
     images: dict[str, int]
     num_classes: int
     shape: tuple[int, int, int]

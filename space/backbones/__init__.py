@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cache
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.names import Name
 from space.backbones.registry import BACKBONES, Family
 from space.errors import UserError
@@ -72,4 +72,4 @@ def _made(family: Family, name: Name) -> Backbone:
     return family.backbone(name)
 
 
-__all__ = ["BACKBONES", "Backbone", "Family", "Name", "Options", "backbone", "chosen", "code_of"]
+__all__ = ["BACKBONES", "Backbone", "Family", "Name", "Variant", "backbone", "chosen", "code_of"]

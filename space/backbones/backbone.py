@@ -67,7 +67,7 @@ def on_meta(make: Make, in_channels: int, num_classes: int) -> nn.Module:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Variant:
     """How a backbone differs from its textbook form, typed behind its name: resnet56+no_skip.
 
     Attributes:
@@ -81,8 +81,8 @@ class Options:
     no_skip: bool = False
 
     @classmethod
-    def parse(cls, flags: Sequence[str]) -> "Options":
-        """The options of these names.
+    def parse(cls, flags: Sequence[str]) -> "Variant":
+        """The variant of these names.
 
         Raises:
             UserError: naming the one that does not exist.

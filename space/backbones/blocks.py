@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from space.backbones.backbone import Options
+from space.backbones.backbone import Variant
 from space.gating import residual
 
 
@@ -16,7 +16,7 @@ class Block(nn.Module):
     """A residual block of C = `channels` output channels.
 
     Args:
-        options: of the backbone.
+        variant: of the backbone.
         shortcut: from the input to what the branch is added to; None for no addition.
 
     Shape:
@@ -56,15 +56,15 @@ class Bottleneck(Block):
     NORMALISED = True
 
     def __init__(
-        self, in_channels: int, width: int, channels: int, stride: int, options: Options, groups: int = 1
+        self, in_channels: int, width: int, channels: int, stride: int, variant: Variant, groups: int = 1
     ) -> None:
-        super().__init__(projected(in_channels, channels, stride, options))
-        self.conv1 = options.conv(in_channels, width, 1)
-        self.bn1 = options.norm(width)
-        self.conv2 = options.conv(width, width, 3, stride, groups)
-        self.bn2 = options.norm(width)
-        self.conv3 = options.conv(width, channels, 1)
-        self.bn3 = options.norm(channels)
+        super().__init__(projected(in_channels, channels, stride, variant))
+        self.conv1 = variant.conv(in_channels, width, 1)
+        self.bn1 = variant.norm(width)
+        self.conv2 = variant.conv(width, width, 3, stride, groups)
+        self.bn2 = variant.norm(width)
+        self.conv3 = variant.conv(width, channels, 1)
+        self.bn3 = variant.norm(channels)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,12 +80,12 @@ class Basic(Block):
     END = "bn2"
     NORMALISED = True
 
-    def __init__(self, in_channels: int, channels: int, stride: int, options: Options) -> None:
-        super().__init__(projected(in_channels, channels, stride, options))
-        self.conv1 = options.conv(in_channels, channels, 3, stride)
-        self.bn1 = options.norm(channels)
-        self.conv2 = options.conv(channels, channels, 3)
-        self.bn2 = options.norm(channels)
+    def __init__(self, in_channels: int, channels: int, stride: int, variant: Variant) -> None:
+        super().__init__(projected(in_channels, channels, stride, variant))
+        self.conv1 = variant.conv(in_channels, channels, 3, stride)
+        self.bn1 = variant.norm(channels)
+        self.conv2 = variant.conv(channels, channels, 3)
+        self.bn2 = variant.norm(channels)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ class PreBottleneck(Block):
     END = "conv3"
     NORMALISED = False
 
-    def __init__(self, in_channels: int, width: int, channels: int, stride: int, options: Options) -> None:
-        super().__init__(bare(in_channels, channels, stride, options))
-        self.bn1 = options.norm(in_channels)
-        self.conv1 = options.conv(in_channels, width, 1)
-        self.bn2 = options.norm(width)
-        self.conv2 = options.conv(width, width, 3, stride)
-        self.bn3 = options.norm(width)
-        self.conv3 = options.conv(width, channels, 1)
+    def __init__(self, in_channels: int, width: int, channels: int, stride: int, variant: Variant) -> None:
+        super().__init__(bare(in_channels, channels, stride, variant))
+        self.bn1 = variant.norm(in_channels)
+        self.conv1 = variant.conv(in_channels, width, 1)
+        self.bn2 = variant.norm(width)
+        self.conv2 = variant.conv(width, width, 3, stride)
+        self.bn3 = variant.norm(width)
+        self.conv3 = variant.conv(width, channels, 1)
         self.relu = nn.ReLU()  # not in place: without BN its input is the shortcut's
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,14 +125,14 @@ class WideBasic(Block):
     END = "conv2"
     NORMALISED = False
 
-    def __init__(self, in_channels: int, channels: int, stride: int, options: Options, dropout: float) -> None:
-        super().__init__(bare(in_channels, channels, stride, options))
+    def __init__(self, in_channels: int, channels: int, stride: int, variant: Variant, dropout: float) -> None:
+        super().__init__(bare(in_channels, channels, stride, variant))
         self.activates_shortcut = in_channels != channels
-        self.bn1 = options.norm(in_channels)
-        self.conv1 = options.conv(in_channels, channels, 3, stride)
-        self.bn2 = options.norm(channels)
+        self.bn1 = variant.norm(in_channels)
+        self.conv1 = variant.conv(in_channels, channels, 3, stride)
+        self.bn2 = variant.norm(channels)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = options.conv(channels, channels, 3)
+        self.conv2 = variant.conv(channels, channels, 3)
         self.relu = nn.ReLU()  # not in place: without BN its input is the shortcut's
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,17 +141,17 @@ class WideBasic(Block):
         return self.add(activated if self.activates_shortcut else x, branch)
 
 
-def projected(in_channels: int, channels: int, stride: int, options: Options) -> nn.Module | None:
+def projected(in_channels: int, channels: int, stride: int, variant: Variant) -> nn.Module | None:
     """Shortcut: a 1x1 convolution and a BN, which stays without the other BNs, where the size changes."""
-    if options.no_skip:
+    if variant.no_skip:
         return None
     if in_channels == channels and stride == 1:
         return nn.Identity()
-    return nn.Sequential(options.conv(in_channels, channels, 1, stride), nn.BatchNorm2d(channels))
+    return nn.Sequential(variant.conv(in_channels, channels, 1, stride), nn.BatchNorm2d(channels))
 
 
-def bare(in_channels: int, channels: int, stride: int, options: Options) -> nn.Module | None:
+def bare(in_channels: int, channels: int, stride: int, variant: Variant) -> nn.Module | None:
     """Shortcut: a 1x1 convolution where the size changes."""
-    if options.no_skip:
+    if variant.no_skip:
         return None
-    return nn.Identity() if in_channels == channels and stride == 1 else options.conv(in_channels, channels, 1, stride)
+    return nn.Identity() if in_channels == channels and stride == 1 else variant.conv(in_channels, channels, 1, stride)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.blocks import Block
 from space.design import Stage
 from space.gating import Site
 
-MakeBlock = Callable[[int, int, int, int, Options], Block]
-"""(stage, in_channels, channels, stride, options) -> a block."""
+MakeBlock = Callable[[int, int, int, int, Variant], Block]
+"""(stage, in_channels, channels, stride, variant) -> a block."""
 
 
 class ResidualNet(nn.Module):
@@ -54,27 +54,27 @@ def residual_backbone(
     stem_channels: int,
     block: type[Block],
     make_block: MakeBlock,
-    options: Options,
+    variant: Variant,
     *,
     imagenet: bool = False,
 ) -> Backbone:
     """A backbone of stages that each halve the size but the first.
 
     Args:
-        name: without options.
+        name: without the variant.
         layout: blocks and channels of each stage.
         stem_channels: channels in front of the first stage.
         block: class of the blocks.
         make_block: makes one.
-        options: of the backbone.
+        variant: of the backbone.
         imagenet: a stem of stride 4 for large images, instead of a 3x3 convolution.
     """
     preactivated = not block.NORMALISED
 
     def make(in_channels: int, num_classes: int) -> nn.Module:
-        stem = nn.Sequential(options.conv(in_channels, stem_channels, *((7, 2) if imagenet else (3, 1))))
+        stem = nn.Sequential(variant.conv(in_channels, stem_channels, *((7, 2) if imagenet else (3, 1))))
         if not preactivated:
-            stem.append(options.norm(stem_channels)).append(nn.ReLU(inplace=True))
+            stem.append(variant.norm(stem_channels)).append(nn.ReLU(inplace=True))
         if imagenet:
             stem.append(nn.MaxPool2d(3, 2, 1))
         stages, width = [], stem_channels
@@ -82,14 +82,14 @@ def residual_backbone(
             stage = nn.Sequential()
             for position in range(blocks):
                 stride = 2 if number > 0 and position == 0 else 1
-                stage.append(make_block(number, width, channels, stride, options))
+                stage.append(make_block(number, width, channels, stride, variant))
                 width = channels
             stages.append(stage)
-        tail = nn.Sequential(options.norm(width), nn.ReLU()) if preactivated else nn.Identity()
+        tail = nn.Sequential(variant.norm(width), nn.ReLU()) if preactivated else nn.Identity()
         return ResidualNet(stem, stages, tail, width, num_classes)
 
     return Backbone(
-        name=f"{name}{options}",
+        name=f"{name}{variant}",
         stride=(4 if imagenet else 1) * 2 ** (len(layout) - 1),
         layout=tuple(layout),
         make=make,
@@ -98,8 +98,8 @@ def residual_backbone(
                 f"stages.{number}.{position}.{block.END}",
                 number,
                 channels,
-                normalised=block.NORMALISED or options.no_bn,
-                fused=not options.no_skip,
+                normalised=block.NORMALISED or variant.no_bn,
+                fused=not variant.no_skip,
             )
             for number, (blocks, channels, _) in enumerate(layout)
             for position in range(blocks)

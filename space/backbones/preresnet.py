@@ -3,7 +3,7 @@
 He et al.: Identity Mappings in Deep Residual Networks, ECCV 2016, https://arxiv.org/abs/1603.05027
 """
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.blocks import PreBottleneck
 from space.backbones.network import residual_backbone
 from space.backbones.registry import declared
@@ -11,7 +11,7 @@ from space.backbones.resnet import CHANNELS, EXPANSION, STEM, stages
 
 
 @declared("preresnetDEPTH", numbers="depth 9n+2", example="preresnet164")
-def preresnet(options: Options, depth: int) -> Backbone:
+def preresnet(variant: Variant, depth: int) -> Backbone:
     """The PreResNet of this depth.
 
     Raises:
@@ -23,8 +23,8 @@ def preresnet(options: Options, depth: int) -> Backbone:
         stages(name, depth, CHANNELS),
         STEM,
         PreBottleneck,
-        lambda stage, in_channels, channels, stride, options: PreBottleneck(
-            in_channels, channels // EXPANSION, channels, stride, options
+        lambda stage, in_channels, channels, stride, variant: PreBottleneck(
+            in_channels, channels // EXPANSION, channels, stride, variant
         ),
-        options,
+        variant,
     )

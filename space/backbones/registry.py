@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from space.backbones.backbone import Backbone, Make, Options
+from space.backbones.backbone import Backbone, Make, Variant
 from space.backbones.factories import called
 from space.backbones.finding import found_backbone
 from space.backbones.names import Name
@@ -59,7 +59,7 @@ Plug-ins register a class or function that makes a network, and takes `num_class
 
 
 def declared(form: str, *, numbers: str, example: str) -> Callable[[Declare], Declare]:
-    """Decorator: from `Options` and the numbers of a name, the function makes the backbone, with its places.
+    """Decorator: from `Variant` and the numbers of a name, the function makes the backbone, with its places.
 
     Args:
         form: of the names; a word in capitals stands for a number.
@@ -104,7 +104,7 @@ def _member(declare: Callable[..., Backbone], digits: str, name: str) -> Backbon
     numbers = re.fullmatch(digits, member)
     assert numbers
     try:
-        return declare(Options.parse(flags), *map(int, numbers.groups()))
+        return declare(Variant.parse(flags), *map(int, numbers.groups()))
     except UserError as error:
         says = f"{error}{_larger(member)}"
         raise UserError(says if repr(member) in says else f"backbone {name!r}: {says}") from None

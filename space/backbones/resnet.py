@@ -4,7 +4,7 @@ He et al.: Deep Residual Learning for Image Recognition, CVPR 2016, https://arxi
 in the variant of both papers: a projection shortcut in the first block of every stage.
 """
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.blocks import Bottleneck
 from space.backbones.network import residual_backbone
 from space.backbones.registry import declared
@@ -18,7 +18,7 @@ BLOCK_LAYERS = 9  # three stages of blocks with three convolutions
 
 
 @declared("resnetDEPTH", numbers="depth 9n+2", example="resnet20")
-def resnet(options: Options, depth: int) -> Backbone:
+def resnet(variant: Variant, depth: int) -> Backbone:
     """The ResNet of this depth: 34906 + 92736 n parameters for 3 channels and 10 classes.
 
     Raises:
@@ -31,10 +31,10 @@ def resnet(options: Options, depth: int) -> Backbone:
         layout,
         STEM,
         Bottleneck,
-        lambda stage, in_channels, channels, stride, options: Bottleneck(
-            in_channels, channels // EXPANSION, channels, stride, options
+        lambda stage, in_channels, channels, stride, variant: Bottleneck(
+            in_channels, channels // EXPANSION, channels, stride, variant
         ),
-        options,
+        variant,
     )
 
 

@@ -4,7 +4,7 @@ Xie et al.: Aggregated Residual Transformations for Deep Neural Networks, CVPR 2
 https://arxiv.org/abs/1611.05431, in the widths of DIANet's code
 """
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.blocks import Bottleneck
 from space.backbones.network import residual_backbone
 from space.backbones.registry import declared
@@ -16,7 +16,7 @@ STEM = 32
 
 
 @declared("resnextDEPTH-GROUPSxCHANNELS", numbers="depth 9n+2", example="resnext101-8x32")
-def resnext(options: Options, depth: int, groups: int, group_width: int) -> Backbone:
+def resnext(variant: Variant, depth: int, groups: int, group_width: int) -> Backbone:
     """The ResNeXt of this depth, whose first stage has `groups` groups of `group_width` channels.
 
     Raises:
@@ -30,8 +30,8 @@ def resnext(options: Options, depth: int, groups: int, group_width: int) -> Back
         stages(name, depth, CHANNELS),
         STEM,
         Bottleneck,
-        lambda stage, in_channels, channels, stride, options: Bottleneck(
-            in_channels, groups * group_width * 2**stage, channels, stride, options, groups
+        lambda stage, in_channels, channels, stride, variant: Bottleneck(
+            in_channels, groups * group_width * 2**stage, channels, stride, variant, groups
         ),
-        options,
+        variant,
     )

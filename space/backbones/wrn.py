@@ -3,7 +3,7 @@
 Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, https://arxiv.org/abs/1605.07146
 """
 
-from space.backbones.backbone import Backbone, Options
+from space.backbones.backbone import Backbone, Variant
 from space.backbones.blocks import WideBasic
 from space.backbones.network import residual_backbone
 from space.backbones.registry import declared
@@ -17,7 +17,7 @@ BLOCK_LAYERS = 6  # three stages of blocks with two convolutions
 
 
 @declared("wrnDEPTH-WIDTH", numbers="depth 6n+4", example="wrn52-4")
-def wrn(options: Options, depth: int, width: int) -> Backbone:
+def wrn(variant: Variant, depth: int, width: int) -> Backbone:
     """The WRN of this depth, `width` times as wide as the CIFAR ResNet of basic blocks.
 
     Raises:
@@ -34,8 +34,8 @@ def wrn(options: Options, depth: int, width: int) -> Backbone:
         [Stage(blocks, planes * width) for planes in PLANES],
         STEM,
         WideBasic,
-        lambda stage, in_channels, channels, stride, options: WideBasic(
-            in_channels, channels, stride, options, DROPOUT
+        lambda stage, in_channels, channels, stride, variant: WideBasic(
+            in_channels, channels, stride, variant, DROPOUT
         ),
-        options,
+        variant,
     )

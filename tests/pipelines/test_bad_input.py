@@ -25,7 +25,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["profile", "foo", "--no-fps"], ["no attention 'foo'", "se, ras, eca"]),
+        (["profile", "foo", "--no-fps"], ["no attention 'foo'", "sem, spa"]),
         (["profile", "se:reducton=8"], ["'se:reducton=8'", "no field 'reducton'", "reduction"]),
         (["profile", "se:reduction=three"], ["reduction=three", "16"]),
         (["profile", "se", "--backbone", "resnet21"], ["resnet21", "9n+2"]),
@@ -96,7 +96,7 @@ def test_a_mistake_on_the_command_line(search: Search, here: Path, arguments: li
     [
         ("attention = [", ["not TOML"]),
         ("", ["attention must be a list"]),
-        ('attention = ["foo"]', ["no attention 'foo'", "se, ras"]),
+        ('attention = ["foo"]', ["no attention 'foo'", "sem, spa"]),
         ('attention = ["se"]\ndepht = [1]', ["'depht'", "depth"]),
         ('attention = ["se"]\n[se]\nreduction = [3]', ["'se.reduction'", "3", "16"]),
         ('attention = ["eca"]\n[eca]\nreduction = [8]', ["'eca.reduction'", "depth"]),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.datasets import CIFAR10
 
+from pipelines.settings.objectives import objectives_of
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import read, resolve
@@ -99,19 +100,14 @@ def test_workers_refuse_images_that_are_not_the_drivers(run: RunOptions, here: P
         read_data(source)
 
 
-def test_a_study_that_knows_no_data_goes_on_and_says_so(
-    run: RunOptions, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_of_another_format_is_refused_in_a_line(run: RunOptions) -> None:
     table = founded(run).to_json()
-    del table["data"]
-    frozen = Settings.from_json(table)
-    relabel(here)
-    capsys.readouterr()
-
-    resolved(TaskOptions(), run, frozen)
-    assert "is not checked" in capsys.readouterr().err
-    read(frozen, run, Path("data"))
-    assert "is not checked" in capsys.readouterr().err
+    assert Settings.from_json(table).to_json() == table
+    for other in ({**table, "format": 1}, {key: value for key, value in table.items() if key != "format"}):
+        with pytest.raises(UserError, match="made by another version"):
+            Settings.from_json(other)
+        with pytest.raises(UserError, match="made by another version"):
+            objectives_of({"settings": other})
 
 
 def test_a_normalisation_that_does_not_exist_is_refused() -> None:

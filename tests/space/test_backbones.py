@@ -1,4 +1,4 @@
-"""Backbones: parameter counts of the papers, names, options, layout, and what stands in a block."""
+"""Backbones: parameter counts of the papers, names, variant, layout, and what stands in a block."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.dia import DIAGate
-from space.backbones import BACKBONES, Backbone, Options, backbone
+from space.backbones import BACKBONES, Backbone, Variant, backbone
 from space.backbones.registry import declared
 from space.backbones.resnet import resnet
 from space.build import build
@@ -175,9 +175,9 @@ EACH_MEMBER = pytest.mark.parametrize("name", MEMBERS)
 
 @pytest.mark.parametrize("chosen", SETS_OF_FLAGS)
 def test_options_are_what_their_text_says(chosen: tuple[str, ...]) -> None:
-    options = Options(**dict.fromkeys(chosen, True))
-    assert str(options) == "".join(f"+{flag}" for flag in chosen)
-    assert Options.parse(str(options).split("+")[1:]) == options
+    variant = Variant(**dict.fromkeys(chosen, True))
+    assert str(variant) == "".join(f"+{flag}" for flag in chosen)
+    assert Variant.parse(str(variant).split("+")[1:]) == variant
 
 
 @EACH_MEMBER
@@ -212,8 +212,8 @@ def test_one_registry_makes_backbones_of_every_kind(form: str, name: str) -> Non
 
 def test_a_plugin_can_declare_a_family_as_ours_do(registries: None) -> None:
     @declared("shallowDEPTH", numbers="depth 9n+2", example="shallow11")
-    def shallow(options: Options, depth: int) -> Backbone:
-        return replace(resnet(options, depth), name=f"shallow{depth}{options}")
+    def shallow(variant: Variant, depth: int) -> Backbone:
+        return replace(resnet(variant, depth), name=f"shallow{depth}{variant}")
 
     assert BACKBONES.keys() - BACKBONES.ours.keys() == {"shallowDEPTH"}
     assert backbone("shallow20+no_bn").sites == backbone("resnet20+no_bn").sites
@@ -239,9 +239,9 @@ def test_the_layouts_are_those_of_the_papers(name: str, layout: list[tuple[int, 
 
 
 @EACH_MEMBER
-@pytest.mark.parametrize("options", ["", "+no_bn", "+no_skip"])
-def test_the_sites_are_one_a_block_in_the_order_of_the_forward_pass(name: str, options: str) -> None:
-    it = backbone(name + options)
+@pytest.mark.parametrize("variant", ["", "+no_bn", "+no_skip"])
+def test_the_sites_are_one_a_block_in_the_order_of_the_forward_pass(name: str, variant: str) -> None:
+    it = backbone(name + variant)
     network = it.make(3, 10).eval()
     passed: list[tuple[str, int]] = []
     for path, module in network.named_modules():
@@ -353,14 +353,14 @@ def one_block(design: Design, name: str, stage: int, block: int) -> tuple[nn.Mod
 EACH_BLOCK = pytest.mark.parametrize(("stage", "block"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 
 
-@pytest.mark.parametrize("options", ["", "+conv_bias", "+no_bn", "+no_skip", "+no_bn+no_skip", "+conv_bias+no_bn"])
+@pytest.mark.parametrize("variant", ["", "+conv_bias", "+no_bn", "+no_skip", "+no_bn+no_skip", "+conv_bias+no_bn"])
 @EACH_BLOCK
 @pytest.mark.parametrize("member", FORMULAS)
-def test_a_block_is_shortcut_plus_branch_times_gate(member: str, stage: int, block: int, options: str) -> None:
-    it, x, stride = one_block(Design("ras", depth=1), member + options, stage, block)
-    t = Tensors(it, member + options)
+def test_a_block_is_shortcut_plus_branch_times_gate(member: str, stage: int, block: int, variant: str) -> None:
+    it, x, stride = one_block(Design("ras", depth=1), member + variant, stage, block)
+    t = Tensors(it, member + variant)
     formula, end = FORMULAS[member]
-    skips = "no_skip" not in options
+    skips = "no_skip" not in variant
     changes = skips and block == 0 and (stage > 0 or member not in KEEPS_ITS_SIZE)
     assert changes == any(name.startswith("shortcut") for name in t.w)
 
@@ -371,15 +371,15 @@ def test_a_block_is_shortcut_plus_branch_times_gate(member: str, stage: int, blo
     torch.testing.assert_close(it(x.clone()), expected.clamp(min=0) if end.startswith("bn") else expected)
 
 
-@pytest.mark.parametrize("options", ["", "+no_bn", "+no_skip"])
+@pytest.mark.parametrize("variant", ["", "+no_bn", "+no_skip"])
 @pytest.mark.parametrize("member", FORMULAS)
-def test_dia_multiplies_a_normalised_feature_unless_there_are_no_bns(member: str, options: str) -> None:
-    it, x, stride = one_block(Design("dia"), member + options, stage=1, block=0)
+def test_dia_multiplies_a_normalised_feature_unless_there_are_no_bns(member: str, variant: str) -> None:
+    it, x, stride = one_block(Design("dia"), member + variant, stage=1, block=0)
     formula, name = FORMULAS[member]
     end = it.get_submodule(name)
     assert isinstance(end, Gated)
     assert isinstance(end.gate, DIAGate)
-    t = Tensors(it, member + options)
+    t = Tensors(it, member + variant)
     preactivated = not name.startswith("bn")
     norms = preactivated and t.bns
     assert [found for found in t.w if ".end.1" in found] == [found for found in t.w if norms and ".end.1" in found]
@@ -387,11 +387,11 @@ def test_dia_multiplies_a_normalised_feature_unless_there_are_no_bns(member: str
         assert t.w[f"{name}.end.1.weight"].shape == (backbone(member).layout[1].channels,)
         t.w |= {f"{name}.end.weight": t.w[f"{name}.end.0.weight"]}
 
-    branch, shortcut = formula(t, x, stride, "no_skip" not in options)
+    branch, shortcut = formula(t, x, stride, "no_skip" not in variant)
     if norms:
         branch = t.bn(f"{name}.end.1", branch)
     gated = branch * end.gate(branch)
-    expected = gated if "no_skip" in options else shortcut + gated
+    expected = gated if "no_skip" in variant else shortcut + gated
     torch.testing.assert_close(it(x.clone()), expected if preactivated else expected.clamp(min=0))
 
 
@@ -423,12 +423,12 @@ def test_a_wide_block_drops_three_tenths_of_what_its_second_convolution_sees() -
 
 
 @pytest.mark.parametrize("member", FORMULAS)
-@pytest.mark.parametrize("options", ["", "+conv_bias+no_bn"])
-def test_a_network_is_a_stem_stages_and_a_classifier_of_channel_means(member: str, options: str) -> None:
+@pytest.mark.parametrize("variant", ["", "+conv_bias+no_bn"])
+def test_a_network_is_a_stem_stages_and_a_classifier_of_channel_means(member: str, variant: str) -> None:
     with torch.device("meta"):
-        made = build(Design(), backbone(member + options))
+        made = build(Design(), backbone(member + variant))
     network = randomised(made.to_empty(device="cpu"), std=0.2).eval()
-    t = Tensors(network, member + options)
+    t = Tensors(network, member + variant)
     preactivated = member in ("preresnet20", "wrn16-1", "wrn16-2")
     stages = network.get_submodule("stages")
     through: list[tuple[Tensor, Tensor]] = []
@@ -453,7 +453,7 @@ def test_a_network_is_a_stem_stages_and_a_classifier_of_channel_means(member: st
 @EACH_MEMBER
 def test_without_bns_only_those_of_the_projections_stay(name: str) -> None:
     with torch.device("meta"):
-        plain, bare = (build(Design("dia"), backbone(name + options)) for options in ("", "+no_bn"))
+        plain, bare = (build(Design("dia"), backbone(name + variant)) for variant in ("", "+no_bn"))
     norms = [
         [path for path, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
         for network in (plain, bare)
@@ -463,11 +463,11 @@ def test_without_bns_only_those_of_the_projections_stay(name: str) -> None:
 
 @EACH_MEMBER
 def test_conv_bias_gives_every_convolution_a_bias(name: str) -> None:
-    for options in ("", "+conv_bias"):
+    for variant in ("", "+conv_bias"):
         with torch.device("meta"):
-            network = build(Design(), backbone(name + options))
+            network = build(Design(), backbone(name + variant))
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-        assert {module.bias is not None for module in convolutions} == {bool(options)}
+        assert {module.bias is not None for module in convolutions} == {bool(variant)}
 
 
 @EACH_MEMBER

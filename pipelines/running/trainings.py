@@ -1,0 +1,39 @@
+"""How the trainings of a study are made, and about how long one takes."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.study import Settings
+from space.backbones import code_of
+from trainers.evaluator import Evaluator
+from trainers.recipe import Recipe
+from trainers.source import Source
+from trainers.task import Task
+from trainers.throughput import estimate_training_seconds
+
+
+def evaluator_of(settings: Settings, source: Source, run: RunOptions) -> Evaluator:
+    """Makes the trainings of a study, judged on the validation images after each epoch."""
+    return Evaluator(
+        source=source,
+        recipe=settings.recipe,
+        device=settings.device,
+        threads=run.resources.cpus_per_trial,
+        weights=settings.weights_file,
+        code=(*run.plugins, *code_of(settings.backbones)),
+    )
+
+
+def training_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str) -> float:
+    """About how long a network trains on one worker."""
+    here = device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
+    return estimate_training_seconds(network, task, recipe, images, here)
+
+
+def plain_seconds(settings: Settings, recipe: Recipe | None = None, images: Mapping[str, int] | None = None) -> float:
+    """About how long the plain backbone of a study trains on a worker, by its own recipe on its images unless told."""
+    recipe, images = recipe or settings.recipe, images or settings.images
+    return training_seconds(settings.plain_network(), settings.task, recipe, images, settings.device)
