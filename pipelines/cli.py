@@ -11,6 +11,7 @@ import typer
 from pipelines.settings.command_line import as_command
 from pipelines.settings.options import commands
 from pipelines.terminal.console import say, silence_libraries
+from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from space.errors import Stopped, UserError
 
 COMMANDS: dict[str, type] = {
@@ -60,12 +61,12 @@ def main() -> None:
         app()
     except UserError as error:
         say(f"search: {error}")
-        sys.exit(2)
+        sys.exit(USER_ERROR)
     except Stopped as error:
         say(f"search: {error}; the same command goes on")
-        sys.exit(3)
+        sys.exit(STOPPED)
     except SystemExit as ended:
         if ended.code != TYPER_INTERRUPTED:
             raise
         say("stopped; the same command starts again")
-        sys.exit(3)
+        sys.exit(STOPPED)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from search.storage import Direction
-from search.trials import Job, Report
 from space.cost import Quantity
+
+if TYPE_CHECKING:  # options name objectives, and are read where nothing heavy is loaded
+    from search.storage import Direction
+    from search.trials import Job, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +24,10 @@ class Objectives:
     costs: tuple[Quantity, ...]
 
     @property
-    def directions(self) -> tuple[Direction, ...]:
+    def directions(self) -> "tuple[Direction, ...]":
         """For Optuna: of the metric, then of each cost."""
         return "maximize", *("maximize" if cost.better == "more" else "minimize" for cost in self.costs)
 
-    def values(self, job: Job, report: Report) -> Sequence[float]:
+    def values(self, job: "Job", report: "Report") -> Sequence[float]:
         """For Optuna: of a job trained to the end, from its last report."""
         return report[self.metric], *(job.costs[cost.key] for cost in self.costs)

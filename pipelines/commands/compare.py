@@ -10,11 +10,11 @@ from rich.table import Table
 
 from pipelines.results import plots
 from pipelines.results.glance import figure_names
-from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
+from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
-from pipelines.settings.devices import make_engine
+from pipelines.settings.engines import make_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import CompareOptions
 from pipelines.settings.provenance import provenance

@@ -16,9 +16,9 @@ from pipelines.running.session import Session
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
-from pipelines.settings.devices import make_engine
-from pipelines.settings.goals import limits_typed, parse_objectives
-from pipelines.settings.objectives import objectives_named
+from pipelines.settings.engines import make_engine
+from pipelines.settings.limits import limits_typed
+from pipelines.settings.objectives import objectives_named, parse_objectives
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.spelled_out import spelled_out

@@ -12,18 +12,19 @@ from rich.table import Table
 
 from pipelines.results.fronts import knee, rows, top
 from pipelines.results.glance import figure_names
-from pipelines.results.seeds import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
+from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
-from pipelines.settings.devices import find_device, make_engine
+from pipelines.settings.devices import find_device
+from pipelines.settings.engines import make_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import RetrainOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import digests, read
 from pipelines.settings.study import Settings
-from pipelines.shipping.description import write_design
+from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import ASKED
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout, warn

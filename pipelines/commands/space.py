@@ -7,7 +7,7 @@ from rich.table import Table
 from pipelines.running.costs import costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
 from pipelines.settings.devices import find_device
-from pipelines.settings.goals import limits_typed
+from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import DEFAULT_COSTS
 from pipelines.settings.options.commands import SpaceOptions
 from pipelines.terminal import exit_codes

@@ -11,7 +11,7 @@ from rich.table import Table
 from pipelines.papers.experiments import Experiment, Row
 from pipelines.papers.variants import Group, candidate
 from pipelines.results.fronts import costs_json
-from pipelines.results.seeds import paired_difference
+from pipelines.results.paired import paired_difference
 from pipelines.settings.objectives import DEFAULT_COSTS, objectives_named
 from search.trials import Kind, State, Trial
 from space import Design

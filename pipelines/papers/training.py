@@ -13,13 +13,14 @@ from pipelines.papers.analyses import analyse
 from pipelines.papers.experiments import Experiment, Row
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
 from pipelines.results.glance import figure_names
-from pipelines.results.seeds import trial_figures
+from pipelines.results.paired import trial_figures
 from pipelines.running.plan import Plan, Trained, trained
 from pipelines.running.trainings import training_seconds
-from pipelines.settings.devices import find_device, find_device_name, make_engine
+from pipelines.settings.devices import find_device, find_device_name
+from pipelines.settings.engines import make_engine
 from pipelines.settings.options.commands import ReproduceOptions
 from pipelines.settings.provenance import provenance
-from pipelines.shipping.description import write_design
+from pipelines.shipping.design_json import write_design
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
 from pipelines.tracking.markdown import markdown

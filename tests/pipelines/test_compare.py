@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from pipelines.results.seeds import Difference, verdict
+from pipelines.results.paired import Difference, verdict
 from pipelines.tracking.pages import NOTE
 from search.storage import Storage
 from search.trials import State

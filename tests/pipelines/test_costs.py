@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from pipelines.settings.goals import limits_typed, parse_limit, parse_objectives
+from pipelines.settings.limits import limits_typed, parse_limit
+from pipelines.settings.objectives import parse_objectives
 from space.cost import Limit
 from space.design import Design
 from space.errors import UserError

@@ -14,7 +14,7 @@ from typer.models import OptionInfo
 from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
 from pipelines.settings.fields import Field, built, fields_of, flag, values_of
-from pipelines.settings.goals import parse_objectives
+from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from pipelines.results.seeds import paired_difference
+from pipelines.results.paired import paired_difference
 
 OURS = {0: 94.1, 1: 93.2, 2: 95.0, 3: 94.4, 7: 90.0}
 THEIRS = {0: 93.0, 1: 93.3, 2: 94.1, 3: 93.9, 5: 99.0}

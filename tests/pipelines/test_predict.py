@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import space
-from pipelines.shipping.description import write_design
+from pipelines.shipping.design_json import write_design
 from pipelines.shipping.images import image_batches
 from space import Design, UserError
 from space.identity import Identity

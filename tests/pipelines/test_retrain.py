@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import space
 from pipelines.results.fronts import Row, front, knee, top
-from pipelines.shipping.description import write_design
+from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import find
 from search.local_engine import LocalEngine
 from search.storage import Storage

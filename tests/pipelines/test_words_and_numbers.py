@@ -4,7 +4,8 @@ import io
 import pytest
 
 from pipelines.results.fronts import Row, front
-from pipelines.settings.devices import find_device, make_engine
+from pipelines.settings.devices import find_device
+from pipelines.settings.engines import make_engine
 from pipelines.settings.options.shared import Resources
 from pipelines.terminal.formats import parse_count, parse_duration, show_duration, show_gain
 from space import UserError
@@ -44,7 +45,7 @@ def test_durations_and_gains_are_shown_with_units_and_signs() -> None:
 
 
 def test_auto_takes_ray_only_where_it_saves_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.settings.devices._fit", lambda cpus, gpus: 2)
+    monkeypatch.setattr("pipelines.settings.engines._fit", lambda cpus, gpus: 2)
     auto = Resources()
     assert make_engine(auto, "cpu", trials=200, trial_seconds=4.0).name == "ray"
     assert make_engine(auto, "cpu", trials=2, trial_seconds=4.0).name == "local"

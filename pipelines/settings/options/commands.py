@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from pipelines.settings.goals import limits_typed, parse_objectives
+from pipelines.settings.limits import limits_typed
+from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.shared import (
     Options,
     RunOptions,

@@ -8,6 +8,7 @@ from typing import Any
 from space import Design
 from space.files import write_whole
 from space.identity import Identity
+from space.saved import DESCRIPTION
 from trainers.data import Data
 from trainers.datasets import IMAGENET_SHORTER_SIDE, IMAGENET_SIDE
 from trainers.evaluator import design_folder
@@ -48,4 +49,4 @@ def write_design(
         "std": data.std,
         "recipe": recipe.to_dict(),
     }
-    write_whole(folder / "design.json", json.dumps(described, indent=2))
+    write_whole(folder / DESCRIPTION, json.dumps(described, indent=2))
