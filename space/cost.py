@@ -16,6 +16,7 @@ class Quantity:
         name: what people type.
         key: its name in JSON, in the ledger and among MLflow's metrics.
         words: what is counted, such as parameters.
+        unit: of its numbers, such as ms; empty for those that are counted.
         column: head of a table's column.
         better: whether less or more of it is better.
         against_plain: how it is set against the plain network's: by what is added, or by its share of that.
@@ -24,6 +25,7 @@ class Quantity:
     name: str
     key: str
     words: str
+    unit: str = ""
     column: str
     better: Literal["less", "more"]
     against_plain: Literal["added", "share"]
@@ -33,9 +35,19 @@ class Quantity:
         """Times a value it is better when larger."""
         return 1 if self.better == "more" else -1
 
+    @property
+    def label(self) -> str:
+        """What is counted, with its unit."""
+        return f"{self.words}, {self.unit}" if self.unit else self.words
+
+    @property
+    def head(self) -> str:
+        """Of a table's column, with its unit."""
+        return f"{self.column}, {self.unit}" if self.unit else self.column
+
     def show(self, value: float) -> str:
         """For tables: whole numbers, and of small ones some digits."""
-        return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ def written(here: Path, registries: None) -> None:
 
 def test_the_document_is_short_and_so_is_each_file() -> None:
     assert len(TEXT.splitlines()) < 230
-    assert len(TEXT.splitlines()) < 230
     assert FILES.keys() == MOST_LINES.keys()
     assert TEXT.count("```python") == len(FILES)
     for name, text in FILES.items():
@@ -72,7 +71,14 @@ def test_the_commands_run_and_use_what_is_new(search: Search, here: Path, comman
     (backbone,) = settings["backbones"]
     assert backbone.endswith(given.get("--backbone", "resnet20") + ("@1|4|7" if "--gate-at" in given else ""))
     assert settings["objectives"] == ["val_accuracy", *given.get("--objectives", "accuracy,params,fps").split(",")[1:]]
-    assert {"activations"} <= ended.json.keys() if "activations.py" in typed else "params" in ended.json
-    assert settings["plugins"].keys() == ({given["--plugin"]} if "--plugin" in given else set())
     (run,) = mlflow_runs("search")
+    assert {f"front_{name}" for name in settings["objectives"][1:]} <= run.data.metrics.keys()
+    if "activations.py" in typed:
+        sizes = {row["activations"] for row in ended.json["activations"]}
+        shown = search("front", ended.json["study"], "--plugin", "activations.py")
+        assert "accuracy against activations an image" in shown.out
+        limit = f"activations<={min(sizes)}"  # plain's
+        few = search(*typed, *SHRUNK["launch"].split(), "--study", "few", "--limit", limit, "--dry-run", "--json")
+        assert few.json["feasible"] < few.json["designs"]
+    assert settings["plugins"].keys() == ({given["--plugin"]} if "--plugin" in given else set())
     assert run.data.tags["sampler"] == given.get("--sampler", "tpe")

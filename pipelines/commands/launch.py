@@ -10,7 +10,7 @@ from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts
 from pipelines.running import session
-from pipelines.running.costs import costs_of, feasible, prepare, restored, to_keep
+from pipelines.running.costs import costs_of, feasible, keep, prepare, to_keep
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
 from pipelines.running.trainings import evaluator_of, plain_seconds
@@ -18,7 +18,7 @@ from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.engines import make_engine
 from pipelines.settings.limits import limits_typed
-from pipelines.settings.objectives import objectives_named, parse_objectives
+from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.spelled_out import spelled_out
@@ -36,7 +36,7 @@ from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
 from space.cost import Limit
-from trainers.costs import ALWAYS, COSTS
+from trainers.costs import ALWAYS, COSTS, MeasuredCost
 
 
 def launch(options: LaunchOptions) -> int:
@@ -55,7 +55,6 @@ def launch(options: LaunchOptions) -> int:
         run,
         data_root=data_root,
         space=options.space,
-        objectives=parse_objectives(options.objectives, options.task.metric),
         seed=options.seed,
         study=options.study,
         frozen=frozen,
@@ -97,8 +96,7 @@ def launch(options: LaunchOptions) -> int:
         founded = Settings.from_json(record.attributes["settings"])  # maybe by another launch just now
         check_same(name, founded, settings)
         settings = founded
-        for cost in prepared.values():
-            restored(cost, record.attributes)
+        keep(prepared, record.attributes, study.set_user_attr)
         costs = costs_of(candidates, prepared)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
@@ -155,7 +153,7 @@ def _costs_to_know(settings: Settings, limits: Sequence[Limit], dry_run: bool) -
     """Names of costs; where nothing is to be trained only those that are limited are measured."""
     limited = [limit.quantity.name for limit in limits]
     names = [*ALWAYS, *settings.costs, *limited]
-    return [name for name in names if not dry_run or name in limited or not COSTS[name].measured]
+    return [name for name in names if not dry_run or name in limited or not issubclass(COSTS[name], MeasuredCost)]
 
 
 def _dry_run(
@@ -177,7 +175,7 @@ def _dry_run(
         )
     else:
         say(f"{feasible:,} of {designs:,} designs meet the limits; {trials:,} trials to train")
-        say(f"about {show_duration(seconds_each)} a trial, {show_duration(seconds)} in all; nothing was written")
+        say(f"about {show_duration(seconds_each)} a trial, {show_duration(seconds)} in all; no study was started")
     return exit_codes.COMPLETE
 
 
@@ -250,6 +248,7 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
 
 def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
     where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {hidden(options.run.storage)}"
+    where += "".join(f" --plugin {path}" for path in options.run.plugin)
     return {
         "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
         "more": f"search launch --study {name} --budget {2 * options.budget}{where}",

@@ -13,7 +13,7 @@ from space import Design
 from space.backbones import backbone as find_backbone
 from space.backbones import chosen
 from space.build import build
-from trainers.costs import COSTS
+from trainers.costs import COSTS, MeasuredCost
 from trainers.counting import all_stages, attended_stages
 from trainers.task import Task
 
@@ -44,8 +44,9 @@ def profile(options: ProfileOptions) -> int:
     }
     device = find_device(options.device, None)
     for cost in (COSTS[name](Task(options.num_classes, shape), device) for name in COSTS):
-        if not cost.measured:
-            result[cost.quantity.key] = cost.of(network_of.name, design)
+        if not isinstance(cost, MeasuredCost):
+            cost.prepare([(network_of.name, design)])
+            result[cost.quantity.key] = cost.value(network_of.name, design)
         elif not options.no_fps:
             with stderr.status(f"measuring {cost.quantity.words}"):
                 value = cost.of_network(build(design, network_of, options.num_classes, options.channels))

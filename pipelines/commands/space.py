@@ -15,6 +15,7 @@ from pipelines.terminal.console import print_json, stdout
 from search.local_engine import LocalEngine
 from space import SearchSpace
 from space.backbones import backbone
+from space.backbones.names import split_names
 from trainers.costs.cost import find_cost
 from trainers.task import Task
 
@@ -28,7 +29,7 @@ def space(options: SpaceOptions) -> int:
         UserError: no such space, or a limit that no design meets.
     """
     shape = (options.channels, options.image_size, options.image_size)
-    layouts = {name: backbone(name).layout for name in options.backbone.split(",")}
+    layouts = {name: backbone(name).layout for name in split_names(options.backbone)}
     check_images(shape, layouts)
     candidates = list(SearchSpace.load(options.space, layouts).enumerate())
     limits = limits_typed(options.limit, options.max_params, options.min_fps)

@@ -51,7 +51,7 @@ def _axis_of_what_is_added(rows: Sequence[Row], cost: Quantity) -> Axis:
     def place(count: float) -> float:
         return math.copysign(GAP + math.log10(abs(count) / least), count) if count else 0.0
 
-    what = "plain" if origin.design == "none" else "smallest"
+    what = "plain" if origin.design == "none" else "cheapest"
     ticks = {0.0: what}
     more, fewer = [count for count in added if count > 0], [-count for count in added if count < 0]
     most = MOST_TICKS // 2 if more and fewer else MOST_TICKS
@@ -59,9 +59,9 @@ def _axis_of_what_is_added(rows: Sequence[Row], cost: Quantity) -> Axis:
         ticks |= {place(size): show_count(size) for size in _round_numbers(min(more), max(more), most)}
     if fewer:
         ticks |= {place(-size): f"−{show_count(size)}" for size in _round_numbers(min(fewer), max(fewer), most)}
-    named = f"plain {origin.backbone}" if what == "plain" else f"the smallest design, {origin.design}"
+    named = f"plain {origin.backbone}" if what == "plain" else f"the cheapest design, {origin.design}"
     return Axis(
-        label=f"{cost.words} added to {named} ({cost.show(start)})",
+        label=f"{cost.label} added to {named} ({cost.show(start)})",
         place=lambda row: place(row.costs[cost.key] - start),
         ticks=ticks,
         limits=_limits([*map(place, added), *ticks]),
@@ -79,7 +79,7 @@ def _axis_of_values(rows: Sequence[Row], cost: Quantity) -> Axis:
     ticks = {place(number): show_count(number) for number in numbers}
     named = f"plain {origin.backbone}" if origin.design == "none" else origin.design
     return Axis(
-        label=f"{cost.words} ({named}: {cost.show(origin.costs[cost.key])})",
+        label=f"{cost.label} ({named}: {cost.show(origin.costs[cost.key])})",
         place=lambda row: place(row.costs[cost.key]),
         ticks=ticks,
         limits=_limits([place(low), place(high), *ticks]),

@@ -7,9 +7,9 @@ from space.cost import Costs
 
 def figures(objectives: Objectives, score: float, gain: float | None, costs: Costs) -> dict[str, float]:
     """Score and gain on plain in percent, and the costs, rounded, under the names of `figure_names`."""
-    values = [100 * score, None if gain is None else 100 * gain]
+    values = [round(100 * score, 2), None if gain is None else round(100 * gain, 2)]
     values += [float(f"{value:.4g}") if value % 1 else value for value in (costs[it.key] for it in objectives.costs)]
-    return {name: round(v, 2) for name, v in zip(figure_names(objectives), values, strict=True) if v is not None}
+    return {name: v for name, v in zip(figure_names(objectives), values, strict=True) if v is not None}
 
 
 def figure_names(objectives: Objectives) -> tuple[str, ...]:

@@ -254,13 +254,15 @@ def _hover(row: Row, origin: Row) -> str:
         value, share = row.costs[cost.key], row.relative(cost)
         against = "" if share is None else f" ({share:.2f} x plain)"
         if cost.against_plain == "added":
-            against = f" ({value - origin.costs[cost.key]:+,.0f} added)"
-        lines.append(f"{cost.show(value)} {cost.words}{against}")
+            added = value - origin.costs[cost.key]
+            against = f" ({'+' if added > 0 else ''}{cost.show(added)} added)"
+        lines.append(f"{cost.show(value)} {cost.unit or cost.words}{against}")
     return "<br>".join(lines)
 
 
 def _told(cost: Quantity, result: Mapping[str, Any]) -> str:
     """A cost as a share of plain's where it is set against that so."""
-    if cost.against_plain == "share":
-        return f"{result[f'relative_{cost.key}']:.2f} x {cost.column}"
+    share = result.get(f"relative_{cost.key}")
+    if share is not None:
+        return f"{share:.2f} x {cost.column}"
     return f"{cost.show(result[cost.key])} {cost.words}"

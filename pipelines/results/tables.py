@@ -69,7 +69,7 @@ def front_verdict(complete: Sequence[Row], images: int) -> str:
 
 def result_table(title: str, costs: Sequence[Quantity], *columns: str) -> Table:
     """A table of designs: the given columns, then what every design costs, then its text, which may be long."""
-    heads = [head for cost in costs for head in (cost.column, *(["vs plain"] if cost.against_plain == "share" else []))]
+    heads = [head for cost in costs for head in (cost.head, *(["vs plain"] if cost.against_plain == "share" else []))]
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True)
     for column in (*columns, *heads):
         table.add_column(column, justify="right", no_wrap=True)

@@ -2,17 +2,17 @@
 
 import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipelines.terminal.console import say, stderr
 from pipelines.terminal.formats import show_duration
 from search.engine import Engine
-from space import UserError
 from space.choices import Candidate
 from space.cost import Costs, Limit, within
+from space.errors import UserError, first_line
 from space.user_code import UserCode, call_with
-from trainers.costs import COSTS, Cost
+from trainers.costs import COSTS, Cost, MeasuredCost
 from trainers.task import Task
 
 MEASURED = "measured:"
@@ -44,37 +44,53 @@ def prepare(
     """
     found = {}
     for name in dict.fromkeys(names):
-        cost = restored(COSTS[name](task, device), stored or {})
-        if not cost.has(candidates) and cost.measured:
+        cost = COSTS[name](task, device)
+        restore(cost, stored or {})
+        if not isinstance(cost, MeasuredCost):
+            cost.prepare(candidates)
+        elif not cost.has(candidates):
             started = time.monotonic()
             with stderr.status(f"measuring {cost.quantity.words}"):
                 ready = functools.partial(_prepared, cost, candidates)
                 cost = engine.alone(functools.partial(call_with, code, ready))
             under = ", ".join(f"{what} {value}" for what, value in cost.conditions.items())
             say(f"{cost.quantity.words}: measured in {show_duration(time.monotonic() - started)} ({under})")
-        elif not cost.has(candidates):
-            cost.prepare(candidates)
         found[name] = cost
     return found
 
 
-def restored(cost: Cost, attributes: Mapping[str, Any]) -> Cost:
-    """The cost with what a study keeps of it."""
+def restore(cost: Cost, attributes: Mapping[str, Any]) -> None:
+    """Give a cost what a study keeps of it."""
     table = attributes.get(f"{MEASURED}{cost.quantity.name}")
-    if table:
+    if table is not None and isinstance(cost, MeasuredCost):
         cost.restore(table)
-    return cost
 
 
 def to_keep(prepared: Prepared) -> dict[str, Any]:
     """What was measured, as attributes of a study."""
-    return {f"{MEASURED}{name}": table for name, cost in prepared.items() if (table := cost.to_json())}
+    measured = {name: cost for name, cost in prepared.items() if isinstance(cost, MeasuredCost)}
+    return {f"{MEASURED}{name}": cost.to_json() for name, cost in measured.items()}
+
+
+def keep(prepared: Prepared, attributes: Mapping[str, Any], annotate: Callable[[str, Any], None]) -> None:
+    """Have a study keep what was measured, but for what it has: maybe of another process, just now.
+
+    Args:
+        prepared: costs.
+        attributes: of the study.
+        annotate: stores another one.
+    """
+    for cost in prepared.values():
+        restore(cost, attributes)  # a design keeps its costs
+    for attribute, table in to_keep(prepared).items():
+        if attributes.get(attribute) != table:
+            annotate(attribute, table)
 
 
 def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> dict[Candidate, Costs]:
     """What each design costs."""
     return {
-        (backbone, design): {cost.quantity.key: cost.of(backbone, design) for cost in prepared.values()}
+        (backbone, design): {cost.quantity.key: cost.value(backbone, design) for cost in prepared.values()}
         for backbone, design in candidates
     }
 
@@ -99,6 +115,12 @@ def feasible(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> dict[
     return left
 
 
-def _prepared(cost: Cost, candidates: Sequence[Candidate]) -> Cost:
-    cost.prepare(candidates)
+def _prepared(cost: MeasuredCost, candidates: Sequence[Candidate]) -> MeasuredCost:
+    try:
+        cost.prepare(candidates)
+    except UserError:
+        raise
+    except Exception as error:  # a plug-in's
+        name = cost.quantity.name
+        raise UserError(f"cost {name!r} raises {type(error).__name__}: {first_line(error)}") from error
     return cost

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.running import session
-from pipelines.running.costs import costs_of, prepare, restored, to_keep
+from pipelines.running.costs import costs_of, keep, prepare
 from pipelines.running.session import Session
 from pipelines.terminal.formats import show_percent
 from pipelines.tracking.view import View
@@ -123,8 +123,7 @@ def trained(
     with storage.writing(plan.name, Planned.DIRECTIONS, {**(attributes or {}), "uid": uuid.uuid4().hex}) as study:
         record = storage.read(plan.name)
         uid = record.attributes["uid"]
-        for cost in prepared.values():  # maybe measured by another process, just now: a design keeps its costs
-            restored(cost, record.attributes)
+        keep(prepared, record.attributes, study.set_user_attr)
         before = {trial.job.candidate for trial in record.trials}
         costs = costs_of({*everything, *before, *((name, Design()) for name, _ in before)}, prepared)
         jobs = [
@@ -137,8 +136,6 @@ def trained(
         budget = len(jobs) + others
         ledger = Ledger(study, Planned(jobs, plan.objectives.metric), budget, nan_is_a_result=plan.nan_is_a_result)
         ledger.annotate("budget", budget)
-        for attribute, table in to_keep(prepared).items():
-            ledger.annotate(attribute, table)
         ended = session.run(
             ledger,
             engine,

@@ -11,7 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from pipelines.settings.config import read_config
-from pipelines.settings.fields import Field, built, fields_of, flag
+from pipelines.settings.fields import Field, built, fields_of, flag, opposite
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def _parameter(field: Field) -> inspect.Parameter:
     if isinstance(says, OptionInfo):
         says.rich_help_panel = field.group
         if field.kind is bool:
-            says.param_decls = (flag(field.name),)  # and no --no-flag
+            says.param_decls = (f"{flag(field.name)}/{opposite(field.name)}",)  # what a file says can be typed away
     kind = list[one] if several else field.kind  # type: ignore[valid-type]
     default = inspect.Parameter.empty if field.default is MISSING else None if several else field.default
     return _keyword(field.name, kind, says, default)

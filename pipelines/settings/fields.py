@@ -41,6 +41,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def opposite(name: str) -> str:
+    """The flag that says no to the one of this name."""
+    return flag(name.removeprefix("no_") if name.startswith("no_") else f"no_{name}")
+
+
 def fields_of(options: type, group: str | None = None) -> dict[str, Field]:
     """The fields of a class of options by name: its own, those of the classes it extends, and those of its groups."""
     hints = get_type_hints(options, include_extras=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pipelines.terminal.formats import parse_count
+from pipelines.terminal.formats import parse_count, parse_number
 from space.cost import Limit
 from space.errors import UserError
 from trainers.costs.cost import find_cost
@@ -22,10 +22,10 @@ def parse_limit(text: str, flag: str = "--limit") -> Limit:
     sides = {"less": "<=", "more": ">="}
     if match[2] != sides[quantity.better]:
         raise UserError(
-            f"{flag} {text}: {quantity.better} {quantity.words} are better; "
+            f"{flag} {text}: {quantity.better} of {quantity.name} is better; "
             f"a limit is '{quantity.name}{sides[quantity.better]}{match[3]}'"
         )
-    return Limit(quantity, parse_count(match[3], f"{flag} {text}:"), f"{flag} {text}")
+    return Limit(quantity, parse_number(match[3], f"{flag} {text}"), f"{flag} {text}")
 
 
 def limits_typed(limits: Sequence[str], max_params: str | None, min_fps: str | None) -> tuple[Limit, ...]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device, find_device_name
-from pipelines.settings.objectives import DEFAULT_COSTS
+from pipelines.settings.objectives import DEFAULT_COSTS, parse_objectives
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings
@@ -16,6 +16,7 @@ from pipelines.terminal.console import say
 from pipelines.terminal.display import decoding
 from space import SearchSpace, UserError
 from space.backbones import backbone, chosen, code_of
+from space.backbones.names import split_names
 from space.choices import PRESETS
 from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
@@ -55,7 +56,6 @@ def resolve(
     *,
     data_root: Path | None = None,
     space: str | None = None,
-    objectives: tuple[str | None, tuple[str, ...] | None] | None = None,
     seed: int | None = None,
     study: str | None = None,
     frozen: Settings | None = None,
@@ -67,7 +67,6 @@ def resolve(
         run: where things are.
         data_root: folder of the torchvision data sets that the study was made with.
         space: preset or file, if one was said.
-        objectives: metric and costs, as far as they were said.
         seed: if one was said.
         study: name, if one was said.
         frozen: settings of that study, if it exists.
@@ -102,8 +101,8 @@ def resolve(
     device = None if task.device == "auto" else task.device
     whose = study if device is None else None
     device = find_device(meant(device, frozen, "device", "auto"), run.resources.address, whose)
-    metric, costs = objectives or (None, None)
-    metric = meant(metric or task.metric, frozen, "metric", METRICS[0])
+    metric, costs = parse_objectives(task.objectives, task.metric)
+    metric = meant(metric, frozen, "metric", METRICS[0])
     costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
@@ -162,7 +161,7 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
 
 
 def _backbones(task: TaskOptions, frozen: Settings | None) -> tuple[str, ...]:
-    said = None if task.backbone is None else tuple(name.strip() for name in task.backbone.split(","))
+    said = None if task.backbone is None else split_names(task.backbone)
     names = meant(said, frozen, "backbones", ("resnet20",))
     found = (chosen(name, task.gate_at, replace_attention=task.replace_attention) for name in names)
     return tuple(dict.fromkeys(it.name for it in found))
@@ -247,7 +246,7 @@ def _recipe(task: TaskOptions, frozen: Settings | None, pretrained: bool) -> tup
         recipe = replace(recipe, resized_crop=task.resized_crop, crop_padding=padding)
     recipe = replace(
         recipe,
-        batch_size=task.batch_size or recipe.batch_size,
+        batch_size=recipe.batch_size if task.batch_size is None else task.batch_size,
         learning_rate=task.learning_rate or recipe.learning_rate,
         flip=recipe.flip if task.flip is None else task.flip,
         class_weights=recipe.class_weights or task.class_weights,

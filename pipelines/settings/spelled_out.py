@@ -11,6 +11,7 @@ from pipelines.settings.study import Settings
 from space.backbones import Name
 from space.choices import PRESETS
 from space.published import FILES
+from space.user_code import full_name
 from trainers.source import Source
 
 
@@ -27,7 +28,7 @@ def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> L
         options,
         space=space if space in PRESETS else str(_absolute(Path(space))),
         seed=settings.seed,
-        objectives=",".join([settings.metric, *settings.costs]),
+        sampler=full_name(options.sampler),
         dry_run=False,
         save_config=None,
         task=_task(options.task, settings),
@@ -63,6 +64,7 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         flip=recipe.flip,
         class_weights=recipe.class_weights,
         metric=settings.metric,
+        objectives=",".join([settings.metric, *settings.costs]),
         device=settings.device,
     )
 
@@ -72,6 +74,7 @@ def _run(said: RunOptions, source: Source) -> RunOptions:
         said,
         plugin=tuple(map(_absolute, said.plugin)),
         data_root=source.root,
+        storage=said.storage if "://" in said.storage else str(_absolute(Path(said.storage))),
         cache=None if said.cache is None else _absolute(said.cache),
     )
 

@@ -16,6 +16,14 @@ def parse_count(text: str, flag: str) -> int:
     return round(float(match[1]) * _COUNTS[match[2]])
 
 
+def parse_number(text: str, flag: str) -> float:
+    """0, 0.5, 100k, 1.5M -> a number."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
+    if match is None:
+        raise UserError(f"{flag}: a number such as 0.5, 250000, 250k or 1.5M is wanted")
+    return float(match[1]) * _COUNTS[match[2]]
+
+
 def parse_duration(text: str, flag: str) -> float:
     """90s, 30m, 2h, 1h30m -> seconds."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())

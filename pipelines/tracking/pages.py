@@ -34,9 +34,9 @@ def view_page(experiment: str, key: str) -> str:
     return f"#/experiments/{experiment}/runs?viewStateShareKey={key}&{_TRAINING}"
 
 
-def results_key(score: str) -> str:
-    """Key of the view of all results that are judged by `score`."""
-    return f"results-{score}"
+def results_key(columns: Sequence[str]) -> str:
+    """Key of the view of all results that have these metrics."""
+    return f"results-{'-'.join(columns)}"
 
 
 def results_view(columns: Sequence[str]) -> str:
@@ -58,10 +58,10 @@ def trials_view(run: str, columns: Sequence[str]) -> str:
     )
 
 
-def experiment_note(experiment: str, score: str) -> str:
+def experiment_note(experiment: str, columns: Sequence[str]) -> str:
     """How to look at the experiment; lists of experiments show its beginning as it is, so that is plain text."""
     return (
-        f"Searches for attention: [all runs with their results]({view_page(experiment, results_key(score))}).\n\n"
+        f"Searches for attention: [all runs with their results]({view_page(experiment, results_key(columns))}).\n\n"
         "- A search, a comparison, a retraining or a reproduction is one run; its description says what came out and "
         "links its fronts and its list of trials. The trials are the runs below it.\n"
         "- Scores and gains are in percent, of the split that a run is judged by: validation in searches and "

@@ -16,8 +16,6 @@ from search.trials import State, Trial
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-    from pipelines.tracking.view import View
-
 EXPERIMENT = "attention-search"
 DEFAULT_SERVER = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves."""
@@ -36,7 +34,7 @@ class StudyRuns:
         remember: is told a trial's number and run id.
     """
 
-    def __init__(self, view: "View", uri: str | None, remember: Callable[[int, str], None]) -> None:
+    def __init__(self, view: View, uri: str | None, remember: Callable[[int, str], None]) -> None:
         from mlflow import MlflowClient  # takes seconds
 
         self._view = view
@@ -126,10 +124,10 @@ class StudyRuns:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         number = str(self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id)
         there = {} if found is None else found.tags  # what is there stays: a user may have changed it
-        score = self._view.columns[0]
+        columns = self._view.columns
         tags = {
-            pages.NOTE: pages.experiment_note(number, score),
-            pages.VIEW + pages.results_key(score): pages.results_view(self._view.columns),
+            pages.NOTE: pages.experiment_note(number, columns),
+            pages.VIEW + pages.results_key(columns): pages.results_view(columns),
         }
         for key in set(tags) - set(there):
             self._client.set_experiment_tag(number, key, tags[key])

@@ -6,6 +6,11 @@ from typing import NamedTuple
 NO_ATTENTION = "+no_attention"
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Several names, parted by commas that are not within the brackets of a pattern."""
+    return tuple(name.strip() for name in re.split(r",(?![^(\[{]*[)\]}])", text))
+
+
 class Name(NamedTuple):
     """A backbone's name in its parts: NETWORK+no_attention@PATTERN.
 

@@ -15,7 +15,7 @@ from space.backbones.factories import called
 from space.backbones.finding import found_backbone
 from space.backbones.names import Name
 from space.errors import UserError
-from space.registry import Registry
+from space.registry import Registry, taken
 
 Declare = TypeVar("Declare", bound=Callable[..., Backbone])
 FindMaker = TypeVar("FindMaker", bound=Callable[[str], Make])
@@ -47,6 +47,8 @@ def _admit(name: str, part: Any) -> Family:
         return part
     if not name or set(name) & set(",:@"):
         raise UserError(f"backbone {name!r}: a name has at least one letter, and no comma, colon or @")
+    if any(family.takes(name) for family in BACKBONES.values()):
+        raise UserError(taken("backbone", name))
     make = called(name, part)
     return Family(re.escape(name), lambda name: _with_places_found(name, make))
 
@@ -66,7 +68,7 @@ def declared(form: str, *, numbers: str, example: str) -> Callable[[Declare], De
         numbers: which there are.
         example: a member.
     """
-    digits = re.sub("[A-Z]+", r"(\\d+)", form)
+    digits = r"(\d+)".join(map(re.escape, re.split("[A-Z]{2,}", form)))
 
     def add(declare: Declare) -> Declare:
         def backbone(name: Name) -> Backbone:

@@ -107,8 +107,8 @@ def test_a_limit_names_a_cost_and_how_far_it_may_go() -> None:
         ("fps", "a limit such as"),
         ("fps>5k", "a limit such as"),
         ("speed>=5k", "no cost 'speed'; there are params, macs, fps"),
-        ("fps<=5k", "more frames per second are better; a limit is 'fps>=5k'"),
-        ("params>=5k", "less parameters are better; a limit is 'params<=5k'"),
+        ("fps<=5k", "more of fps is better; a limit is 'fps>=5k'"),
+        ("params>=5k", "less of params is better; a limit is 'params<=5k'"),
         ("params<=many", "a number such as"),
     ],
 )

@@ -13,8 +13,7 @@ from typer.models import OptionInfo
 
 from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
-from pipelines.settings.fields import Field, built, fields_of, flag, values_of
-from pipelines.settings.objectives import parse_objectives
+from pipelines.settings.fields import Field, built, fields_of, flag, opposite, values_of
 from pipelines.settings.options.commands import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
@@ -86,8 +85,8 @@ def typed(values: Values, fields: dict[str, Field]) -> Iterator[str]:
             if not isinstance(says, OptionInfo):
                 yield str(each)
             elif isinstance(each, bool):
-                with_no, *_ = [says.default, flag(name)] if isinstance(says.default, str) else [flag(name)]
-                yield from [with_no.split("/")[not each]] if each or "/" in with_no else []
+                both = says.default if isinstance(says.default, str) else f"{flag(name)}/{opposite(name)}"
+                yield both.split("/")[not each]
             else:
                 yield from (flag(name), str(each))
 
@@ -139,10 +138,9 @@ def test_a_file_says_what_one_types(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_typed_wins_over_the_file(command: str) -> None:
     for name, field in fields_of(COMMANDS[command]).items():
-        if field.kind is not bool:  # those can be typed in one way only
-            of_file, of_user = two_values(field)
-            needed = {**NEEDED.get(command, {}), name: of_user}
-            assert said(command, needed, {name: of_file}) == said(command, needed), name
+        of_file, of_user = two_values(field)
+        needed = {**NEEDED.get(command, {}), name: of_user}
+        assert said(command, needed, {name: of_file}) == said(command, needed), name
 
 
 def test_the_rule_is_said_then_frozen_then_default() -> None:
@@ -210,8 +208,7 @@ SAID: tuple[Values, ...] = (
 
 
 def settings_of(options: LaunchOptions) -> tuple[Settings, Source]:
-    objectives = parse_objectives(options.objectives, options.task.metric)
-    return resolve(options.task, options.run, space=options.space, objectives=objectives, seed=options.seed)
+    return resolve(options.task, options.run, space=options.space, seed=options.seed)
 
 
 @pytest.mark.parametrize("values", SAID, ids=lambda values: " ".join(values) or "nothing")
@@ -225,7 +222,7 @@ def test_options_spelled_out_mean_the_same_in_another_folder(
     (here / "net.py").write_text(
         "from space.backbones import backbone\n\n\ndef make():\n    return backbone('resnet20').make(1, 10)\n"
     )
-    options = LaunchOptions(task=TaskOptions(**values), space="tiny.toml", objectives="fps,macs", seed=2)
+    options = LaunchOptions(task=TaskOptions(**values, objectives="fps,macs"), space="tiny.toml", seed=2)
     settings, source = settings_of(options)
 
     silent = LaunchOptions(study="mine")  # all is frozen in the study

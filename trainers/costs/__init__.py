@@ -5,7 +5,7 @@ None of these files loads anything heavy before it is asked for values, so that 
 
 from importlib import import_module
 
-from trainers.costs.cost import COSTS, Cost
+from trainers.costs.cost import COSTS, Cost, MeasuredCost
 
 ALWAYS = ("params", "macs", "fps")
 """Costs that are known of every design that is trained, whatever the objectives are."""
@@ -14,4 +14,4 @@ for _name in ALWAYS:
     import_module(f"trainers.costs.{_name}")  # registers itself
 COSTS.are_ours()
 
-__all__ = ["ALWAYS", "COSTS", "Cost"]
+__all__ = ["ALWAYS", "COSTS", "Cost", "MeasuredCost"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.choices import Candidate
 from space.design import Design
-from trainers.costs.cost import COSTS, Cost
+from trainers.costs.cost import COSTS, MeasuredCost
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 
 @COSTS.register("fps")
-class Fps(Cost):
+class Fps(MeasuredCost):
     """Images per second, from a table of what each kind of gate adds in each place to the plain backbone."""
 
     words = "frames per second"
     better = "more"
-    measured = True
 
     table: "FpsTable | None" = None
     """What was measured."""

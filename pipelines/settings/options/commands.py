@@ -16,6 +16,7 @@ from pipelines.settings.options.shared import (
     check_at_least_one,
     check_designs,
     check_device,
+    check_recipe,
 )
 from pipelines.settings.options.task import (
     Changes,
@@ -27,7 +28,6 @@ from pipelines.settings.options.task import (
     TaskOptions,
 )
 from space.errors import UserError
-from trainers.recipe import recipe as find_recipe
 
 Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
 Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
@@ -54,13 +54,10 @@ class LaunchOptions:
     sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
-    objectives: Annotated[
-        str | None, Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
-    ] = None
     limit: Limits = ()
     max_params: MaxParams = None
     min_fps: MinFps = None
-    dry_run: Annotated[bool, Option(help="Say what would run; write nothing.")] = False
+    dry_run: Annotated[bool, Option(help="Say what would run; start no study.")] = False
     save_config: Annotated[
         Path | None, Option(help="TOML file to write all options into, as they are meant, for --config.")
     ] = None
@@ -72,7 +69,7 @@ class LaunchOptions:
             raise UserError(f"--budget {self.budget}: at least one trial is needed")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
-        parse_objectives(self.objectives, self.task.metric)
+        parse_objectives(self.task.objectives, self.task.metric)
         limits_typed(self.limit, self.max_params, self.min_fps)
 
 
@@ -91,6 +88,7 @@ class CompareOptions:
     def __post_init__(self) -> None:
         if self.seeds < 2:
             raise UserError(f"--seeds {self.seeds}: a difference has an interval from two seeds on; 5 are a start")
+        parse_objectives(self.task.objectives, self.task.metric)
         check_designs(self.designs)
 
 
@@ -109,8 +107,8 @@ class FrontOptions(Stored):
     """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
 
     study: Study = None
-    csv: Annotated[bool, Option(help="Both fronts as CSV on stdout.")] = False
-    png: Annotated[Path | None, Option(help="File to draw both fronts into.")] = None
+    csv: Annotated[bool, Option(help="The fronts as CSV on stdout.")] = False
+    png: Annotated[Path | None, Option(help="File to draw the fronts into.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +121,10 @@ class RetrainOptions:
     study: Study = None
     top: Annotated[
         int | None,
-        Option(help="The N most accurate designs of the two fronts, then of the others. Default: --top 3."),
+        Option(help="The N most accurate designs of the fronts, then of the others. Default: --top 3."),
     ] = None
     knee: Annotated[
-        bool, Option(help="The design of the params front farthest above the line between the front's two ends.")
+        bool, Option(help="The design of the first cost's front farthest above the line between its two ends.")
     ] = False
     design: Annotated[tuple[str, ...], Option(help="A design by its text; may be given several times.")] = ()
     seeds: Annotated[int, Option(help="Trainings of each design; more extend a retraining.")] = 3
@@ -142,8 +140,7 @@ class RetrainOptions:
             raise UserError("--top, --knee and --design exclude each other; use one of them")
         check_at_least_one(top=self.top, seeds=self.seeds, epochs=self.epochs)
         check_designs(self.design)
-        if self.recipe is not None:
-            find_recipe(self.recipe)
+        check_recipe(self.recipe)
 
 
 @dataclass(frozen=True, kw_only=True)

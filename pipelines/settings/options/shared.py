@@ -8,10 +8,12 @@ from typing import Annotated
 
 from typer import Option
 
+from pipelines.settings.fields import flag
 from pipelines.terminal.formats import parse_count, parse_duration
 from space.design import Design
 from space.errors import UserError
 from space.user_code import UserCode, load_plugins
+from trainers.recipe import recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "local", "ray")
@@ -28,7 +30,8 @@ class Options:
     plugin: Annotated[
         tuple[Path, ...],
         Option(
-            help="Python file that registers attentions, backbones, data sets or samplers; may be given several times."
+            help="Python file that registers attentions, backbones, costs, data sets or samplers; may be given several "
+            "times."
         ),
     ] = ()
     json: Annotated[bool, Option(help="Result as JSON on stdout; all else on stderr.")] = False
@@ -136,7 +139,17 @@ def check_at_least_one(**numbers: int | None) -> None:
     """
     for name, number in numbers.items():
         if number is not None and number < 1:
-            raise UserError(f"--{name.replace('_', '-')} {number}: at least one is needed")
+            raise UserError(f"{flag(name)} {number}: at least one is needed")
+
+
+def check_recipe(name: str | None) -> None:
+    """Make sure that there is a recipe of this name, if one is given.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name is not None:
+        recipe(name)
 
 
 def check_designs(texts: Iterable[str]) -> None:

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from typer import Option
 
-from pipelines.settings.options.shared import check_at_least_one, check_device
+from pipelines.settings.options.shared import check_at_least_one, check_device, check_recipe
 from space.errors import UserError
 from trainers.metrics import METRICS
-from trainers.recipe import recipe as find_recipe
 
 NORMALISATIONS = ("measured", "weights", "imagenet")
 
@@ -71,6 +70,9 @@ class TaskOptions:
     ] = None
     class_weights: Annotated[bool, Option(help="Weigh each class by the inverse of its share of the images.")] = False
     metric: Annotated[str | None, Option(help="What counts: accuracy (default), balanced_accuracy or macro_f1.")] = None
+    objectives: Annotated[
+        str | None, Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
+    ] = None
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -79,9 +81,10 @@ class TaskOptions:
             raise UserError(f"--metric {self.metric}: there are {', '.join(METRICS)}")
         if self.normalise not in (None, *NORMALISATIONS):
             raise UserError(f"--normalise {self.normalise}: there are {', '.join(NORMALISATIONS)}")
-        if self.recipe is not None:
-            find_recipe(self.recipe)
-        check_at_least_one(epochs=self.epochs, train_size=self.train_size, image_size=self.image_size)
+        check_recipe(self.recipe)
+        check_at_least_one(
+            epochs=self.epochs, train_size=self.train_size, image_size=self.image_size, batch_size=self.batch_size
+        )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UserError(f"--learning-rate {self.learning_rate:g}: a number above 0 is wanted")
 
@@ -97,8 +100,7 @@ class Changes:
     train_size: Annotated[int | None, Option(help="Images to train on; all if left out.")] = None
 
     def __post_init__(self) -> None:
-        if self.recipe is not None:
-            find_recipe(self.recipe)
+        check_recipe(self.recipe)
         check_at_least_one(epochs=self.epochs, train_size=self.train_size)
 
     @property
