@@ -1,6 +1,7 @@
 """Who may import whom: between packages, between the rooms of pipelines, and one owner for each heavy library."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def test_optuna_stays_inside_search() -> None:
 HEAVY = {"torch", "torchvision", "optuna", "ray", "mlflow", "sklearn", "scipy", "numpy", "matplotlib", "plotly"}
 
 
-def loaded_by(arguments: list[str], code: int) -> set[str]:
+def loaded_by(arguments: list[str], code: int, cwd: Path = ROOT) -> set[str]:
     """The heavy libraries that a command has loaded when it ends with this exit code."""
     program = (
         "import sys\n"
@@ -91,7 +92,8 @@ def loaded_by(arguments: list[str], code: int) -> set[str]:
         f"sys.stderr.write('loaded ' + ' '.join({HEAVY} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", program, *arguments]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=path)
     return set(ended.stderr.rpartition("loaded ")[2].split())
 
 

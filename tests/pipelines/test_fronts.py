@@ -1,6 +1,7 @@
 """Which network gains are over."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from search.objectives import Objectives
 from search.trials import Failure, Job, Kind, State, Trial
 from space import Design
 from tests.objectives import FPS, PARAMS
+from tests.pipelines.conftest import Search
+from tests.test_imports import loaded_by
 
 PLAIN, GATED = ("resnet20", "none"), ("resnet20", "se")
 OTHER = ("resnet11", "none")
@@ -55,3 +58,9 @@ def test_gains_are_over_the_first_complete_training_of_the_plain_backbone(
         assert {row.trial: row.gain for row in rows(order, {}, SCORED)} == expected
     zero = [number for number, gain in expected.items() if gain == 0]
     assert [row.trial for row in rows(trials, {}, SCORED) if row.plain] == zero
+
+
+@pytest.mark.parametrize("command", [["front"], ["front", "--json"], ["status"], ["status", "mine"]], ids=" ".join)
+def test_a_study_is_read_without_what_trains_it(launch: Search, here: Path, command: list[str]) -> None:
+    launch("--budget", "1", "--study", "mine")
+    assert loaded_by(command, code=0, cwd=here) <= {"numpy", "optuna"}
