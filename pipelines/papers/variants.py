@@ -13,8 +13,8 @@ from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import Changes
 from pipelines.settings.resolve import default_recipe, digests, full_dataset_name
 from pipelines.terminal.console import say
-from pipelines.terminal.display import decoding
 from pipelines.terminal.formats import file_name
+from pipelines.terminal.reading import reading_bar
 from space import UserError
 from space.backbones import Name, backbone
 from space.choices import Candidate
@@ -124,7 +124,7 @@ def grouped(
             cache=run.cache_folder,
             cache_bytes=run.cache_bytes,
         )
-        with decoding() as on_read:
+        with reading_bar() as on_read:
             data = read_data(source, download=download, check=True, on_read=on_read)
         for note in data.notes:
             say(note)

@@ -42,7 +42,11 @@ def read_config(path: Path, command: str, fields: Mapping[str, Field]) -> dict[s
         one, several = fields[name].one
         types, words = WORDS[one]
         values = value if several and isinstance(value, list) else [value]
-        if several is not isinstance(value, list) or not all(_is(each, types) for each in values):
+        if one is str and not several and _is(value, (int, float)):
+            found[name] = str(value)  # of a number, such as max_params = 300000
+        elif several and all(_is(each, types) for each in values):
+            found[name] = values
+        elif several or not _is(value, types):
             wanted = f"a list, each {words}," if several else words
             raise UserError(f"{path}: {key} = {json.dumps(value, default=str)}: {wanted} is wanted")
     return found

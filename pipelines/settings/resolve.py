@@ -13,7 +13,7 @@ from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
-from pipelines.terminal.display import decoding
+from pipelines.terminal.reading import reading_bar
 from space import SearchSpace, UserError
 from space.backbones import backbone, chosen, code_of
 from space.backbones.names import split_names
@@ -84,7 +84,7 @@ def resolve(
     recipe, recipe_name = _recipe(task, frozen, bool(weights))
     root = (run.data_root or data_root or Path("data")).absolute()
     source = _source(task, run, frozen, root, recipe, images)
-    with decoding() as on_read:
+    with reading_bar() as on_read:
         data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in data.notes:
         say(note)
@@ -156,7 +156,7 @@ def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool
         UserError: it is not there, or no longer what the study was made with.
     """
     source = settings.source(data_root, run.cache_folder, run.cache_bytes)
-    with decoding() as on_read:
+    with reading_bar() as on_read:
         return read_data(source, download=download, on_read=on_read), source
 
 

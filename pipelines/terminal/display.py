@@ -1,8 +1,7 @@
-"""What the terminal shows while trials run, and how the time was spent."""
+"""What the terminal shows while trials run."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Group
@@ -78,26 +77,3 @@ class Display:
         self._bar.update(self._task, completed=done, description=says)
         below = [Text.assemble((f" {label:8}", "bold"), text) for label, text in self._below]
         return Group(self._bar, *below)
-
-
-@contextlib.contextmanager
-def decoding() -> Iterator[Callable[[int, int], None]]:
-    """A bar for image files that are read, from how many are done and how many there are."""
-    bar = Progress(
-        TextColumn("reading images"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=36),
-        TaskProgressColumn(),
-        console=stderr,
-        transient=True,
-        disable=not stderr.is_terminal,
-    )
-    task = bar.add_task("", total=None)
-    with contextlib.ExitStack() as shown:
-
-        def show(done: int, total: int) -> None:
-            if not bar.live.is_started:
-                shown.enter_context(bar)
-            bar.update(task, completed=done, total=total)
-
-        yield show
