@@ -16,6 +16,7 @@ from space.errors import Stopped, UserError
 COMMANDS: dict[str, type] = {
     "launch": commands.LaunchOptions,
     "compare": commands.CompareOptions,
+    "tabulate": commands.TabulateOptions,
     "status": commands.StatusOptions,
     "front": commands.FrontOptions,
     "retrain": commands.RetrainOptions,

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from pipelines.settings.fields import fields_of, flag, values_of
 from pipelines.settings.goals import limits_typed, parse_objectives
 from pipelines.settings.options.shared import (
     Options,
+    Resources,
     RunOptions,
     Stored,
     check_at_least_one,
@@ -59,6 +61,13 @@ class LaunchOptions:
     limit: Limits = ()
     max_params: MaxParams = None
     min_fps: MinFps = None
+    table: Annotated[
+        Path | None,
+        Option(
+            help="File of `search tabulate`: its curves are searched in seconds, with simulated --workers (1 if left "
+            "out), and without MLflow but for --tracking-uri."
+        ),
+    ] = None
     dry_run: Annotated[bool, Option(help="Say what would run; write nothing.")] = False
     save_config: Annotated[
         Path | None, Option(help="TOML file to write all options into, as they are meant, for --config.")
@@ -73,6 +82,41 @@ class LaunchOptions:
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
         parse_objectives(self.objectives, self.task.metric)
         limits_typed(self.limit, self.max_params, self.min_fps)
+        if self.table is not None:
+            self._check_left_to_the_table()
+
+    def _check_left_to_the_table(self) -> None:
+        settled = {"space", "save_config", *fields_of(TaskOptions), *fields_of(Resources)} - {"workers"}
+        said, defaults = values_of(self), fields_of(LaunchOptions)
+        if flags := [flag(name) for name in defaults if name in settled and said[name] != defaults[name].default]:
+            raise UserError(
+                f"{', '.join(flags)}: a table has its data, training and space, and its workers are simulated; leave "
+                "that out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabulateOptions:
+    """Train every design of a space under several seeds; write the curves into a file for `search launch --table`.
+
+    The same command goes on where it stopped; other spaces and more seeds extend what is trained.
+    """
+
+    space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
+    seeds: Annotated[int, Option(help="Trainings of each design: a search sees half of them, the others judge it.")] = (
+        12
+    )
+    table: Annotated[Path | None, Option(help="File to write, such as table.npz; beside the study if left out.")] = None
+    task: TaskOptions = field(default_factory=TaskOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise UserError(
+                f"--seeds {self.seeds}: a search sees half of the seeds, and the others judge it; 12 are good"
+            )
+        if self.task.metric not in (None, "accuracy"):
+            raise UserError(f"--metric {self.task.metric}: a table has accuracies; leave that out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +143,7 @@ class StatusOptions(Stored):
 
     study: Annotated[
         str | None,
-        Argument(help="Name of a search, retraining, comparison or reproduction; all are listed if left out."),
+        Argument(help="Name of a search, retraining, comparison, table or reproduction; all are listed if left out."),
     ] = None
 
 
