@@ -94,7 +94,7 @@ class Table:
             UserError: it is not there, torn, or none of these tables.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except FileNotFoundError:
             raise UserError(f"no table {path}; `search tabulate --table {path}` makes one") from None
@@ -156,7 +156,7 @@ class Table:
         for name, shape in shapes.items():
             if arrays[name].shape != shape:
                 raise ValueError(f"{name} has the shape {arrays[name].shape}, not {shape} as {METRIC} has")
-            if name != "design" and not (np.isrealobj(arrays[name]) and np.isfinite(arrays[name]).all()):
+            if name != "design" and not (arrays[name].dtype.kind in "iuf" and np.isfinite(arrays[name]).all()):
                 raise ValueError(f"{name} has what is no finite number")
         if not isinstance(settings, dict):
             raise ValueError("its settings are no object of JSON")
