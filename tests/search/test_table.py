@@ -24,7 +24,7 @@ NAN = float("nan")
 @pytest.fixture
 def table() -> Table:
     """Two designs, four seeds, three epochs; the second design failed in the second epoch of its last training."""
-    curves = np.arange(24, dtype=np.float32).reshape(2, 4, 3) / 100
+    curves = (np.arange(24).reshape(2, 4, 3) / 100).astype(np.float32)
     curves[1, 3, 1:] = NAN
     return Table(
         designs=(NONE, SE),
