@@ -37,6 +37,8 @@ def tabulate(options: TabulateOptions) -> int:
     settings, source = resolve(options.task, run, space=options.space)
     if len(settings.backbones) > 1:
         raise UserError("tabulate takes one --backbone; run it once for each")
+    if settings.metric != "accuracy":
+        raise UserError(f"--metric {settings.metric}: a table has accuracies; leave that out")
     space = settings.search_space
     candidates = list(dict.fromkeys([space.plain(), *space.enumerate()]))
     of_any_space = replace(settings, space={}, space_name="")

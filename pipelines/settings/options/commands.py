@@ -115,8 +115,6 @@ class TabulateOptions:
             raise UserError(
                 f"--seeds {self.seeds}: a search sees half of the seeds, and the others judge it; 12 are good"
             )
-        if self.task.metric not in (None, "accuracy"):
-            raise UserError(f"--metric {self.task.metric}: a table has accuracies; leave that out")
 
 
 @dataclass(frozen=True, kw_only=True)
