@@ -9,14 +9,15 @@ from typing import Any
 import typer
 
 from pipelines.settings.command_line import as_command
-from pipelines.settings.options import commands
+from pipelines.settings.options import commands, search
 from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from space.errors import Stopped, UserError
 
 COMMANDS: dict[str, type] = {
-    "launch": commands.LaunchOptions,
+    "launch": search.LaunchOptions,
     "compare": commands.CompareOptions,
+    "tabulate": search.TabulateOptions,
     "status": commands.StatusOptions,
     "front": commands.FrontOptions,
     "retrain": commands.RetrainOptions,

@@ -31,7 +31,7 @@ class Sampled:
 
     Args:
         space: what may be tried.
-        costs: of each of its designs, and of the plain backbone.
+        costs: of its designs, and of the plain backbone; a design without is beyond the limits.
         limits: designs beyond one are never trained.
         sampler: a name in `search.samplers.SAMPLERS`, or of a class.
         seed: of the study.
@@ -56,7 +56,7 @@ class Sampled:
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         self._unseen = {
-            candidate: decisions for candidate, decisions in self._decisions.items() if within(costs[candidate], limits)
+            candidate: decisions for candidate, decisions in self._decisions.items() if self._may_train(candidate)
         }
         self._lost: Counter[Candidate] = Counter()
         self._first = [candidate for candidate in [self._plain()] if candidate is not None]
@@ -146,7 +146,8 @@ class Sampled:
 
     def _job(self, number: int, candidate: Candidate) -> Job:
         backbone, design = candidate
-        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), costs=self._costs[candidate])
+        costs = self._costs.get(candidate, {})
+        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), costs=costs)
 
     def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
         def differences(other: Mapping[str, Value]) -> int:

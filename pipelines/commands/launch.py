@@ -10,21 +10,19 @@ from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts
 from pipelines.running import session
-from pipelines.running.costs import costs_of, feasible, keep, prepare, to_keep
+from pipelines.running.costs import feasible
+from pipelines.running.ground import ground_of
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
-from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
-from pipelines.settings.engines import make_engine
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.commands import LaunchOptions
-from pipelines.settings.resolve import resolve
+from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
-from pipelines.terminal.console import print_json, say, stderr
+from pipelines.terminal.console import print_json, say
 from pipelines.terminal.formats import show_duration, show_gain, show_percent
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import run_ids, where_to_look
@@ -33,10 +31,9 @@ from search.engine import Engine
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.samplers import make_sampler
+from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
-from space.cost import Limit
-from trainers.costs import ALWAYS, COSTS, MeasuredCost
 
 
 def launch(options: LaunchOptions) -> int:
@@ -49,46 +46,32 @@ def launch(options: LaunchOptions) -> int:
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    frozen, data_root = _frozen(storage, options.study)
-    settings, source = resolve(
-        options.task,
-        run,
-        data_root=data_root,
-        space=options.space,
-        seed=options.seed,
-        study=options.study,
-        frozen=frozen,
-    )
+    known = options.study
+    ground = ground_of(options, None if known is None or not storage.exists(known) else storage.read(known))
+    settings = ground.settings
     name = options.study or settings.study_name()
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
-    say(_describe(settings))
+    say(str(ground))
 
     left = max(0, options.budget - sum(trial.trained for trial in record.trials))
-    seconds_each = plain_seconds(settings)
-    engine = make_engine(run.resources, settings.device, left, seconds_each)
+    engine = ground.engine(left)
     say(
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
         f" · seed {settings.seed} · study {name}"
     )
-    candidates = list(dict.fromkeys([settings.search_space.plain(), *settings.search_space.enumerate()]))
-    evaluate = evaluator_of(settings, source, run)
-    names = _costs_to_know(settings, limits, options.dry_run)
-    prepared = prepare(names, candidates, settings.task, settings.device, engine, evaluate.code, record.attributes)
-    with stderr.status(f"counting the costs of {len(candidates):,} designs"):
-        costs = costs_of(candidates, prepared)
+    costs = ground.costs(limits, engine, record.attributes)
     allowed = feasible(costs, limits)
     if options.save_config is not None:
-        _save(options.save_config, spelled_out(options, settings, source))
+        _save(options.save_config, spelled_out(options, settings, ground.source))
     if options.dry_run:
-        return _dry_run(options, name, len(costs), len(allowed), left, engine, seconds_each)
+        return _dry_run(options, name, len(costs), len(allowed), left, engine, ground.seconds_each)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
     attributes = {
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
-        "data_root": str(source.root),
-        **to_keep(prepared),
+        **ground.to_keep(),
         "bounds": Bounds.of(objectives, settings.num_classes, allowed.values()).to_json(),
     }
     with storage.writing(name, objectives.directions, attributes) as study:
@@ -96,8 +79,7 @@ def launch(options: LaunchOptions) -> int:
         founded = Settings.from_json(record.attributes["settings"])  # maybe by another launch just now
         check_same(name, founded, settings)
         settings = founded
-        keep(prepared, record.attributes, study.set_user_attr)
-        costs = costs_of(candidates, prepared)
+        costs = ground.kept_costs(record.attributes, study.set_user_attr)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
         ledger = Ledger(study, proposer, options.budget)
@@ -106,39 +88,24 @@ def launch(options: LaunchOptions) -> int:
         ended = session.run(
             ledger,
             engine,
-            evaluate,
+            ground.evaluate,
             storage.folder(name),
             search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
             storage=storage,
             tracking_uri=run.tracking_uri,
             lines=lambda trials: _lines(trials, bounds),
             time_limit=run.seconds,
+            tracked=ground.tracked,
         )
     seconds = time.monotonic() - started
     record = storage.read(name)
     if run.json:
-        print_json(_result(record, bounds, seconds, ended))
+        print_json(_result(record, bounds, seconds, ended, engine))
     else:
-        _say_how_it_went(record, ended, seconds)
+        _say_how_it_went(record, ended, seconds, engine)
         print_fronts(record)
     _say_what_next(options, name, ended, ledger)
     return ended.exit_code
-
-
-def _frozen(storage: Storage, study: str | None) -> tuple[Settings | None, Path | None]:
-    """What the study of this name was made with, and its folder of data sets; None for one that is to be made."""
-    if study is None or not storage.exists(study):
-        return None, None
-    there = storage.read(study).attributes
-    return Settings.from_json(there["settings"]), Path(there["data_root"])
-
-
-def _describe(settings: Settings) -> str:
-    count = sum(1 for _ in settings.search_space.enumerate())
-    return (
-        f"{settings.describe_data()} · {', '.join(settings.backbones)} · {settings.recipe.epochs} epochs"
-        f" · {settings.space_name} space: {count:,} designs"
-    )
 
 
 def _save(path: Path, options: LaunchOptions) -> None:
@@ -147,13 +114,6 @@ def _save(path: Path, options: LaunchOptions) -> None:
     say(f"wrote {path}: search launch --config {path}")
     for flag in secret:
         say(f"{flag} has a password, and was left out of {path}; type it again")
-
-
-def _costs_to_know(settings: Settings, limits: Sequence[Limit], dry_run: bool) -> list[str]:
-    """Names of costs; where nothing is to be trained only those that are limited are measured."""
-    limited = [limit.quantity.name for limit in limits]
-    names = [*ALWAYS, *settings.costs, *limited]
-    return [name for name in names if not dry_run or name in limited or not issubclass(COSTS[name], MeasuredCost)]
 
 
 def _dry_run(
@@ -202,7 +162,8 @@ def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
     return lines
 
 
-def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> dict[str, Any]:
+def _result(record: Record, bounds: Bounds, seconds: float, ended: Session, engine: Engine) -> dict[str, Any]:
+    simulated = {"simulated_seconds": engine.seconds} if isinstance(engine, SimulatedEngine) else {}
     return {
         "study": record.name,
         "trials": sum(trial.trained for trial in record.trials),
@@ -210,12 +171,13 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> d
         "seconds": seconds,
         "startup_seconds": ended.watch.startup_seconds,
         "overhead_seconds": ended.watch.overhead_seconds,
+        **simulated,
         "hypervolume": bounds.hypervolume(record.trials),
         **fronts_json(rows(record.trials, run_ids(record.attributes), bounds.objectives), bounds.objectives),
     }
 
 
-def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
+def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Engine) -> None:
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
     says = [f"{count[State.COMPLETE] + count[State.STOPPED]:,} designs trained"]
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
@@ -223,7 +185,9 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
             says.append(f"{count[state]:,} {what}")
     says[-1] += f", in {show_duration(seconds)}"
     watch = ended.watch
-    if watch.trials:
+    if isinstance(engine, SimulatedEngine):
+        says.append(f"{show_duration(engine.seconds)} on the simulated clock")
+    elif watch.trials:
         says.append(f"{watch.overhead_seconds / watch.trials:.2f} s a trial beside training")
         says.append(f"{watch.startup_seconds:.0f} s to start")
     say("; ".join(says) + ".")

@@ -34,7 +34,7 @@ class Session:
         exit_code: complete, failed, or stopped and resumable.
         reason: why it did not complete; empty if it did.
         watch: where the time went.
-        mlflow_run: of the study; None if MLflow never answered.
+        mlflow_run: of the study; None if MLflow never answered, or was not asked.
     """
 
     exit_code: int
@@ -54,6 +54,7 @@ def run(
     tracking_uri: str | None,
     lines: Lines,
     time_limit: float | None,
+    tracked: bool = True,
     total: int | None = None,
     counts: Callable[[Trial], bool] = lambda trial: trial.trained,
     lacks: Callable[[Sequence[Trial]], bool] = lambda trials: False,
@@ -70,6 +71,7 @@ def run(
         tracking_uri: of MLflow; None for its default.
         lines: what the terminal says below the bar.
         time_limit: seconds.
+        tracked: whether MLflow is to have it.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
         lacks: whether trials that failed are missed in the end, which MLflow then calls a failure.
@@ -89,9 +91,11 @@ def run(
     tracker = Tracker(view, tracking_uri, ledger.trials, remember)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
-    for observer in (watch, display, tracker):
+    for observer in (watch, display):
         ledger.observe(observer)
-    with tracker, Stopping(time_limit) as stopping:
+    if tracked:
+        ledger.observe(tracker)
+    with tracker if tracked else contextlib.nullcontext(), Stopping(time_limit) as stopping:
         with storage.answering(), display:
             engine.run(ledger, evaluate, Checkpoints(folder / "checkpoints", view.uid), should_stop)
         watch.stop()

@@ -82,6 +82,9 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
     ):
         if getattr(frozen, name) != getattr(asked, name):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
+    if frozen.table != asked.table:
+        made = "another content of its table" if frozen.table else "trained networks, without --table"
+        raise UserError(f"study {study} was made with {made}; start another study")
     if frozen.data != asked.data:
         raise UserError(
             f"study {study} was made with other images, labels or splits in {frozen.dataset}; "

@@ -48,6 +48,7 @@ class Settings:
         device: cpu or cuda.
         device_name: the processor that FPS is measured on.
         objectives: names of what the fronts are made of: the metric of the split that selects, then costs.
+        table: digest of the table of curves that takes the place of training; None where networks are trained.
         space_name: what the user called the space; for reading only.
         recipe_name: what the user called the recipe; for reading only.
     """
@@ -73,6 +74,7 @@ class Settings:
     device: str
     device_name: str
     objectives: tuple[str, ...]
+    table: str | None = None
     space_name: str
     recipe_name: str
 

@@ -15,7 +15,7 @@ from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
 from pipelines.settings.config import read_config
 from pipelines.settings.fields import Field, built, fields_of, flag, opposite, values_of
-from pipelines.settings.options.commands import LaunchOptions
+from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import meant, resolve

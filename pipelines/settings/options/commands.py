@@ -1,6 +1,5 @@
 """The options of each command; the docstring is the command's help."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -43,37 +42,6 @@ Channels = Annotated[int, Option(help="Channels of an image.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions:
-    """Search a space of designs and keep the Pareto fronts.
-
-    The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
-    """
-
-    budget: Annotated[int, Option(help="Designs to train in all; a larger one extends a study.")] = 200
-    space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
-    sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
-    seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
-    study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
-    limit: Limits = ()
-    max_params: MaxParams = None
-    min_fps: MinFps = None
-    dry_run: Annotated[bool, Option(help="Say what would run; start no study.")] = False
-    save_config: Annotated[
-        Path | None, Option(help="TOML file to write all options into, as they are meant, for --config.")
-    ] = None
-    task: TaskOptions = field(default_factory=TaskOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-
-    def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise UserError(f"--budget {self.budget}: at least one trial is needed")
-        if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
-            raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
-        parse_objectives(self.task.objectives, self.task.metric)
-        limits_typed(self.limit, self.max_params, self.min_fps)
-
-
-@dataclass(frozen=True, kw_only=True)
 class CompareOptions:
     """Train designs and the plain network under the same seeds; say which gain, and how sure that is.
 
@@ -98,7 +66,7 @@ class StatusOptions(Stored):
 
     study: Annotated[
         str | None,
-        Argument(help="Name of a search, retraining, comparison or reproduction; all are listed if left out."),
+        Argument(help="Name of a search, retraining, comparison, table or reproduction; all are listed if left out."),
     ] = None
 
 

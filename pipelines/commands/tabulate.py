@@ -1,0 +1,123 @@
+"""`search tabulate`: every design of a space trained under several seeds, and their curves in one file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipelines.results.glance import figure_names
+from pipelines.results.paired import paired_verdict, summarise, trial_figures
+from pipelines.running.plan import Plan, trained
+from pipelines.running.trainings import evaluator_of, plain_seconds
+from pipelines.settings.engines import make_engine
+from pipelines.settings.objectives import objectives_named
+from pipelines.settings.options.search import TabulateOptions
+from pipelines.settings.provenance import provenance
+from pipelines.settings.resolve import resolve
+from pipelines.settings.study import Settings
+from pipelines.terminal import exit_codes
+from pipelines.terminal.console import print_json, say
+from pipelines.tracking.runs import where_to_look
+from pipelines.tracking.view import View
+from search.storage import Storage
+from search.table import Table
+from search.trials import Trial
+from space import Design, UserError
+
+STUDIES = "tabulate"
+"""Folder of the studies, and kind of the runs in MLflow."""
+
+
+def tabulate(options: TabulateOptions) -> int:
+    """Train all designs of a space and write the table of their curves; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the options; nothing has been written then.
+    """
+    run = options.run
+    storage = Storage(run.storage)
+    settings, source = resolve(options.task, run, space=options.space)
+    if len(settings.backbones) > 1:
+        raise UserError("tabulate takes one --backbone; run it once for each")
+    if settings.metric != "accuracy":
+        raise UserError(f"--metric {settings.metric}: a table has accuracies; leave that out")
+    space = settings.search_space
+    candidates = list(dict.fromkeys([space.plain(), *space.enumerate()]))
+    of_any_space = replace(settings, space={}, space_name="")
+    name = f"{STUDIES}/{of_any_space.study_name()}"
+    path = storage.folder(name) / "table.npz" if options.table is None else options.table.expanduser().absolute()
+    if path.is_dir():
+        raise UserError(f"--table {options.table} is a folder; a file such as table.npz is wanted")
+
+    plan = Plan(
+        name=name,
+        candidates=candidates,
+        seeds=options.seeds,
+        task=settings.task,
+        evaluate=evaluator_of(settings, source, run),
+        objectives=objectives_named(settings.objectives),
+    )
+    engine = make_engine(run.resources, settings.device, plan.left(storage), plain_seconds(settings))
+    say(
+        f"{settings.describe_data()} · {settings.backbones[0]} · {len(candidates):,} designs x {options.seeds} seeds"
+        f" · {settings.recipe.epochs} epochs · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"
+        f" · {name}"
+    )
+    with trained(
+        plan,
+        engine,
+        storage,
+        lambda uid, costs: _view(name, uid, of_any_space),
+        tracking_uri=run.tracking_uri,
+        time_limit=run.seconds,
+        attributes={"settings": of_any_space.to_json(), "data_root": str(source.root)},
+    ) as done:
+        ended, trials = done.session, done.trials
+        costs = {candidate: done.costs[candidate] for candidate in candidates}
+    if ended.exit_code != exit_codes.COMPLETE:
+        goes_on = "; the same command goes on" if ended.exit_code == exit_codes.STOPPED else ""
+        say(f"{ended.reason}{goes_on}; a table is written when all are trained")
+        return ended.exit_code
+    if lost := [trial for trial in trials if trial.failure is not None and not trial.failure.own]:
+        last = lost[-1]
+        say(
+            f"search: {len(lost)} trainings failed by no fault of their designs, the last one ({last.job.design}, seed "
+            f"{last.job.seed}) by {last.why_failed}; the same command tries them again, and then writes the table"
+        )
+        return exit_codes.FAILED
+    table = Table.of(trials, costs, seeds=options.seeds, epochs=settings.recipe.epochs, settings=settings.to_json())
+    table.save(path)
+    failed = sum(trial.failure is not None for trial in trials)
+    if run.json:
+        print_json(
+            {"study": name, "table": str(path), "designs": len(candidates), "seeds": options.seeds, "nan": failed}
+        )
+    say(f"wrote {path}: {len(candidates):,} designs x {options.seeds} seeds, {failed} trainings failed")
+    say(f" search   search launch --table {path}")
+    if ended.mlflow_run is not None:
+        say(f" look     {where_to_look(ended.mlflow_run, run.tracking_uri)}")
+    return exit_codes.COMPLETE
+
+
+def _view(name: str, uid: str, settings: Settings) -> View:
+    """What MLflow shows of the trainings: gains are paired with the plain network by seed."""
+    objectives = objectives_named(settings.objectives)
+    plain = (settings.backbones[0], Design())
+
+    def describe(trials: Sequence[Trial]) -> list[str]:
+        candidates = list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
+        return [paired_verdict(summarise(trials, candidates, objectives))]
+
+    table = settings.to_json()
+    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
+    return View(
+        name=name,
+        uid=uid,
+        params={key: value for key, value in {**table, **recipe}.items() if not key.startswith("space")},
+        tags={"kind": STUDIES, "study": name, **provenance()},
+        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        metrics=lambda trials: {"trainings": float(len(trials))},
+        trial_tags=lambda trials: {},
+        columns=figure_names(objectives),
+        figures=lambda trials: trial_figures(trials, plain, objectives),
+        describe=describe,
+        write_artifacts=lambda trials, run_ids, folder: None,
+    )
