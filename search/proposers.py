@@ -91,9 +91,9 @@ class Sampled:
             for name, options in self._space.choices().items():
                 choose(name, options)
         if first is not None and not fixed:  # the plain backbone where the space leaves it out
-            return Proposed(self._job(handle.number, first))
+            return Proposed(self._job(first))
         candidate = self._space.sample(choose)
-        job = self._job(handle.number, candidate)
+        job = self._job(candidate)
         if candidate in self._unseen:
             return Proposed(job)
         state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
@@ -144,9 +144,9 @@ class Sampled:
 
         return next(filter(agrees, self._first), None)
 
-    def _job(self, number: int, candidate: Candidate) -> Job:
+    def _job(self, candidate: Candidate) -> Job:
         backbone, design = candidate
-        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), costs=self._costs[candidate])
+        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, 0), costs=self._costs[candidate])
 
     def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
         def differences(other: Mapping[str, Value]) -> int:

@@ -90,7 +90,7 @@ def launch(options: LaunchOptions) -> int:
         "uid": uuid.uuid4().hex,
         "data_root": str(source.root),
         **to_keep(prepared),
-        "bounds": Bounds.of(objectives, settings.num_classes, allowed.values()).to_json(),
+        "bounds": Bounds.of(objectives, allowed.values()).to_json(),
     }
     with storage.writing(name, objectives.directions, attributes) as study:
         record = storage.read(name)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -150,14 +151,22 @@ def make_job() -> Callable[..., Job]:
 
 @pytest.fixture(scope="session")
 def make_trial(make_job: Callable[..., Job]) -> Callable[..., Trial]:
-    """Makes a trial with one report: (val_accuracy=0.5, state=COMPLETE, num_params=1000, fps=500.0)."""
+    """Makes a trial with one report: (val_accuracy=0.5, state=COMPLETE, num_params=1000, fps=500.0, design="se",
+    number=0, replicate=0).
+    """
 
     def make(
-        val_accuracy: float = 0.5, state: State = State.COMPLETE, num_params: int = 1000, fps: float = 500.0
+        val_accuracy: float = 0.5,
+        state: State = State.COMPLETE,
+        num_params: int = 1000,
+        fps: float = 500.0,
+        design: str = "se",
+        number: int = 0,
+        replicate: int = 0,
     ) -> Trial:
-        job = make_job(num_params=num_params, fps=fps)
+        job = replace(make_job(design, seed=replicate, num_params=num_params, fps=fps), replicate=replicate)
         history = ({"epoch": 1.0, "val_accuracy": val_accuracy},)
-        return Trial(number=0, state=state, job=job, history=history, started=datetime(2026, 1, 1))
+        return Trial(number=number, state=state, job=job, history=history, started=datetime(2026, 1, 1))
 
     return make
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -61,3 +62,8 @@ def test_only_trials_trained_to_the_end_or_to_a_rung_count_for_the_budget(
 ) -> None:
     counted: Sequence[State] = [state for state in State if make_trial(state=state).trained]
     assert counted == [State.COMPLETE, State.STOPPED]
+
+
+def test_a_first_training_and_a_replicate_are_told_apart_after_json(make_job: Callable[..., Job]) -> None:
+    again = replace(make_job("se"), replicate=2)
+    assert Job.from_json(json.loads(json.dumps(again.to_json()))) == again != make_job("se")

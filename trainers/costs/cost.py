@@ -82,7 +82,7 @@ def _admit(name: str, cost: type[Cost]) -> type[Cost]:
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise UserError(f"cost {name!r}: a name is a letter, then letters, digits and _")
     key = cost.key or name
-    if key in ("backbone", "design", "seed") or key in (other.quantity.key for other in COSTS.values()):
+    if key in ("backbone", "design", "seed", "replicate") or key in (other.quantity.key for other in COSTS.values()):
         raise UserError(f"cost {name!r}: the key {key!r} means something else already")
     cost.quantity = Quantity(
         name=name,
