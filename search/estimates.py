@@ -1,9 +1,9 @@
 """What trainings under a few paired seeds tell of how accurate designs are: a random-effects model, without Optuna.
 
-A training of design d under the k-th seed comes to y[d, k] = m + a[d] + b[k] + noise, with a, b and noise normal. Their three
-standard deviations are integrated over a grid, so what is known is no surer than a study is large. All that is
-told of a design is shrunk towards the others by that: the best of many is partly the luckiest (Efron and Morris, Stein's
-estimator and its competitors, JASA 1973).
+A training of design d under the k-th seed comes to y[d, k] = m + a[d] + b[k] + noise, with a, b and noise normal. Their
+three standard deviations are integrated over a grid, so what is told is no surer than a study is large. Designs are
+shrunk towards each other by it, since the best of many is partly the luckiest (Efron and Morris, Stein's paradox in
+statistics, Scientific American 1977).
 
 Shapes: D designs, K seeds, G points of the grid, S draws. `scores` are (D, K), NaN where there is no training.
 """
@@ -21,7 +21,7 @@ DRAWS = 1000
 CONFIDENCE = 0.95
 
 NOISE, NOISE_SPREAD = 1.4, 0.5
-"""Of the noise before anything is known: median, in units of what counting images alone gives, and sd of its logarithm."""
+"""Prior of the noise: its median, in units of what counting images alone gives, and the sd of its logarithm."""
 BETWEEN, SEEDS = 2.0, 0.5
 """Scales, in the same unit, of half-Cauchy priors of how designs differ, and seeds."""
 NOISES = np.geomspace(0.3, 10.0, 12)
@@ -29,7 +29,7 @@ BETWEENS = np.array([0.05, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0, 2
 SEEDINGS = np.array([0.05, 0.3, 0.8, 2.0])
 """The grid, in the same unit."""
 FENCE = 2.0
-"""A design is out of the ordinary so many interquartile ranges below the lower quartile; of a normal one in 2,000 is."""
+"""So many interquartile ranges below the lower quartile a design is out of the ordinary: of normal ones 1 in 2,000."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def estimate(scores: Array, images: int, seed: int = 0) -> Estimates:
     between, noise, seeding = (unit * axis for axis in _GRID)
     effects = np.where(_hopeless(total / trainings), (10 * np.ptp(total / trainings)) ** 2, between[:, None] ** 2)
 
-    # Given the deviations, the seeds' levels m + b are normal: their precision and mean, with the designs integrated out.
+    # Given the deviations, the seeds' levels m + b are normal: their precision and mean, designs integrated out.
     shrunk = effects / (noise[:, None] ** 2 + trainings * effects)  # (G, D)
     masks = there.astype(float)
     seeds = scores.shape[1]
