@@ -1,9 +1,13 @@
-"""The designs of a search, each with all of its trainings."""
+"""The designs of a search, each with all of its trainings and with what is known of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
+from search.estimates import Estimates, estimate
+from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
 from space.design import Design
@@ -32,6 +36,49 @@ class Trained:
         return fmean(self.scores.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What a design gains on the plain network under a new seed, on average.
+
+    Attributes:
+        mean: expected.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p_better: probability that it is above 0.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_better: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a design that trained to the end.
+
+    Attributes:
+        first: its first complete training.
+        n: its complete trainings.
+        score: expected under a new seed.
+        gain: on the plain network; None before that has trained.
+        p_front: probability of being on the front of each cost, by the cost's name.
+        plain: whether this is what gains are over.
+    """
+
+    first: Trial
+    n: int
+    score: float
+    gain: Gain | None
+    p_front: Mapping[str, float]
+    plain: bool
+
+    @property
+    def candidate(self) -> Candidate:
+        """Backbone and design."""
+        return self.first.job.candidate
+
+
 def trained_designs(trials: Iterable[Trial], metric: str) -> list[Trained]:
     """The designs that trained to the end, by number of their first complete training."""
     complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=lambda trial: trial.number)
@@ -50,3 +97,60 @@ def plain_of(trials: Iterable[Trial]) -> Candidate | None:
         return None
     plain = min(begun, key=lambda trial: trial.number).job.candidate
     return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in begun) else None
+
+
+def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) -> list[Known]:
+    """What is known of the designs that trained to the end, by number of their first complete training.
+
+    Args:
+        trials: of a search.
+        objectives: of the search.
+        images: that the metric is judged on.
+    """
+    trained = trained_designs(trials, objectives.metric)
+    if not trained:
+        return []
+    plain = plain_of(trials)
+    estimates = _estimates(trained, images)
+    candidates = [it.candidate for it in trained]
+    gains = None if plain is None else estimates.gains(candidates.index(plain))
+    on_fronts = {
+        cost.name: estimates.on_front(np.array([cost.sign * it.first.job.costs[cost.key] for it in trained], float))
+        for cost in objectives.costs
+    }
+    return [
+        Known(
+            first=it.first,
+            n=len(it.scores),
+            score=float(estimates.mean[row]),
+            gain=None
+            if gains is None
+            else Gain(
+                mean=float(gains.mean[row]),
+                low=float(gains.low[row]),
+                high=float(gains.high[row]),
+                p_better=float(gains.p_better[row]),
+            ),
+            p_front={name: float(on_front[row]) for name, on_front in on_fronts.items()},
+            plain=it.candidate == plain,
+        )
+        for row, it in enumerate(trained)
+    ]
+
+
+def _estimates(trained: Sequence[Trained], images: int) -> Estimates:
+    """Of all designs together; those of one backbone are shrunk towards each other, not towards another's."""
+    backbones = np.array([it.candidate[0] for it in trained])
+    mean = np.empty(len(trained))
+    draws: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = [np.empty(0)] * len(trained)
+    for seed, backbone in enumerate(dict.fromkeys(backbones)):
+        rows = np.flatnonzero(backbones == backbone)
+        scores = np.full((len(rows), 1 + max(max(trained[row].scores) for row in rows)), np.nan)
+        for place, row in enumerate(rows):
+            for replicate, score in trained[row].scores.items():
+                scores[place, replicate] = score
+        known = estimate(scores, images, seed)
+        mean[rows] = known.mean
+        for place, row in enumerate(rows):
+            draws[row] = known.draws[:, place]
+    return Estimates(mean, np.stack(draws, axis=1))

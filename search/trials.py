@@ -142,8 +142,13 @@ class Trial:
 
     @property
     def trained(self) -> bool:
-        """Whether it counts for the budget."""
+        """Whether it trained to the end, or to the rung that stopped it."""
         return self.state in (State.COMPLETE, State.STOPPED)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts for the budget of designs: it trained, and is no replicate."""
+        return self.trained and not self.job.replicate
 
     @property
     def why_failed(self) -> str:

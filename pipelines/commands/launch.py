@@ -32,6 +32,7 @@ from search.bounds import Bounds
 from search.engine import Engine
 from search.ledger import Ledger
 from search.proposers import Sampled
+from search.replicates import Replicates
 from search.samplers import make_sampler
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
@@ -64,7 +65,7 @@ def launch(options: LaunchOptions) -> int:
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(_describe(settings))
 
-    left = max(0, options.budget - sum(trial.trained for trial in record.trials))
+    left = max(0, options.budget - sum(trial.counts for trial in record.trials))
     seconds_each = plain_seconds(settings)
     engine = make_engine(run.resources, settings.device, left, seconds_each)
     say(
@@ -101,7 +102,10 @@ def launch(options: LaunchOptions) -> int:
             restored(cost, record.attributes)
         costs = costs_of(candidates, prepared)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
-        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
+        replicates = Replicates(
+            share=options.confirm, objectives=objectives, images=settings.images["val"], seed=settings.seed
+        )
+        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
         ledger = Ledger(study, proposer, options.budget)
         ledger.annotate("budget", options.budget)
         commands = _next_commands(options, name)
@@ -162,7 +166,7 @@ def _dry_run(
     options: LaunchOptions, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
 ) -> int:
     trials = min(left, feasible)
-    seconds = trials * seconds_each / engine.workers
+    seconds = trials / (1 - options.confirm) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {
@@ -207,7 +211,8 @@ def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
 def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> dict[str, Any]:
     return {
         "study": record.name,
-        "trials": sum(trial.trained for trial in record.trials),
+        "trials": sum(trial.counts for trial in record.trials),
+        "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "epochs_trained": sum(len(trial.history) for trial in record.trials),
         "seconds": seconds,
         "startup_seconds": ended.watch.startup_seconds,
@@ -219,7 +224,10 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> d
 
 def _say_how_it_went(record: Record, ended: Session, seconds: float) -> None:
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
-    says = [f"{count[State.COMPLETE] + count[State.STOPPED]:,} designs trained"]
+    designs = sum(trial.counts for trial in record.trials)
+    says = [f"{designs:,} designs trained"]
+    if again := sum(trial.trained for trial in record.trials) - designs:
+        says[0] += f", {again:,} trainings more to confirm them"
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
         if count[state]:
             says.append(f"{count[state]:,} {what}")

@@ -55,7 +55,7 @@ def run(
     lines: Lines,
     time_limit: float | None,
     total: int | None = None,
-    counts: Callable[[Trial], bool] = lambda trial: trial.trained,
+    counts: Callable[[Trial], bool] = lambda trial: trial.counts,
     lacks: Callable[[Sequence[Trial]], bool] = lambda trials: False,
 ) -> Session:
     """Run trials until the ledger has no more, the user or the time limit stops it, or nothing gives hope.
