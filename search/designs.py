@@ -1,5 +1,6 @@
 """The designs of a search, each with all of its trainings and with what is known of it."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -37,23 +38,6 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gain:
-    """What a design gains on the plain network under a new seed, on average.
-
-    Attributes:
-        mean: expected.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        p_better: probability that it is above 0.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p_better: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Known:
     """What is known of a design that trained to the end.
 
@@ -61,7 +45,10 @@ class Known:
         first: its first complete training.
         n: its complete trainings.
         score: expected under a new seed.
-        gain: on the plain network; None before that has trained.
+        gain: on the plain network likewise; None before that has trained, and so the next three.
+        low: lower end of the 95 % interval of the gain.
+        high: upper end.
+        p_better: probability that the gain is above 0.
         p_front: probability of being on the front of each cost, by the cost's name.
         plain: whether this is what gains are over.
     """
@@ -69,7 +56,10 @@ class Known:
     first: Trial
     n: int
     score: float
-    gain: Gain | None
+    gain: float | None
+    low: float | None
+    high: float | None
+    p_better: float | None
     p_front: Mapping[str, float]
     plain: bool
 
@@ -111,7 +101,7 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
     if not trained:
         return []
     plain = plain_of(trials)
-    estimates = _estimates(trained, images)
+    estimates = _estimates(tuple((it.candidate[0], tuple(it.scores.items())) for it in trained), images)
     candidates = [it.candidate for it in trained]
     gains = None if plain is None else estimates.gains(candidates.index(plain))
     on_fronts = {
@@ -123,14 +113,10 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
             first=it.first,
             n=len(it.scores),
             score=float(estimates.mean[row]),
-            gain=None
-            if gains is None
-            else Gain(
-                mean=float(gains.mean[row]),
-                low=float(gains.low[row]),
-                high=float(gains.high[row]),
-                p_better=float(gains.p_better[row]),
-            ),
+            gain=None if gains is None else float(gains.mean[row]),
+            low=None if gains is None else float(gains.low[row]),
+            high=None if gains is None else float(gains.high[row]),
+            p_better=None if gains is None else float(gains.p_better[row]),
             p_front={name: float(on_front[row]) for name, on_front in on_fronts.items()},
             plain=it.candidate == plain,
         )
@@ -138,16 +124,22 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
     ]
 
 
-def _estimates(trained: Sequence[Trained], images: int) -> Estimates:
-    """Of all designs together; those of one backbone are shrunk towards each other, not towards another's."""
-    backbones = np.array([it.candidate[0] for it in trained])
+@functools.lru_cache(maxsize=4)
+def _estimates(trained: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], images: int) -> Estimates:
+    """Of all designs together; those of one backbone are shrunk towards each other, not towards another's.
+
+    Args:
+        trained: of each design the backbone, and the scores with the numbers of their seeds.
+        images: that the metric is judged on.
+    """
+    backbones = np.array([backbone for backbone, _ in trained])
     mean = np.empty(len(trained))
     draws: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = [np.empty(0)] * len(trained)
     for seed, backbone in enumerate(dict.fromkeys(backbones)):
         rows = np.flatnonzero(backbones == backbone)
-        scores = np.full((len(rows), 1 + max(max(trained[row].scores) for row in rows)), np.nan)
+        scores = np.full((len(rows), 1 + max(replicate for row in rows for replicate, _ in trained[row][1])), np.nan)
         for place, row in enumerate(rows):
-            for replicate, score in trained[row].scores.items():
+            for replicate, score in trained[row][1]:
                 scores[place, replicate] = score
         known = estimate(scores, images, seed)
         mean[rows] = known.mean

@@ -64,7 +64,7 @@ class Estimates:
     @cached_property
     def sd(self) -> Array:
         """Standard deviation of each, (D,)."""
-        return self.draws.std(axis=0)
+        return np.asarray(self.draws.std(axis=0))
 
     def gains(self, reference: int) -> Gains:
         """Over the design of this index."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
-from pipelines.results.tables import print_fronts
+from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
 from pipelines.running.costs import costs_of, feasible, prepare, restored, to_keep
 from pipelines.running.health import lost_designs
@@ -25,9 +25,9 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr
-from pipelines.terminal.formats import show_duration, show_gain, show_percent
+from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
-from pipelines.tracking.runs import run_ids, where_to_look
+from pipelines.tracking.runs import where_to_look
 from search.bounds import Bounds
 from search.engine import Engine
 from search.ledger import Ledger
@@ -117,7 +117,7 @@ def launch(options: LaunchOptions) -> int:
             search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
             storage=storage,
             tracking_uri=run.tracking_uri,
-            lines=lambda trials: _lines(trials, bounds),
+            lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
         )
     seconds = time.monotonic() - started
@@ -185,17 +185,17 @@ def _dry_run(
     return exit_codes.COMPLETE
 
 
-def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
+def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[str, str]]:
     """What the terminal says below the bar."""
     objectives = bounds.objectives
     cheap = objectives.costs[0]
-    complete = rows(trials, {}, objectives)
+    complete = rows(trials, {}, objectives, images)
     sizes = "   ".join(f"{cost.name} {len(front(complete, cost))} designs" for cost in objectives.costs)
-    lines = [("front", f"{sizes}   hypervolume {bounds.hypervolume(trials):.3f}")]
+    lines = [("front", f"{sizes}   gain hypervolume {bounds.hypervolume(trials):.3f}")]
     if complete:
         best = front(complete, cheap)[0]
         size = f"{cheap.show(best.costs[cheap.key])} {cheap.words}"
-        gain = "" if best.gain is None else f"   {show_gain(best.gain)} on plain"
+        gain = "" if best.gain is None else f"   {show_row_gain(best)} on plain"
         lines.append(
             (
                 "best",
@@ -218,7 +218,7 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session) -> d
         "startup_seconds": ended.watch.startup_seconds,
         "overhead_seconds": ended.watch.overhead_seconds,
         "hypervolume": bounds.hypervolume(record.trials),
-        **fronts_json(rows(record.trials, run_ids(record.attributes), bounds.objectives), bounds.objectives),
+        **fronts_json(rows_of(record), bounds.objectives),
     }
 
 

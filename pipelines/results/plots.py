@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.results.cost_axes import cost_axis, reference
 from pipelines.results.fronts import Row, front
-from pipelines.terminal.formats import show_gain, show_metric
+from pipelines.results.tables import show_row_gain
+from pipelines.terminal.formats import show_metric
 from search.objectives import Objectives
 from space.cost import Quantity
 
@@ -248,8 +249,9 @@ def _score_label(rows: Sequence[Row]) -> str:
 
 
 def _hover(row: Row, origin: Row) -> str:
-    gain = "" if row.gain is None else f" ({show_gain(row.gain)} on plain)"
-    lines = [f"<b>{row.design}</b>", f"{row.backbone}, trial {row.trial}, n = 1", f"{100 * row.score:.1f} %{gain}"]
+    gain = "" if row.gain is None else f" ({show_row_gain(row)} on plain)"
+    trained = f"{row.backbone}, trial {row.trial}, n = {row.n}"
+    lines = [f"<b>{row.design}</b>", trained, f"{100 * row.score:.1f} %{gain}"]
     for cost in row.objectives.costs:
         value, share = row.costs[cost.key], row.relative(cost)
         against = "" if share is None else f" ({share:.2f} x plain)"

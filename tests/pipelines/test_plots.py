@@ -226,5 +226,13 @@ def test_hovering_tells_what_a_design_adds() -> None:
     texts = [text for trace in figure["data"] for text in trace.get("text", ())]
 
     (ras,) = [text for text in texts if "ras:depth=4" in text]
-    for part in ("94.3 %", "+2.3 on plain", "227,258 parameters", "+7,168 added", "8,500 frames per second", "trial 2"):
+    for part in (
+        "94.3 %",
+        "+2.3 on plain",
+        "n = 1",
+        "227,258 parameters",
+        "+7,168 added",
+        "8,500 frames per second",
+        "trial 2",
+    ):
         assert part in ras

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 import pytest
@@ -19,7 +19,9 @@ from space.design import Design
 from space.seeds import mix_seed
 from tests.objectives import OBJECTIVES
 
-Make, Study, Run = Callable[..., Ledger], Callable[..., optuna.Study], Callable[..., Ledger]
+Make: TypeAlias = Callable[..., Ledger]
+Study: TypeAlias = Callable[..., optuna.Study]
+Run: TypeAlias = Callable[..., Ledger]
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
@@ -128,7 +130,7 @@ def test_a_larger_budget_goes_on(make_ledger: Make, make_study: Study, run: Run)
 
 def test_two_workers_do_not_train_the_same_again(make_ledger: Make, make_study: Study) -> None:
     ledger = make_ledger(make_study(), budget=8, confirm=0.5)
-    open_trials = []
+    open_trials: list[Trial] = []
     begun = []
     while (trial := ledger.ask()) is not None or open_trials:
         if trial is not None:
