@@ -107,6 +107,13 @@ def front_page(rows: Sequence[Row], cost: Quantity, title: str) -> "go.Figure":
             showlegend=False,
             text=[_hover(row, origin) for row in dots.rows],
             hovertemplate="%{text}<extra></extra>",
+            error_y={
+                "array": [_whiskers(row)[1] for row in dots.rows],
+                "arrayminus": [_whiskers(row)[0] for row in dots.rows],
+                "color": LINE,
+                "thickness": 1,
+                "width": 0,
+            },
             marker={**look, "size": dots.diameter, "opacity": dots.opacity},
         )
     figure.update_layout(
@@ -219,6 +226,12 @@ def _draw(axes: "Axes", rows: Sequence[Row], cost: Quantity) -> None:
             linewidths=0.6,
             zorder=3 if dots.on_front else 2,
         )
+    for row in rows:
+        down, up = _whiskers(row)
+        if down or up:
+            axes.vlines(
+                axis.place(row), 100 * row.score - down, 100 * row.score + up, color=LINE, linewidth=1, zorder=1
+            )
     axes.set_xticks(list(axis.ticks), list(axis.ticks.values()))
     axes.set(xlabel=axis.label, ylabel=_score_label(rows), xlim=axis.limits)
     axes.grid(alpha=0.25)
@@ -242,6 +255,13 @@ def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
             there = [row for row in by_attention.get(attention, []) if (row.trial in best) is on_front]
             if there:
                 yield _Dots(attention=attention, rows=there, on_front=on_front)
+
+
+def _whiskers(row: Row) -> tuple[float, float]:
+    """How far the interval of the gain reaches below the score and above it, in points; 0 of what was trained once."""
+    if row.n == 1 or row.gain is None or row.low is None or row.high is None:
+        return 0.0, 0.0
+    return 100 * (row.gain - row.low), 100 * (row.high - row.gain)
 
 
 def _score_label(rows: Sequence[Row]) -> str:

@@ -66,7 +66,7 @@ def test_gains_are_over_the_first_complete_training_of_the_plain_backbone(
 def searched(gain: float, n: int) -> list[Trial]:
     """Plain and a design that trained n times each, and a poor one that trained once."""
     wobble = [0.0, 0.004, -0.004, 0.002]
-    trials = [trial(9, ("resnet20", "eca"), 0.6)]
+    trials = [trial(9, ("resnet20", "eca:stages=23"), 0.6)]
     for k in range(n):
         trials.append(trial(2 * k + 10 * (k > 0), PLAIN, 0.8 + wobble[k], replicate=k))
         trials.append(

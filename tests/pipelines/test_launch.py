@@ -132,7 +132,7 @@ def test_the_sampler_may_change_within_a_study(launch: Search, sampler: str) -> 
 def test_a_named_study_goes_on_without_repeating_its_settings(search: Search, launch: Search) -> None:
     launch("--budget", "2", "--study", "mine", "--seed", "7")
 
-    ended = search("launch", "--study", "mine", "--budget", "3", "--engine", "local", "--json")
+    ended = search("launch", "--study", "mine", "--budget", "3", "--engine", "local", "--confirm", "0", "--json")
     assert ended.json["trials"] == 3
     assert search("status", "mine", "--json").json["epochs"] == 3
 
