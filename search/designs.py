@@ -7,11 +7,14 @@ from statistics import fmean
 
 import numpy as np
 
-from search.estimates import Estimates, estimate
+from search.estimates import DRAWS, Estimates, estimate
 from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
 from space.design import Design
+
+NUMBERS, FEWEST_DRAWS = 400_000, 250
+"""Of thousands of designs there are fewer draws: so many numbers in all, so many draws at least."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def _estimates(trained: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], i
         trained: of each design the backbone, and the scores with the numbers of their seeds.
         images: that the metric is judged on.
     """
+    count = min(DRAWS, max(FEWEST_DRAWS, NUMBERS // len(trained)))
     backbones = np.array([backbone for backbone, _ in trained])
     mean = np.empty(len(trained))
     draws: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = [np.empty(0)] * len(trained)
@@ -141,7 +145,7 @@ def _estimates(trained: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], i
         for place, row in enumerate(rows):
             for replicate, score in trained[row][1]:
                 scores[place, replicate] = score
-        known = estimate(scores, images, seed)
+        known = estimate(scores, images, seed, count)
         mean[rows] = known.mean
         for place, row in enumerate(rows):
             draws[row] = known.draws[:, place]

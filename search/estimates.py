@@ -89,13 +89,14 @@ class Estimates:
         return found
 
 
-def estimate(scores: Array, images: int, seed: int = 0) -> Estimates:
+def estimate(scores: Array, images: int, seed: int = 0, draws: int = DRAWS) -> Estimates:
     """What is known of designs after their trainings.
 
     Args:
         scores: (D, K), shares in 0..1; NaN where there is no training; each row has one.
         images: that each score was counted on.
         seed: of the draws.
+        draws: how many, S.
     """
     there = ~np.isnan(scores)
     level = float(np.nanmean(scores))
@@ -126,12 +127,12 @@ def estimate(scores: Array, images: int, seed: int = 0) -> Estimates:
 
     mean = weights @ (levels.mean(axis=1, keepdims=True) + shrunk * (total - levels @ masks.T))
     random = np.random.default_rng(seed)
-    point = np.searchsorted(np.cumsum(weights)[:-1], (np.arange(DRAWS) + 0.5) / DRAWS)  # as often as it weighs
+    point = np.searchsorted(np.cumsum(weights)[:-1], (np.arange(draws) + 0.5) / draws)  # as often as it weighs
     roots = np.linalg.cholesky(np.linalg.inv(precision))[point]
-    drawn = levels[point] + (roots @ random.standard_normal((DRAWS, seeds, 1)))[..., 0]  # (S, K)
-    common = drawn.mean(axis=1) + seeding[point] / np.sqrt(seeds) * random.standard_normal(DRAWS)
+    drawn = levels[point] + (roots @ random.standard_normal((draws, seeds, 1)))[..., 0]  # (S, K)
+    common = drawn.mean(axis=1) + seeding[point] / np.sqrt(seeds) * random.standard_normal(draws)
     own = shrunk[point] * (total - drawn @ masks.T)
-    own += noise[point, None] * np.sqrt(shrunk[point]) * random.standard_normal((DRAWS, len(scores)))
+    own += noise[point, None] * np.sqrt(shrunk[point]) * random.standard_normal((draws, len(scores)))
     return Estimates(level + mean, level + common[:, None] + own)
 
 
