@@ -1,26 +1,27 @@
-"""The hypervolume of a search, within bounds that are fixed when its study is made."""
+"""The gain hypervolume of a search, its costs within bounds that are fixed when its study is made."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from search import pareto
+from search.designs import plain_of, trained_designs
 from search.objectives import Objectives
-from search.trials import State, Trial
+from search.trials import Trial
 from space.cost import Costs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Worst and best of the metric and of each cost; a cost that is always above 0 counts by its logarithm.
+    """Worst and best of each cost, each better when larger; one that is always above 0 counts by its logarithm.
 
     Attributes:
         objectives: metric and costs.
         logarithmic: for each cost whether its logarithm counts.
-        low: worst of each objective.
+        low: worst of each cost.
         high: best of each.
     """
 
@@ -30,21 +31,27 @@ class Bounds:
     high: tuple[float, ...]
 
     @classmethod
-    def of(cls, objectives: Objectives, num_classes: int, costs: Collection[Costs]) -> "Bounds":
-        """The metric from chance to 1, costs over the designs that may be trained."""
+    def of(cls, objectives: Objectives, costs: Collection[Costs]) -> "Bounds":
+        """Over the costs of the designs that may be trained."""
         logarithmic = tuple(min(cost[it.key] for cost in costs) > 0 for it in objectives.costs)
         unbounded = cls(objectives=objectives, logarithmic=logarithmic, low=(), high=())
         points = [unbounded._costs(cost) for cost in costs]
         low, high = (tuple(end(values) for values in zip(*points, strict=True)) for end in (min, max))
-        return cls(objectives=objectives, logarithmic=logarithmic, low=(1 / num_classes, *low), high=(1.0, *high))
+        return cls(objectives=objectives, logarithmic=logarithmic, low=low, high=high)
 
-    def hypervolume(self, trials: Iterable[Trial]) -> float:
-        """Of the complete trials, each objective scaled to 0..1 and clipped, reference point 0."""
-        complete = [trial for trial in trials if trial.state is State.COMPLETE]
-        points = [(trial.last[self.objectives.metric], *self._costs(trial.job.costs)) for trial in complete]
-        if not points:
+    def hypervolume(self, trials: Sequence[Trial]) -> float:
+        """Of gain and costs of the designs that trained to the end, scaled to 0..1 and clipped, reference point 0.
+
+        A design's score is the mean of its trainings. The plain network's is 0 on the scale of gains, and 1 is 1;
+        before the plain network has trained to the end there is no gain, and so no hypervolume.
+        """
+        trained = trained_designs(trials, self.objectives.metric)
+        reference = plain_of(trials)
+        plain = next((it.mean for it in trained if it.candidate == reference), 1.0)
+        if plain == 1.0:
             return 0.0
-        return pareto.hypervolume(pareto.scale(np.array(points), np.array(self.low), np.array(self.high)))
+        points = np.array([(it.mean, *self._costs(it.first.job.costs)) for it in trained])
+        return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""

@@ -45,8 +45,8 @@ class Ledger:
     Args:
         study: the Optuna study; this process alone writes it.
         proposer: decides what to train.
-        budget: trials to train, to the end or to the rung that stopped them.
-        goes_on: judges each report; None trains every trial to the end.
+        budget: trials to train, to the end or to the rung that stopped them; replicates beside them.
+        goes_on: judges each report of what is no replicate; None trains every trial to the end.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
     """
 
@@ -91,7 +91,7 @@ class Ledger:
     @property
     def trained(self) -> int:
         """Trials that count for the budget."""
-        return sum(trial.trained for trial in self._trials.values())
+        return sum(trial.counts for trial in self._trials.values())
 
     @property
     def exhausted(self) -> bool:
@@ -111,7 +111,7 @@ class Ledger:
     @property
     def unfinished(self) -> bool:
         """Whether there is more to train."""
-        return bool(self.running) or (self.trained < self._budget and not self.exhausted)
+        return bool(self.running) or self._wants_more()
 
     def observe(self, observer: Observer) -> None:
         """Have this observer told of what happens from now on."""
@@ -130,12 +130,12 @@ class Ledger:
             number = self._orphans.popleft()
             if number in self._trials:
                 return self._start(self._trials[number])
-            if self._proposer.exhausted:
+            if not self._wants_more():
                 self._close_in_study(self._handles.pop(number), None)
                 continue
             if (trial := self._propose(self._handles[number])) is not None:
                 return self._start(trial)
-        while self.trained + len(self.running) < self._budget and not self._proposer.exhausted:
+        while self._wants_more():
             if (trial := self._propose(self._begin())) is not None:
                 return self._start(trial)
         return None
@@ -152,7 +152,7 @@ class Ledger:
         trial = self._trials[number] = replace(trial, history=(*trial.history, report))
         for observer in self._observers:
             observer.reported(trial)
-        return self._goes_on is None or self._goes_on(trial)
+        return self._goes_on is None or trial.job.replicate > 0 or self._goes_on(trial)
 
     def tell_complete(self, number: int) -> None:
         """Close a trial that trained to the end; without finite objectives it has failed."""
@@ -179,6 +179,15 @@ class Ledger:
     def annotate(self, key: str, value: Any) -> None:
         """Store a value with the study; may be called from another thread."""
         self._study.set_user_attr(key, value)
+
+    def _wants_more(self) -> bool:
+        """Whether another trial is to be begun now."""
+        return self._wants_designs() or self._proposer.replicate(self.trials) is not None
+
+    def _wants_designs(self) -> bool:
+        """Whether the budget has room for another design, and there is one."""
+        on_their_way = sum(not trial.job.replicate for trial in self.running)
+        return self.trained + on_their_way < self._budget and not self.exhausted
 
     def _load(self) -> None:
         """Take up what an earlier session left, wherever it was cut off.
@@ -226,7 +235,9 @@ class Ledger:
 
     def _propose(self, handle: optuna.Trial) -> Trial | None:
         """Have the proposer decide for a trial; None, and the trial closed, if it is not to be trained."""
-        proposal = self._proposer.propose(handle)
+        decided = "fixed_params" in self._study.get_trials(deepcopy=False)[handle.number].system_attrs
+        again = None if decided and self._wants_designs() else self._proposer.replicate(self.trials)
+        proposal = self._proposer.propose(handle) if again is None else Proposed(again)
         trial = Trial(number=handle.number, state=State.RUNNING, job=proposal.job, started=datetime.now())
         if isinstance(proposal, Proposed):
             handle.set_user_attr(JOB, proposal.job.to_json())
@@ -271,8 +282,11 @@ class Ledger:
         return trial.trained
 
     def _close_in_study(self, handle: optuna.Trial, trial: Trial | None) -> None:
-        """Tell Optuna; a trial that never got as far as a job counts as failed there."""
-        state = State.FAILED if trial is None else trial.state
+        """Tell Optuna; a trial that never got as far as a job counts as failed there.
+
+        So does a replicate, whatever became of it: samplers expect one trial a design, and decided nothing in this one.
+        """
+        state = State.FAILED if trial is None or trial.job.replicate else trial.state
         values = self._proposer.values(trial.job, trial.last) if trial and state is State.COMPLETE else None
         self._study.tell(handle, values, _OPTUNA_STATES[state])
 

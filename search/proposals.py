@@ -42,6 +42,9 @@ class Proposer(Protocol):
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """A job for a new trial, or why the one decided on is not trained."""
 
+    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+        """A design to train again before another one is proposed, from all trials so far; None for none now."""
+
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""
 

@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
+from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import Job, Kind, Report, State, Trial
@@ -36,6 +37,7 @@ class Sampled:
         sampler: a name in `search.samplers.SAMPLERS`, or of a class.
         seed: of the study.
         objectives: of the study.
+        replicates: which designs are trained again; None for none.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Sampled:
         sampler: str,
         seed: int,
         objectives: Objectives,
+        replicates: Replicates | None = None,
     ) -> None:
         self._space = space
         self._costs = costs
@@ -53,6 +56,7 @@ class Sampled:
         self._sampler = sampler
         self._seed = seed
         self._objectives = objectives
+        self._replicates = replicates
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         self._unseen = {
@@ -91,13 +95,17 @@ class Sampled:
             for name, options in self._space.choices().items():
                 choose(name, options)
         if first is not None and not fixed:  # the plain backbone where the space leaves it out
-            return Proposed(self._job(handle.number, first))
+            return Proposed(self._job(first))
         candidate = self._space.sample(choose)
-        job = self._job(handle.number, candidate)
+        job = self._job(candidate)
         if candidate in self._unseen:
             return Proposed(job)
         state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
         return Rejected(job, state, self._nearest_unseen(self._decisions[candidate], handle.number))
+
+    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+        """A design to train again, as long as the share of replicates is not used up."""
+        return None if self._replicates is None else self._replicates.next(trials)
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""
@@ -108,7 +116,7 @@ class Sampled:
     def recall(self, trial: Trial) -> None:
         """Note a trial of an earlier session; a design that failed by no fault of its own is unseen again."""
         candidate = trial.job.candidate
-        if trial.failure is None or trial.failure.own:
+        if trial.failure is None or trial.failure.own or trial.job.replicate:
             self.take(trial.job)
             return
         self._lost[candidate] += 1
@@ -144,10 +152,10 @@ class Sampled:
 
         return next(filter(agrees, self._first), None)
 
-    def _job(self, number: int, candidate: Candidate) -> Job:
+    def _job(self, candidate: Candidate) -> Job:
         backbone, design = candidate
         costs = self._costs.get(candidate, {})
-        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, number), costs=costs)
+        return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, 0), costs=costs)
 
     def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
         def differences(other: Mapping[str, Value]) -> int:
@@ -180,6 +188,10 @@ class Planned:
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The next job of the list."""
         return Proposed(next(iter(self._left.values())))
+
+    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+        """None: the list says how often each design is trained."""
+        return None
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""

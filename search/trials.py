@@ -31,16 +31,25 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a trial trains, and what that costs."""
+    """What a trial trains, and what that costs.
+
+    Attributes:
+        backbone: its name.
+        design: canonical in that backbone.
+        seed: of the training.
+        costs: of the design.
+        replicate: in a search how often the design was trained before; 0 for its first training.
+    """
 
     backbone: str
     design: Design
     seed: int
     costs: Costs
+    replicate: int = 0
 
     @property
     def candidate(self) -> tuple[str, Design]:
-        """Backbone and canonical design: what a trial is keyed by."""
+        """Backbone and canonical design: what a trial is keyed by, together with `replicate`."""
         return self.backbone, self.design
 
     def to_json(self) -> dict[str, Any]:
@@ -49,6 +58,7 @@ class Job:
             "backbone": self.backbone,
             "design": str(self.design),
             "seed": self.seed,
+            "replicate": self.replicate,
             **self.costs,
         }
 
@@ -57,7 +67,8 @@ class Job:
         """The job that `to_json` described."""
         costs = dict(table)
         backbone, design, seed = (costs.pop(name) for name in ("backbone", "design", "seed"))
-        return cls(backbone=backbone, design=Design.parse(design), seed=seed, costs=costs)
+        replicate = costs.pop("replicate", 0)
+        return cls(backbone=backbone, design=Design.parse(design), seed=seed, costs=costs, replicate=replicate)
 
 
 class Kind(StrEnum):
@@ -131,8 +142,13 @@ class Trial:
 
     @property
     def trained(self) -> bool:
-        """Whether it counts for the budget."""
+        """Whether it trained to the end, or to the rung that stopped it."""
         return self.state in (State.COMPLETE, State.STOPPED)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts for the budget of designs: it trained, and is no replicate."""
+        return self.trained and not self.job.replicate
 
     @property
     def why_failed(self) -> str:

@@ -4,13 +4,12 @@ import csv
 import sys
 
 from pipelines.results import fronts, plots
-from pipelines.results.fronts import fronts_json, rows
-from pipelines.results.tables import print_fronts
+from pipelines.results.fronts import fronts_json
+from pipelines.results.tables import print_fronts, rows_of
 from pipelines.settings.objectives import objectives_of
 from pipelines.settings.options.commands import FrontOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
-from pipelines.tracking.runs import run_ids
 from search.storage import Storage
 from space import UserError
 
@@ -24,7 +23,7 @@ def front(options: FrontOptions) -> int:
     storage = Storage(options.storage)
     record = storage.read(storage.find(options.study))
     objectives = objectives_of(record.attributes)
-    complete = rows(record.trials, run_ids(record.attributes), objectives)
+    complete = rows_of(record)
     png = options.png
     if png is not None:
         if not complete:
@@ -37,8 +36,8 @@ def front(options: FrontOptions) -> int:
     if options.json:
         print_json(fronts_json(complete, objectives))
     elif options.csv:
-        found = [(cost.name, row) for cost in objectives.costs for row in fronts.front(complete, cost)]
-        lines = [{"front": name, **row.to_json()} for name, row in found]
+        found = [(cost, row) for cost in objectives.costs for row in fronts.front(complete, cost)]
+        lines = [{"front": cost.name, **row.to_json(cost)} for cost, row in found]
         writer = csv.DictWriter(sys.stdout, list(lines[0]) if lines else ["front"])
         writer.writeheader()
         writer.writerows(lines)

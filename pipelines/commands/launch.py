@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.search_view import search_view
-from pipelines.results.tables import print_fronts
+from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
 from pipelines.running.costs import feasible
 from pipelines.running.ground import ground_of
@@ -23,13 +23,14 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
-from pipelines.terminal.formats import show_duration, show_gain, show_percent
+from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
-from pipelines.tracking.runs import run_ids, where_to_look
+from pipelines.tracking.runs import where_to_look
 from search.bounds import Bounds
 from search.engine import Engine
 from search.ledger import Ledger
 from search.proposers import Sampled
+from search.replicates import Replicates
 from search.samplers import make_sampler
 from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
@@ -53,7 +54,7 @@ def launch(options: LaunchOptions) -> int:
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(str(ground))
 
-    left = max(0, options.budget - sum(trial.trained for trial in record.trials))
+    left = max(0, options.budget - sum(trial.counts for trial in record.trials))
     engine = ground.engine(left)
     say(
         f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
@@ -72,7 +73,7 @@ def launch(options: LaunchOptions) -> int:
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
         **ground.to_keep(),
-        "bounds": Bounds.of(objectives, settings.num_classes, allowed.values()).to_json(),
+        "bounds": Bounds.of(objectives, allowed.values()).to_json(),
     }
     with storage.writing(name, objectives.directions, attributes) as study:
         record = storage.read(name)
@@ -81,7 +82,14 @@ def launch(options: LaunchOptions) -> int:
         settings = founded
         costs = ground.kept_costs(record.attributes, study.set_user_attr)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
-        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives)
+        replicates = Replicates(
+            share=options.confirm,
+            objectives=objectives,
+            images=settings.images["val"],
+            seed=settings.seed,
+            most=ground.most_trainings,
+        )
+        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
         ledger = Ledger(study, proposer, options.budget)
         ledger.annotate("budget", options.budget)
         commands = _next_commands(options, name)
@@ -93,7 +101,7 @@ def launch(options: LaunchOptions) -> int:
             search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
             storage=storage,
             tracking_uri=run.tracking_uri,
-            lines=lambda trials: _lines(trials, bounds),
+            lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
             tracked=ground.tracked,
         )
@@ -120,7 +128,7 @@ def _dry_run(
     options: LaunchOptions, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
 ) -> int:
     trials = min(left, feasible)
-    seconds = trials * seconds_each / engine.workers
+    seconds = trials / (1 - options.confirm) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {
@@ -139,17 +147,17 @@ def _dry_run(
     return exit_codes.COMPLETE
 
 
-def _lines(trials: Sequence[Trial], bounds: Bounds) -> list[tuple[str, str]]:
+def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[str, str]]:
     """What the terminal says below the bar."""
     objectives = bounds.objectives
     cheap = objectives.costs[0]
-    complete = rows(trials, {}, objectives)
+    complete = rows(trials, {}, objectives, images)
     sizes = "   ".join(f"{cost.name} {len(front(complete, cost))} designs" for cost in objectives.costs)
-    lines = [("front", f"{sizes}   hypervolume {bounds.hypervolume(trials):.3f}")]
+    lines = [("front", f"{sizes}   gain hypervolume {bounds.hypervolume(trials):.3f}")]
     if complete:
         best = front(complete, cheap)[0]
         size = f"{cheap.show(best.costs[cheap.key])} {cheap.words}"
-        gain = "" if best.gain is None else f"   {show_gain(best.gain)} on plain"
+        gain = "" if best.gain is None else f"   {show_row_gain(best)} on plain"
         lines.append(
             (
                 "best",
@@ -166,20 +174,24 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session, engi
     simulated = {"simulated_seconds": engine.seconds} if isinstance(engine, SimulatedEngine) else {}
     return {
         "study": record.name,
-        "trials": sum(trial.trained for trial in record.trials),
+        "trials": sum(trial.counts for trial in record.trials),
+        "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "epochs_trained": sum(len(trial.history) for trial in record.trials),
         "seconds": seconds,
         "startup_seconds": ended.watch.startup_seconds,
         "overhead_seconds": ended.watch.overhead_seconds,
         **simulated,
         "hypervolume": bounds.hypervolume(record.trials),
-        **fronts_json(rows(record.trials, run_ids(record.attributes), bounds.objectives), bounds.objectives),
+        **fronts_json(rows_of(record), bounds.objectives),
     }
 
 
 def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Engine) -> None:
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
-    says = [f"{count[State.COMPLETE] + count[State.STOPPED]:,} designs trained"]
+    designs = sum(trial.counts for trial in record.trials)
+    says = [f"{designs:,} designs trained"]
+    if again := sum(trial.trained for trial in record.trials) - designs:
+        says[0] += f", {again:,} trainings more to confirm them"
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
         if count[state]:
             says.append(f"{count[state]:,} {what}")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from pipelines.results.fronts import knee, rows, top
+from pipelines.results.fronts import knee, top
 from pipelines.results.glance import figure_names
 from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
-from pipelines.results.tables import cost_cells, result_table
+from pipelines.results.tables import cost_cells, result_table, rows_of
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
@@ -142,7 +142,7 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     if options.design:
         candidates += [settings.candidate(text) for text in options.design]
         return list(dict.fromkeys(candidates))
-    complete = rows(searched.trials, {}, objectives_named(settings.objectives))
+    complete = rows_of(searched)
     if not complete:
         raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
     if options.knee:

@@ -30,13 +30,15 @@ def status(options: StatusOptions) -> int:
 
 
 def counts_of(record: Record) -> dict[str, Any]:
-    """Counts by state, the budget of the last command and the epochs trained."""
+    """Designs by state, replicates of them apart, the budget of the last command and the epochs trained."""
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
+    designs = {state: sum(t.state is state and t.counts for t in record.trials) for state in State}
     return {
         "study": record.name,
         "budget": record.attributes.get("budget"),
-        "complete": count[State.COMPLETE],
-        "stopped": count[State.STOPPED],
+        "complete": designs[State.COMPLETE],
+        "stopped": designs[State.STOPPED],
+        "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "failed": count[State.FAILED],
         "running": count[State.RUNNING],
         "duplicates": count[State.DUPLICATE],

@@ -1,34 +1,39 @@
 """The Pareto fronts of a search, one for each cost, as rows for people and programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pipelines.results.glance import figures
 from search import pareto
+from search.designs import known_designs
 from search.objectives import Objectives
-from search.trials import State, Trial
-from space import Design
+from search.trials import Trial
 from space.cost import Costs, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One complete trial.
+    """A design with all of its complete trainings.
 
     Attributes:
-        trial: its number.
+        trial: number of the first one.
         backbone: its backbone.
         design: text form.
         objectives: of the search.
-        score: value of their metric, 0 to 1.
-        gain: score above that of the plain backbone; None before that is trained.
+        score: of their metric, 0 to 1, what a new seed may be expected to give.
+        gain: likewise, above that of the plain backbone; None before that is trained.
         costs: of the design.
         plain_costs: of the plain backbone; None before that is trained.
         mlflow_run_id: of the trial's run; None if MLflow never answered.
         plain: whether this is the plain backbone that gains are over.
+        n: trainings.
+        low: lower end of the 95 % interval of the gain; None before the plain backbone is trained.
+        high: upper end.
+        p_better: probability that the gain is above 0.
+        p_front: probability of being on the front of each cost, by its name.
     """
 
     trial: int
@@ -41,17 +46,29 @@ class Row:
     plain_costs: Costs | None
     mlflow_run_id: str | None
     plain: bool = False
+    n: int = 1
+    low: float | None = None
+    high: float | None = None
+    p_better: float | None = None
+    p_front: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def better(self) -> bool:
+        """Whether the gain is above what may be chance."""
+        return self.low is not None and self.low > 0
 
     def relative(self, cost: Quantity) -> float | None:
         """The cost over that of the plain backbone."""
         return relative(self.costs, self.plain_costs, cost)
 
-    def to_json(self) -> dict[str, Any]:
-        """For programs: the score under the name of its metric, each cost under its key."""
+    def to_json(self, cost: Quantity) -> dict[str, Any]:
+        """For programs, on the front of this cost: the score under the name of its metric, each cost under its key."""
         table: dict[str, Any] = {"trial": self.trial, "backbone": self.backbone, "design": self.design}
         table |= {self.objectives.metric: self.score, "gain": self.gain}
         return {
             **table,
+            **{"n": self.n, "low": self.low, "high": self.high},
+            **{"p_better": self.p_better, "p_front": self.p_front.get(cost.name)},
             **costs_json(self.objectives.costs, self.costs, self.plain_costs),
             "mlflow_run_id": self.mlflow_run_id,
         }
@@ -76,49 +93,45 @@ def costs_json(quantities: Sequence[Quantity], costs: Costs, plain: Costs | None
     return table
 
 
-def rows(trials: Sequence[Trial], runs: Mapping[int, str], objectives: Objectives) -> list[Row]:
-    """All complete trials, by number; gains are over the plain backbone.
+def rows(trials: Sequence[Trial], runs: Mapping[int, str], objectives: Objectives, images: int) -> list[Row]:
+    """All designs that trained to the end, by number of their first training; gains are over the plain backbone.
 
     Args:
         trials: of a search.
         runs: the MLflow run of each trial.
         objectives: of the search.
+        images: that validate.
     """
-    complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    plain = plain_of(trials)
-    metric = objectives.metric
+    known = known_designs(trials, objectives, images)
+    plain_costs = next((it.first.job.costs for it in known if it.plain), None)
     return [
         Row(
-            trial=trial.number,
-            backbone=trial.job.backbone,
-            design=str(trial.job.design),
+            trial=it.first.number,
+            backbone=it.first.job.backbone,
+            design=str(it.first.job.design),
             objectives=objectives,
-            score=trial.last[metric],
-            gain=trial.last[metric] - plain.last[metric] if plain else None,
-            costs=trial.job.costs,
-            plain_costs=plain.job.costs if plain else None,
-            mlflow_run_id=runs.get(trial.number),
-            plain=trial is plain,
+            score=it.score,
+            gain=it.gain,
+            costs=it.first.job.costs,
+            plain_costs=plain_costs,
+            mlflow_run_id=runs.get(it.first.number),
+            plain=it.plain,
+            n=it.n,
+            low=it.low,
+            high=it.high,
+            p_better=it.p_better,
+            p_front=it.p_front,
         )
-        for trial in complete
+        for it in known
     ]
 
 
-def plain_of(trials: Sequence[Trial]) -> Trial | None:
-    """The first complete training of the plain backbone; with several backbones of the one that was begun first."""
-    begun = sorted(
-        (t for t in trials if t.job.design == Design() and t.state not in (State.DUPLICATE, State.INFEASIBLE)),
-        key=lambda trial: trial.number,
-    )
-    return next((t for t in begun if t.state is State.COMPLETE and t.job.backbone == begun[0].job.backbone), None)
-
-
 def front(complete: Sequence[Row], cost: Quantity) -> list[Row]:
-    """The rows that no other dominates in score and in this cost, the best first."""
+    """The rows that no other dominates in score and in this cost, the best first, plain as the reference last."""
     if not complete:
         return []
     kept = [complete[index] for index in pareto.front(points(complete, cost))]
-    return sorted(kept, key=lambda row: (-row.score, *_cheapest(row), row.trial))
+    return sorted(kept, key=lambda row: (row.plain, -row.score, *_cheapest(row), row.trial))
 
 
 def points(complete: Sequence[Row], cost: Quantity) -> pareto.Points:
@@ -130,14 +143,12 @@ def points(complete: Sequence[Row], cost: Quantity) -> pareto.Points:
 
 def fronts_json(complete: Sequence[Row], objectives: Objectives) -> dict[str, list[dict[str, Any]]]:
     """All fronts, for programs."""
-    return {cost.name: [row.to_json() for row in front(complete, cost)] for cost in objectives.costs}
+    return {cost.name: [row.to_json(cost) for row in front(complete, cost)] for cost in objectives.costs}
 
 
 def top(complete: Sequence[Row], count: int) -> list[Row]:
-    """The most accurate designs of the fronts, then the most accurate others; never the plain backbone."""
-    costs = complete[0].objectives.costs if complete else ()
-    on_fronts = {row.trial for cost in costs for row in front(complete, cost)}
-    ranked = sorted(complete, key=lambda row: (row.trial not in on_fronts, -row.score, *_cheapest(row)))
+    """The designs that are likeliest better than plain, of equals those that gain most; never the plain backbone."""
+    ranked = sorted(complete, key=lambda row: (-(row.p_better or 0.0), -row.score, *_cheapest(row)))
     return [row for row in ranked if not row.plain][:count]
 
 

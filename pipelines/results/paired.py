@@ -10,6 +10,7 @@ from scipy import stats
 
 from pipelines.results.fronts import costs_json
 from pipelines.results.glance import figures
+from pipelines.terminal.formats import show_interval
 from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
@@ -140,5 +141,5 @@ def show_difference(result: Mapping[str, Any]) -> str:
     """The paired difference to plain with its interval, in percentage points; the bare gain of a single seed."""
     paired, gain = result["paired_difference"], result["gain"]
     if paired is not None:
-        return f"{100 * paired['mean']:+.1f} [{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}]"
+        return show_interval(paired["mean"], paired["low"], paired["high"])
     return "" if gain is None or result["design"] == "none" else f"{100 * gain:+.1f}"

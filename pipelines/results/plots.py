@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.results.cost_axes import cost_axis, reference
 from pipelines.results.fronts import Row, front
-from pipelines.terminal.formats import show_gain, show_metric
+from pipelines.results.tables import show_row_gain
+from pipelines.terminal.formats import show_metric
 from search.objectives import Objectives
 from space.cost import Quantity
 
@@ -106,6 +107,13 @@ def front_page(rows: Sequence[Row], cost: Quantity, title: str) -> "go.Figure":
             showlegend=False,
             text=[_hover(row, origin) for row in dots.rows],
             hovertemplate="%{text}<extra></extra>",
+            error_y={
+                "array": [_whiskers(row)[1] for row in dots.rows],
+                "arrayminus": [_whiskers(row)[0] for row in dots.rows],
+                "color": LINE,
+                "thickness": 1,
+                "width": 0,
+            },
             marker={**look, "size": dots.diameter, "opacity": dots.opacity},
         )
     figure.update_layout(
@@ -218,6 +226,12 @@ def _draw(axes: "Axes", rows: Sequence[Row], cost: Quantity) -> None:
             linewidths=0.6,
             zorder=3 if dots.on_front else 2,
         )
+    for row in rows:
+        down, up = _whiskers(row)
+        if down or up:
+            axes.vlines(
+                axis.place(row), 100 * row.score - down, 100 * row.score + up, color=LINE, linewidth=1, zorder=1
+            )
     axes.set_xticks(list(axis.ticks), list(axis.ticks.values()))
     axes.set(xlabel=axis.label, ylabel=_score_label(rows), xlim=axis.limits)
     axes.grid(alpha=0.25)
@@ -243,13 +257,21 @@ def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
                 yield _Dots(attention=attention, rows=there, on_front=on_front)
 
 
+def _whiskers(row: Row) -> tuple[float, float]:
+    """How far the interval of the gain reaches below the score and above it, in points; 0 of what was trained once."""
+    if row.n == 1 or row.gain is None or row.low is None or row.high is None:
+        return 0.0, 0.0
+    return 100 * (row.gain - row.low), 100 * (row.high - row.gain)
+
+
 def _score_label(rows: Sequence[Row]) -> str:
     return f"validation {show_metric(rows[0].objectives.metric)}, %"
 
 
 def _hover(row: Row, origin: Row) -> str:
-    gain = "" if row.gain is None else f" ({show_gain(row.gain)} on plain)"
-    lines = [f"<b>{row.design}</b>", f"{row.backbone}, trial {row.trial}, n = 1", f"{100 * row.score:.1f} %{gain}"]
+    gain = "" if row.gain is None else f" ({show_row_gain(row)} on plain)"
+    trained = f"{row.backbone}, trial {row.trial}, n = {row.n}"
+    lines = [f"<b>{row.design}</b>", trained, f"{100 * row.score:.1f} %{gain}"]
     for cost in row.objectives.costs:
         value, share = row.costs[cost.key], row.relative(cost)
         against = "" if share is None else f" ({share:.2f} x plain)"

@@ -13,7 +13,7 @@ from pipelines.settings.study import Settings
 from pipelines.tracking.markdown import code, markdown
 from pipelines.tracking.view import View
 from search.bounds import Bounds
-from search.trials import Trial
+from search.trials import State, Trial
 
 
 def search_view(
@@ -34,27 +34,40 @@ def search_view(
     recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
     space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
 
+    images = settings.images["val"]
+
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        complete = rows(trials, {}, objectives)
+        complete = rows(trials, {}, objectives, images)
         sizes = {f"front_{cost.name}": float(len(front(complete, cost))) for cost in objectives.costs}
         best = front(complete, objectives.costs[0])[0].figures() if complete else {}
         return {"hypervolume": bounds.hypervolume(trials), **sizes, **best}
 
+    def figures(trials: Sequence[Trial]) -> dict[int, dict[str, float]]:
+        of_design = {(row.backbone, row.design): row.figures() for row in rows(trials, {}, objectives, images)}
+        complete = [trial for trial in trials if trial.state is State.COMPLETE]
+        return {trial.number: of_design[trial.job.backbone, str(trial.job.design)] for trial in complete}
+
     def trial_tags(trials: Sequence[Trial]) -> dict[int, dict[str, str]]:
-        complete = rows(trials, {}, objectives)
+        complete = rows(trials, {}, objectives, images)
         there = {cost.name: {row.trial for row in front(complete, cost)} for cost in objectives.costs}
-        numbers = [trial.number for trial in trials]
-        return {n: {f"on_front_{name}": str(n in found).lower() for name, found in there.items()} for n in numbers}
+        first = {(row.backbone, row.design): row.trial for row in complete}
+
+        def tags(trial: Trial) -> dict[str, str]:
+            if trial.job.replicate:
+                return {"replicate_of": str(first[trial.job.backbone, str(trial.job.design)])}
+            return {f"on_front_{name}": str(trial.number in found).lower() for name, found in there.items()}
+
+        return {trial.number: tags(trial) for trial in trials}
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        complete = rows(trials, {}, objectives)
+        complete = rows(trials, {}, objectives, images)
         if not complete:
             return ["No design has trained to the end yet."]
         tables = [markdown(table) for table in front_tables(complete)]
-        return [front_verdict(complete, settings.images["val"]), *tables, code(*next_commands)]
+        return [front_verdict(complete), *tables, code(*next_commands)]
 
     def write_artifacts(trials: Sequence[Trial], runs: Mapping[int, str], folder: Path) -> None:
-        complete = rows(trials, runs, objectives)
+        complete = rows(trials, runs, objectives, images)
         fronts = folder / "fronts"
         fronts.mkdir()
         (fronts / "front.json").write_text(json.dumps(fronts_json(complete, objectives), indent=2))
@@ -73,7 +86,7 @@ def search_view(
         metrics=metrics,
         trial_tags=trial_tags,
         columns=figure_names(objectives),
-        figures=lambda trials: {row.trial: row.figures() for row in rows(trials, {}, objectives)},
+        figures=figures,
         describe=describe,
         write_artifacts=write_artifacts,
         pages={f"front: {cost.name}": f"fronts/{cost.name}.html" for cost in objectives.costs},

@@ -8,21 +8,27 @@ from rich.table import Table
 from pipelines.results.fronts import Row, costs_json, front, rows
 from pipelines.settings.objectives import objectives_of
 from pipelines.terminal.console import say, stdout
-from pipelines.terminal.formats import show_gain, show_metric, show_percent
+from pipelines.terminal.formats import show_gain, show_interval, show_metric, show_percent
 from pipelines.tracking.runs import run_ids
 from search.storage import Record
 from space.cost import Quantity
 
 
 def print_fronts(record: Record) -> None:
-    """The fronts as tables, and how much of the differences may be noise."""
-    complete = rows(record.trials, run_ids(record.attributes), objectives_of(record.attributes))
+    """The fronts as tables, and how sure they are."""
+    complete = rows_of(record)
     if not complete:
         say(f"study {record.name} has no complete trial yet")
         return
     for table in front_tables(complete):
         stdout.print(table)
-    stdout.print(front_verdict(complete, record.attributes["settings"]["images"]["val"]), soft_wrap=True)
+    stdout.print(front_verdict(complete), soft_wrap=True)
+
+
+def rows_of(record: Record) -> list[Row]:
+    """The designs of a search as it is kept."""
+    images = record.attributes["settings"]["images"]["val"]
+    return rows(record.trials, run_ids(record.attributes), objectives_of(record.attributes), images)
 
 
 def front_tables(complete: Sequence[Row]) -> list[Table]:
@@ -32,12 +38,15 @@ def front_tables(complete: Sequence[Row]) -> list[Table]:
     metric = show_metric(objectives.metric)
     tables = []
     for cost in objectives.costs:
-        table = result_table(f"{metric} against {cost.words}", objectives.costs, metric, "gain", "trial")
+        heads = (metric, "gain (95 %)", "better", "on front", "n")
+        table = result_table(f"{metric} against {cost.words}", objectives.costs, *heads)
         for row in front(complete, cost):
             table.add_row(
                 show_percent(row.score),
-                "" if row.gain is None else show_gain(row.gain),
-                str(row.trial),
+                show_row_gain(row),
+                "" if row.p_better is None or row.plain else f"{row.p_better:.0%}",
+                f"{row.p_front[cost.name]:.0%}",
+                str(row.n),
                 *cost_cells(objectives.costs, costs_json(objectives.costs, row.costs, row.plain_costs)),
                 f"{row.backbone} {row.design}" if several else row.design,
             )
@@ -45,26 +54,30 @@ def front_tables(complete: Sequence[Row]) -> list[Table]:
     return tables
 
 
-def front_verdict(complete: Sequence[Row], images: int) -> str:
-    """The best gain and how much of the differences may be noise, in a sentence.
-
-    Args:
-        complete: at least one row.
-        images: that validate.
-    """
+def front_verdict(complete: Sequence[Row]) -> str:
+    """What the best of the first front gains, and how sure that is, in sentences, for at least one row."""
+    told = "Accuracies are what a new seed may be expected to give"
+    others = [row for row in complete if row.gain is not None and not row.plain]
+    if not others:
+        return f"{told}."
     best = front(complete, complete[0].objectives.costs[0])[0]
-    # As if the errors of two designs were independent: 95 % of their differences are smaller.
-    noise = 1.96 * (2 * best.score * (1 - best.score) / images) ** 0.5
-    chance = f"with {images:,} validation images, differences under {100 * noise:.1f} points may be chance"
-    others = [row.gain for row in complete if row.gain is not None and not row.plain]
-    if not others or best.gain is None:
-        return f"One seed each: {chance}."
-    above = "Best" if best.gain > noise else "None is above plain by more than chance; the best"
-    within = sum(abs(gain) <= noise for gain in others)
-    return (
-        f"{above}: {show_gain(best.gain)} on plain, {best.design}. One seed each: {chance}; "
-        f"{within:,} of {len(others):,} designs are within that of plain."
-    )
+    if best.plain:
+        says = "No design is expected to gain on plain: not better than plain"
+    elif best.better:
+        says = f"Best: {show_row_gain(best)} on plain, {best.design}"
+    else:
+        says = f"The best, {best.design}, is not better than plain by more than chance: {show_row_gain(best)}"
+    within = sum(row.low is not None and row.high is not None and row.low <= 0 <= row.high for row in others)
+    return f"{says}. {told}; {within:,} of {len(others):,} designs are within noise of plain."
+
+
+def show_row_gain(row: Row) -> str:
+    """The gain with its interval; of plain itself 0, and nothing before that is trained."""
+    if row.gain is None:
+        return ""
+    if row.plain or row.low is None or row.high is None:
+        return show_gain(row.gain)
+    return show_interval(row.gain, row.low, row.high)
 
 
 def result_table(title: str, costs: Sequence[Quantity], *columns: str) -> Table:

@@ -33,6 +33,10 @@ class Ground(Protocol):
         """Makes the trainings."""
 
     @property
+    def most_trainings(self) -> int | None:
+        """Of one design; None for as many as one likes."""
+
+    @property
     def seconds_each(self) -> float:
         """About how long a training takes."""
 

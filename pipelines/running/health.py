@@ -9,7 +9,8 @@ from search.trials import Kind, Trial
 
 def lost_designs(trials: Sequence[Trial]) -> list[str]:
     """The designs that failed by no fault of their own, and have not been trained or to blame since."""
-    latest = {trial.job.candidate: trial for trial in trials if trial.trained or trial.failure is not None}
+    first = [trial for trial in trials if not trial.job.replicate]
+    latest = {trial.job.candidate: trial for trial in first if trial.trained or trial.failure is not None}
     lost = [trial for trial in latest.values() if trial.failure is not None and not trial.failure.own]
     return [f"{trial.job.backbone} {trial.job.design}" for trial in lost]
 

@@ -30,12 +30,14 @@ class Networks:
         settings: that these mean.
         source: where the images are.
         tracked: MLflow has the search.
+        most_trainings: of one design; as many as one likes.
     """
 
     options: LaunchOptions
     settings: Settings
     source: Source
     tracked: bool = True
+    most_trainings: None = None
     _prepared: Prepared = field(default_factory=dict)
 
     @classmethod

@@ -56,7 +56,7 @@ def run(
     time_limit: float | None,
     tracked: bool = True,
     total: int | None = None,
-    counts: Callable[[Trial], bool] = lambda trial: trial.trained,
+    counts: Callable[[Trial], bool] = lambda trial: trial.counts,
     lacks: Callable[[Sequence[Trial]], bool] = lambda trials: False,
 ) -> Session:
     """Run trials until the ledger has no more, the user or the time limit stops it, or nothing gives hope.

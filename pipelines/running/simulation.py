@@ -18,6 +18,7 @@ from search.table import METRIC, Table, halves
 from space.choices import Candidate
 from space.cost import Costs, Limit
 from space.errors import UserError
+from space.seeds import mix_seed
 from trainers.source import Source
 
 
@@ -88,9 +89,18 @@ class Simulation:
 
     @property
     def evaluate(self) -> Replay:
-        """Makes the trainings; each is the first one of its design."""
-        seen, _ = halves(self.table.seeds, self.settings.seed)
-        return Replay(self.table, lambda seed: seen[0])
+        """Makes the trainings: the k-th of each design is the k-th that the search sees."""
+        columns = {mix_seed(self.settings.seed, k): column for k, column in enumerate(self._seen)}
+        return Replay(self.table, columns.__getitem__)
+
+    @property
+    def most_trainings(self) -> int:
+        """As many as a search sees of a design."""
+        return len(self._seen)
+
+    @property
+    def _seen(self) -> Sequence[int]:
+        return halves(self.table.seeds, self.settings.seed)[0]
 
     @property
     def seconds_each(self) -> float:

@@ -11,7 +11,7 @@ class Stopwatch:
     Attributes:
         epochs: trained in this session.
         training_seconds: of all workers together.
-        trials: told in this session that count for the budget.
+        trials: that were trained in this session.
     """
 
     def __init__(self, workers: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from space.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def check_format(settings: Mapping[str, Any]) -> None:

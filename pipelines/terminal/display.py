@@ -73,6 +73,8 @@ class Display:
         says = f"{show_duration(elapsed)} done"
         if done > self._before:
             says += f", {show_duration(elapsed / (done - self._before) * (total - done))} left"
+        if again := sum(trial.trained and bool(trial.job.replicate) for trial in list(self._trials.values())):
+            says += f"   again {again}"
         says += f"   stopped {self._count(State.STOPPED)}  failed {self._count(State.FAILED)}"
         self._bar.update(self._task, completed=done, description=says)
         below = [Text.assemble((f" {label:8}", "bold"), text) for label, text in self._below]

@@ -60,6 +60,11 @@ def show_gain(gain: float) -> str:
     return f"{100 * gain:+.1f}" if round(100 * gain, 1) else "0"
 
 
+def show_interval(mean: float, low: float, high: float) -> str:
+    """Percentage points with their signs, and an interval: +2.3 [+1.2, +3.1]."""
+    return f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
 def score_name(metric: str) -> str:
     """val_balanced_accuracy -> balanced_accuracy."""
     return metric.removeprefix("val_").removeprefix("test_")

@@ -92,10 +92,11 @@ def search(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 @pytest.fixture
 def launch(search: Search) -> Search:
-    """`search launch` on the tiny space with one epoch a trial, in this process."""
+    """`search launch` on the tiny space with one epoch a trial and no replicates, in this process."""
 
     def run(*arguments: str) -> Ended:
-        return search("launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local", *arguments)
+        quick = ("--space", "tiny.toml", "--epochs", "1", "--engine", "local", "--confirm", "0")
+        return search("launch", *quick, *arguments)
 
     return run
 

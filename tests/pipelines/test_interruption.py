@@ -17,7 +17,7 @@ from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs
 
 Start = Callable[..., subprocess.Popen[str]]
-LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5")
+LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5", "--confirm", "0")
 
 
 def trials(storage: Storage | None = None) -> list[Trial]:

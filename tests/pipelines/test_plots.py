@@ -3,11 +3,12 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -226,5 +227,33 @@ def test_hovering_tells_what_a_design_adds() -> None:
     texts = [text for trace in figure["data"] for text in trace.get("text", ())]
 
     (ras,) = [text for text in texts if "ras:depth=4" in text]
-    for part in ("94.3 %", "+2.3 on plain", "227,258 parameters", "+7,168 added", "8,500 frames per second", "trial 2"):
+    for part in (
+        "94.3 %",
+        "+2.3 on plain",
+        "n = 1",
+        "227,258 parameters",
+        "+7,168 added",
+        "8,500 frames per second",
+        "trial 2",
+    ):
         assert part in ras
+
+
+def test_what_was_trained_several_times_has_whiskers_as_long_as_the_interval_of_its_gain() -> None:
+    plain, once, *others = rows()
+    often = replace(others[0], n=4, low=0.01, high=0.035)  # gains 0.023
+    shown = [plain, replace(once, low=-0.01, high=0.02), often]
+    figure: dict[str, Any] = front_page(shown, PARAMS, "title").to_dict()
+    traces = [trace for trace in figure["data"] if "error_y" in trace]
+    drawn = {
+        y: (down, up)
+        for trace in traces
+        for y, down, up in zip(trace["y"], trace["error_y"]["arrayminus"], trace["error_y"]["array"], strict=True)
+    }
+    assert drawn[100 * often.score] == pytest.approx((1.3, 1.2))
+    assert [reach for y, reach in drawn.items() if y != 100 * often.score] == [(0.0, 0.0)] * 2
+
+    (axes,) = front_picture(shown, [PARAMS], "title").axes
+    (whisker,) = [lines for lines in axes.collections if isinstance(lines, LineCollection)]
+    ((low, high),) = [np.asarray(segment)[:, 1] for segment in whisker.get_segments()]
+    assert (low, high) == pytest.approx((94.3 - 1.3, 94.3 + 1.2))

@@ -27,7 +27,7 @@ from trainers.source import Source
 from trainers.training import Training
 
 
-def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
+def row(trial: int, accuracy: float, num_params: int, fps: float, p_better: float = 0.5) -> Row:
     return Row(
         trial=trial,
         backbone="resnet20",
@@ -39,17 +39,16 @@ def row(trial: int, accuracy: float, num_params: int, fps: float) -> Row:
         plain_costs=None,
         mlflow_run_id=None,
         plain=trial == 0,
+        p_better=p_better,
     )
 
 
-def test_top_takes_the_most_accurate_of_the_fronts_then_of_the_others_and_never_the_plain_backbone() -> None:
+def test_top_takes_what_is_likeliest_better_then_what_gains_most_and_never_the_plain_backbone() -> None:
     plain = row(0, 0.90, 100, 1000)
-    best, cheap = row(1, 0.95, 300, 800), row(2, 0.92, 110, 990)
-    dominated = row(3, 0.94, 400, 700)
+    lucky, sure, surer = row(1, 0.96, 300, 800, 0.8), row(2, 0.92, 110, 990, 0.95), row(3, 0.94, 400, 700, 0.95)
 
-    assert top([plain, dominated, cheap, best], 2) == [best, cheap]
-    assert top([plain, dominated, cheap, best], 3) == [best, cheap, dominated]
-    assert top([plain, dominated, cheap, best], 9) == [best, cheap, dominated]
+    assert top([plain, lucky, sure, surer], 2) == [surer, sure]
+    assert top([plain, lucky, sure, surer], 9) == [surer, sure, lucky]
 
 
 def test_the_knee_is_on_the_params_front_and_bulges_most() -> None:

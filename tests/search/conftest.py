@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from search.execution import Evaluate, Training
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
+from search.replicates import Replicates
 from search.storage import Direction
 from search.trials import Job, State, Trial
 from space.choices import Candidate, SearchSpace
@@ -150,14 +152,22 @@ def make_job() -> Callable[..., Job]:
 
 @pytest.fixture(scope="session")
 def make_trial(make_job: Callable[..., Job]) -> Callable[..., Trial]:
-    """Makes a trial with one report: (val_accuracy=0.5, state=COMPLETE, num_params=1000, fps=500.0)."""
+    """Makes a trial with one report: (val_accuracy=0.5, state=COMPLETE, num_params=1000, fps=500.0, design="se",
+    number=0, replicate=0).
+    """
 
     def make(
-        val_accuracy: float = 0.5, state: State = State.COMPLETE, num_params: int = 1000, fps: float = 500.0
+        val_accuracy: float = 0.5,
+        state: State = State.COMPLETE,
+        num_params: int = 1000,
+        fps: float = 500.0,
+        design: str = "se",
+        number: int = 0,
+        replicate: int = 0,
     ) -> Trial:
-        job = make_job(num_params=num_params, fps=fps)
+        job = replace(make_job(design, seed=replicate, num_params=num_params, fps=fps), replicate=replicate)
         history = ({"epoch": 1.0, "val_accuracy": val_accuracy},)
-        return Trial(number=0, state=state, job=job, history=history, started=datetime(2026, 1, 1))
+        return Trial(number=number, state=state, job=job, history=history, started=datetime(2026, 1, 1))
 
     return make
 
@@ -192,7 +202,7 @@ def make_ledger(
     space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
 ) -> Callable[..., Ledger]:
     """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
-    nan_is_a_result=False).
+    nan_is_a_result=False, confirm=0.0).
     """
     default_space = space
 
@@ -205,8 +215,10 @@ def make_ledger(
         goes_on: GoesOn | None = None,
         space: SearchSpace = default_space,
         nan_is_a_result: bool = False,
+        confirm: float = 0.0,
     ) -> Ledger:
-        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES)
+        replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed)
+        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates)
         return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
 
     return make
@@ -236,7 +248,8 @@ def story() -> Callable[[Sequence[Trial]], list[object]]:
             reports = [{name: value for name, value in report.items() if name != "time"} for report in trial.history]
             kind = trial.failure.kind if trial.failure else None
             job = trial.job
-            return trial.number, trial.state, job.backbone, str(job.design), job.seed, job.costs, kind, reports
+            key = job.backbone, str(job.design), job.replicate
+            return trial.number, trial.state, key, job.seed, job.costs, kind, reports
 
         return [one(trial) for trial in trials]
 

@@ -346,14 +346,6 @@ def test_the_same_seed_searches_the_same_and_another_seed_otherwise(
     assert one != other
 
 
-def test_each_trial_has_a_seed_of_its_own(
-    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], run: Callable[..., Ledger]
-) -> None:
-    ledger = run(make_ledger(make_study(), budget=10))
-    seeds = [trial.job.seed for trial in ledger.trials]
-    assert len(set(seeds)) == len(seeds)
-
-
 def test_annotate_stores_with_the_study(
     make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study]
 ) -> None:

@@ -13,6 +13,7 @@ from search.trials import Failure, Job, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from space.declarations import Value
+from space.seeds import mix_seed
 from tests.objectives import FPS, PARAMS
 
 
@@ -184,6 +185,14 @@ def test_a_design_reached_by_several_decisions_is_one_design(
     ledger = run(make_ledger(make_study(), budget=1000))
     trained = [trial.job.candidate for trial in ledger.trials if trial.trained]
     assert len(trained) == len(set(trained)) == len(list(space.enumerate()))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_first_training_of_every_design_has_the_same_seed_so_that_gains_are_paired(
+    seed: int, make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study], run: Callable[..., Ledger]
+) -> None:
+    ledger = run(make_ledger(make_study(), seed=seed))
+    assert {trial.job.seed for trial in ledger.trials} == {mix_seed(seed, 0)}
 
 
 @pytest.fixture

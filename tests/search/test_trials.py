@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -56,8 +57,14 @@ def test_an_optuna_trial_with_a_job_and_no_outcome_is_running(
     assert (trial.state, trial.job, trial.last, trial.finished) == (State.RUNNING, make_job("eca"), {}, None)
 
 
-def test_only_trials_trained_to_the_end_or_to_a_rung_count_for_the_budget(
+def test_only_first_trials_trained_to_the_end_or_to_a_rung_count_for_the_budget(
     make_trial: Callable[..., Trial],
 ) -> None:
-    counted: Sequence[State] = [state for state in State if make_trial(state=state).trained]
+    counted: Sequence[State] = [state for state in State if make_trial(state=state).counts]
     assert counted == [State.COMPLETE, State.STOPPED]
+    assert not any(make_trial(state=state, replicate=1).counts for state in State)
+
+
+def test_a_first_training_and_a_replicate_are_told_apart_after_json(make_job: Callable[..., Job]) -> None:
+    again = replace(make_job("se"), replicate=2)
+    assert Job.from_json(json.loads(json.dumps(again.to_json()))) == again != make_job("se")

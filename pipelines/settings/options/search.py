@@ -25,6 +25,10 @@ class LaunchOptions:
 
     budget: Annotated[int, Option(help="Designs to train in all; a larger one extends a study.")] = 200
     space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
+    confirm: Annotated[
+        float,
+        Option(help="Share of all epochs that trains designs again that may be on a front, so that luck is not one."),
+    ] = 0.3
     sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
@@ -48,6 +52,8 @@ class LaunchOptions:
     def __post_init__(self) -> None:
         if self.budget < 1:
             raise UserError(f"--budget {self.budget}: at least one trial is needed")
+        if not 0 <= self.confirm < 1:
+            raise UserError(f"--confirm {self.confirm:g}: a share of the epochs is wanted, such as 0.3; 0 for none")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
         parse_objectives(self.task.objectives, self.task.metric)

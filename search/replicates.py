@@ -1,0 +1,91 @@
+"""Which design of a search is worth training again: the one of which it is least certain whether it is on a front."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.designs import known_designs
+from search.objectives import Objectives
+from search.trials import Job, State, Trial
+from space.choices import Candidate
+from space.seeds import mix_seed
+
+MOST_LOST = 3
+"""A design of which a machine failed so many replicates is not trained again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicates:
+    """Gives a share of a search's epochs to further trainings of designs that trained to the end.
+
+    What it decides depends on the trials alone.
+
+    Attributes:
+        share: of all epochs, at most; 0 for no replicates.
+        objectives: of the search.
+        images: that the metric is judged on.
+        seed: of the study.
+        most: trainings of one design, of which a table of curves may have no more; None for any number.
+    """
+
+    share: float
+    objectives: Objectives
+    images: int
+    seed: int
+    most: int | None = None
+
+    def next(self, trials: Sequence[Trial]) -> Job | None:
+        """What to train again now; None if it is time for another design, or nothing can be trained again.
+
+        The plain network is trained under a seed before any other design is: all gains are over it.
+        """
+        if not self._due(trials):
+            return None
+        known = known_designs(trials, self.objectives, self.images)
+        spoilt = _spoilt(trials)
+        begun = Counter(t.job.candidate for t in trials if t.state in (State.COMPLETE, State.RUNNING))
+        worth = {
+            it.candidate: sum(p * (1 - p) for p in it.p_front.values()) / (begun[it.candidate] + 1)
+            for it in known
+            if it.candidate not in spoilt and (self.most is None or begun[it.candidate] < self.most)
+        }
+        if not worth:
+            return None
+        chosen = max(worth, key=lambda candidate: worth[candidate])  # of equals the one that was trained first
+        plain = next((it.candidate for it in known if it.plain), None)
+        if plain in worth and begun[plain] <= begun[chosen]:
+            chosen = plain
+        first = next(it.first for it in known if it.candidate == chosen)
+        return self._again(first.job, trials)
+
+    def _due(self, trials: Sequence[Trial]) -> bool:
+        """Whether another replicate stays within the share; a running training counts as if it were at its end."""
+        whole = max((len(trial.history) for trial in trials if trial.state is State.COMPLETE), default=0)
+        if not self.share or not whole:
+            return False
+        epochs = [whole if trial.state is State.RUNNING else len(trial.history) for trial in trials]
+        again = sum(count for trial, count in zip(trials, epochs, strict=True) if trial.job.replicate)
+        return again + whole <= self.share * (sum(epochs) + whole) + 1e-9
+
+    def _again(self, job: Job, trials: Sequence[Trial]) -> Job:
+        """The next training of a job's design: under the first seed that it has not been trained under."""
+        there = {
+            t.job.replicate
+            for t in trials
+            if t.job.candidate == job.candidate and t.state in (State.COMPLETE, State.RUNNING)
+        }
+        replicate = next(count for count in range(1, len(there) + 2) if count not in there)
+        return Job(
+            backbone=job.backbone,
+            design=job.design,
+            seed=mix_seed(self.seed, replicate),
+            costs=job.costs,
+            replicate=replicate,
+        )
+
+
+def _spoilt(trials: Sequence[Trial]) -> set[Candidate]:
+    """Designs of which a replicate failed by its own fault, or a machine failed too many."""
+    failed = [(t.job.candidate, t.failure) for t in trials if t.job.replicate and t.failure is not None]
+    lost = Counter(candidate for candidate, _ in failed)
+    return {candidate for candidate, failure in failed if failure.own or lost[candidate] >= MOST_LOST}
