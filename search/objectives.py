@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from search.storage import Direction
 from search.trials import Job, Report
-from space.cost import Quantity
+from space.cost import Costs, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +27,8 @@ class Objectives:
 
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """For Optuna: of a job trained to the end, from its last report."""
-        return report[self.metric], *(job.costs[cost.key] for cost in self.costs)
+        return report[self.metric], *self.traded(job.costs)
+
+    def traded(self, costs: Costs) -> tuple[float, ...]:
+        """Of all costs of a design those that are objectives."""
+        return tuple(costs[cost.key] for cost in self.costs)
