@@ -18,6 +18,7 @@ COMMANDS: dict[str, type] = {
     "compare": commands.CompareOptions,
     "status": commands.StatusOptions,
     "front": commands.FrontOptions,
+    "importance": commands.ImportanceOptions,
     "retrain": commands.RetrainOptions,
     "export": commands.ExportOptions,
     "predict": commands.PredictOptions,

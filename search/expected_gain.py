@@ -1,8 +1,10 @@
 """What a design is expected to add to fronts of a score against costs, when the costs are known and the score is not.
 
 Arrays: `means` and `deviations` (n,) of the unknown scores; `costs` (n, m) better when larger, in 0..1.
-The front of one cost: for each level of it, the best score of those that reach it. A design adds where it is above that.
+The front of a cost: for each level of it, the best score of those that reach it. A design adds where it is above that.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ def expected_gain(means: Array, deviations: Array, costs: Array, known: Array, k
     gains = np.zeros(len(means))
     for cost, reached in zip(costs.T, known_costs.T, strict=True):
         levels = np.unique(np.append(reached, (0.0, 1.0)))  # between two of them, the same design is the best
-        for low, high in zip(levels, levels[1:], strict=False):
+        for low, high in pairwise(levels):
             best = known[reached >= high].max(initial=known.min())
             gains += (np.clip(cost, low, high) - low) * _improvement(means, deviations, best)
     return gains
@@ -37,4 +39,5 @@ def expected_gain(means: Array, deviations: Array, costs: Array, known: Array, k
 def _improvement(means: Array, deviations: Array, best: float) -> Array:
     """Expected amount by which normal scores are above a number."""
     standard = (means - best) / deviations
-    return deviations * (standard * ndtr(standard) + np.exp(-0.5 * standard**2) / np.sqrt(2 * np.pi))
+    improvement: Array = deviations * (standard * ndtr(standard) + np.exp(-0.5 * standard**2) / np.sqrt(2 * np.pi))
+    return improvement

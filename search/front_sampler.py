@@ -1,12 +1,12 @@
 """A sampler for studies in which the first objective alone is uncertain, noisy and slow to learn.
 
-The first objective is traded for each of the others: a front for each. What is tried next is what is expected to add the
-most to the fronts, by a model of the first objective that pools all trials.
+The first objective is traded for each of the others: a front for each. What is tried next is what is expected to add
+the most to the fronts, by a model of the first objective that pools all trials.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -175,7 +175,7 @@ def _fields(decisions: Mapping[str, Any]) -> Point:
     return {name.rpartition(".")[2]: str(value) for name, value in decisions.items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _design(text: str) -> Design:
     return Design.parse(text)
 

@@ -64,7 +64,7 @@ def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
     try:
         with _quiet():
             taken = known.keys() & (inspect.signature(maker).parameters if known else {})
-            sampler = maker(seed=seed, **{name: known[name] for name in taken})
+            sampler = maker(seed=seed, **{key: known[key] for key in taken})
     except Exception as error:
         raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({first_line(error)})") from None
     if not isinstance(sampler, BaseSampler):

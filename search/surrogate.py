@@ -106,10 +106,13 @@ class Surrogate:
         left = np.sqrt(np.maximum(own - (explained**2).sum(axis=0), TINY))
         return self._centre + self._scale * (common.T @ self._weights), self._scale * left
 
-    def covariance(self, rows: Array) -> Array:
-        """Of what `predict` expects (m, m)."""
-        _, explained = self._in_common(rows)
-        return self._scale**2 * (_covariance(rows, rows, self._shares) - explained.T @ explained)
+    def sums(self, rows: Array, weights: Array) -> tuple[Array, Array]:
+        """Of weighted sums (k, m) over designs (m, F): expected values (k,), standard deviations (k,)."""
+        common, explained = self._in_common(rows)
+        expected = self._centre * weights.sum(axis=1) + self._scale * (weights @ (common.T @ self._weights))
+        left = _covariance(rows, rows, self._shares) - explained.T @ explained
+        variances = np.einsum("ki,ij,kj->k", weights, left, weights, optimize=True)
+        return expected, self._scale * np.sqrt(np.maximum(variances, TINY))
 
     def _in_common(self, rows: Array) -> tuple[Array, Array]:
         """Covariances (n, m) with the known designs, and how much of them these explain."""
@@ -118,13 +121,14 @@ class Surrogate:
 
     @cached_property
     def _factor(self) -> Array:
-        return np.linalg.cholesky(
-            _covariance(self._rows, self._rows, self._shares) + np.diag(self._shares[0] / self._counts)
-        )
+        noise = np.diag(self._shares[0] / self._counts)
+        factor: Array = np.linalg.cholesky(_covariance(self._rows, self._rows, self._shares) + noise)
+        return factor
 
     @cached_property
     def _weights(self) -> Array:
-        return cho_solve((self._factor, True), self._targets)
+        weights: Array = cho_solve((self._factor, True), self._targets)
+        return weights
 
 
 @lru_cache(maxsize=8)
@@ -157,7 +161,7 @@ def _location(scores: Array) -> tuple[float, float]:
 
 
 def _likeness(left: Array, right: Array) -> Array:
-    """How like each other designs are (n, m) in a field, from its columns: 1 where they are the same, 0 of two kinds."""
+    """How like each other designs are (n, m) in a field, from its columns: 1 where the same, 0 where of two kinds."""
     one, other = left[:, None], right[None, :]
     alike: Array = (one == other).astype(float)
     if left.max() >= 0 and right.max() >= 0:
@@ -217,7 +221,9 @@ def _tuned(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Array:
         slopes[0] += 0.5 * (repeats - within / shares[0])
         return float(value), slopes + (logs - usual) / spread**2
 
-    found = minimize(surprise, usual, jac=True, method="L-BFGS-B", bounds=[(-10.0, 6.0)] * len(usual), options={"maxiter": 40})
+    found = minimize(
+        surprise, usual, jac=True, method="L-BFGS-B", bounds=[(-10.0, 6.0)] * len(usual), options={"maxiter": 40}
+    )
     tuned: Array = np.exp(found.x)
     tuned.flags.writeable = False
     return tuned

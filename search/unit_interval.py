@@ -35,7 +35,7 @@ def field_of(distribution: BaseDistribution, value: Any) -> Field:
         return 0.0
     if distribution.log:
         return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
+    return float((value - low) / (high - low))
 
 
 def count_of(distribution: BaseDistribution) -> int | None:

@@ -146,13 +146,13 @@ def test_a_session_that_tries_lost_designs_again_killed_after_any_write_ends_as_
 
     study = make_study()
     kwargs: dict[str, Any] = {"sampler": sampler, "limits": LIMITS}
-    first = run(make_ledger(study, budget=3, **kwargs), make_curves(at_step=lose_some))
+    first = run(make_ledger(study, budget=5, **kwargs), make_curves(at_step=lose_some))
     assert sum(trial.state is State.FAILED for trial in first.trials) >= 2
     begun = len(journal_of(study))
-    expected = story(given_out(run(make_ledger(study, budget=8, **kwargs))))
+    expected = story(given_out(run(make_ledger(study, budget=10, **kwargs))))
     journal = journal_of(study)
     for lines in range(begun, len(journal)):
-        resumed = run(make_ledger(make_study(journal[:lines]), budget=8, **kwargs))
+        resumed = run(make_ledger(make_study(journal[:lines]), budget=10, **kwargs))
         assert story(given_out(resumed)) == expected, f"killed after {journal[lines - 1]}"
 
 

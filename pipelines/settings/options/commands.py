@@ -50,7 +50,9 @@ class LaunchOptions:
 
     budget: Annotated[int, Option(help="Designs to train in all; a larger one extends a study.")] = 200
     space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
-    sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
+    sampler: Annotated[str, Option(help="tpe, nsga2, random, front, or an Optuna sampler: package.module:Class.")] = (
+        "tpe"
+    )
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
     objectives: Annotated[
@@ -110,6 +112,14 @@ class FrontOptions(Stored):
     study: Study = None
     csv: Annotated[bool, Option(help="Both fronts as CSV on stdout.")] = False
     png: Annotated[Path | None, Option(help="File to draw both fronts into.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceOptions(Stored):
+    """What a study has learnt: the effect of every choice on the metric, with its interval."""
+
+    study: Study = None
+    png: Annotated[Path | None, Option(help="File to draw the effects into.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
