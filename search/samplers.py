@@ -58,8 +58,8 @@ def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
         UserError: an unknown name, or a class that is no sampler with a seed.
     """
     if name not in SAMPLERS and ":" not in name:
-        known = ", ".join(SAMPLERS)
-        raise UserError(f"no sampler {name!r}; there are {known}, package.module:Class and FILE.py:Class")
+        names = ", ".join(SAMPLERS)
+        raise UserError(f"no sampler {name!r}; there are {names}, package.module:Class and FILE.py:Class")
     maker = SAMPLERS[name] if name in SAMPLERS else _found(full_name(name))
     try:
         with _quiet():

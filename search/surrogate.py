@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
@@ -122,7 +122,7 @@ class Surrogate:
     @cached_property
     def _factor(self) -> Array:
         noise = np.diag(self._shares[0] / self._counts)
-        factor: Array = np.linalg.cholesky(_covariance(self._rows, self._rows, self._shares) + noise)
+        factor: Array = cholesky(_covariance(self._rows, self._rows, self._shares) + noise, lower=True)
         return factor
 
     @cached_property
