@@ -29,7 +29,9 @@ def expected_gain(means: Array, deviations: Array, costs: Array, known: Array, k
         return _improvement(means, deviations, known.max())
     gains = np.zeros(len(means))
     for cost, reached in zip(costs.T, known_costs.T, strict=True):
-        levels = np.unique(np.append(reached, (0.0, 1.0)))  # between two of them, the same design is the best
+        order = np.argsort(-reached)
+        rises = np.diff(np.maximum.accumulate(known[order]), prepend=-np.inf) > 0
+        levels = np.unique([*reached[order][rises], 0.0, 1.0])  # between two of them the same design is the best
         for low, high in pairwise(levels):
             best = known[reached >= high].max(initial=known.min())
             gains += (np.clip(cost, low, high) - low) * _improvement(means, deviations, best)

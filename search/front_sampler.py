@@ -4,7 +4,7 @@ The first objective is traded for each of the others: a front for each. What is 
 the most to the fronts, by a model of the first objective that pools all trials.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -57,18 +57,25 @@ class FrontSampler(BaseSampler):
         self._random = np.random.default_rng()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """What is decided together: with candidates nothing, for a decision tells what is left of them."""
+        """What is decided together: what all complete trials have; with candidates all that any trial has."""
         if self._candidates is not None:
-            return {}
+            return {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
         space = IntersectionSearchSpace().calculate(study)
         return {name: distribution for name, distribution in space.items() if not distribution.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The values of these parameters that are expected to add the most."""
+        """The values of these parameters that are expected to add the most.
+
+        With candidates, those of the best one; none if it has parameters that no trial had before, or if this trial has
+        been decided on otherwise.
+        """
         if not search_space:
             return {}
+        if self._candidates is not None:
+            decisions = self._decisions(study, trial, self._candidates)
+            return dict(decisions) if decisions.keys() <= search_space.keys() and _agree(decisions, trial) else {}
         options = list(all_or_some(search_space, MOST, self._random))
 
         def point(params: Mapping[str, Any]) -> Point:
@@ -83,27 +90,24 @@ class FrontSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """This parameter of the candidate that is expected to add the most; without candidates a random value."""
-        decisions = self._decisions(study, trial) if self._candidates is not None else {}
-        if param_name in decisions:
-            return decisions[param_name]
+        """This parameter of the best candidate that agrees with what has been decided; else a random value."""
+        if self._candidates is not None:
+            agreeing = [candidate for candidate, decisions in self._candidates.items() if _agree(decisions, trial)]
+            decisions = self._decisions(study, trial, agreeing)
+            if param_name in decisions:
+                return decisions[param_name]
         return value_at(param_distribution, self._random.random())
 
-    def _decisions(self, study: Study, trial: FrozenTrial) -> Mapping[str, Any]:
-        """Those of the best candidate that agrees with what has been decided for this trial; none if none agrees."""
+    def _decisions(self, study: Study, trial: FrozenTrial, among: Collection[Any]) -> Mapping[str, Any]:
+        """Those of the best of some candidates, one that has not been tried if there is one left."""
         assert self._candidates is not None
-        by_candidate = [(self._candidate(other), other) for other in _others(study, trial)]
-        alive = {candidate for candidate, other in by_candidate if other.state is not TrialState.FAIL}
-        tried = alive | {candidate for candidate, _ in by_candidate}
-        agreeing = [
-            candidate
-            for candidate, decisions in self._candidates.items()
-            if all(trial.params.get(name, value) == value for name, value in decisions.items())
-        ]
-        left: Sequence[Any] = (
-            [candidate for candidate in agreeing if candidate not in tried]
-            or [candidate for candidate in agreeing if candidate not in alive]
-            or agreeing
+        others = [(self._candidate(other), other) for other in _others(study, trial)]
+        alive = {candidate for candidate, other in others if other.state is not TrialState.FAIL}
+        tried = alive | {candidate for candidate, _ in others}
+        left = (
+            [candidate for candidate in among if candidate not in tried]
+            or [candidate for candidate in among if candidate not in alive]
+            or list(among)
         )
         if not left:
             return {}
@@ -111,9 +115,7 @@ class FrontSampler(BaseSampler):
             left = [left[place] for place in sorted(self._random.choice(len(left), MOST, replace=False))]
         points = [_fields(self._candidates[candidate]) for candidate in left]
         costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in left])
-        seen = [
-            _Tried(other, _fields(self._candidates.get(candidate, other.params))) for candidate, other in by_candidate
-        ]
+        seen = [_Tried(other, _fields(self._candidates.get(candidate, other.params))) for candidate, other in others]
         return self._candidates[left[self._best(study, points, costs, seen)]]
 
     def _candidate(self, trial: FrozenTrial) -> Any:
@@ -164,6 +166,11 @@ def _others(study: Study, trial: FrozenTrial) -> Iterable[FrozenTrial]:
     """The trials that something has been decided for, but this one."""
     trials = study.get_trials(deepcopy=False)
     return [it for it in trials if it.number != trial.number and it.state is not TrialState.WAITING]
+
+
+def _agree(decisions: Mapping[str, Any], trial: FrozenTrial) -> bool:
+    """Whether a trial may still come to these."""
+    return all(trial.params.get(name, value) == value for name, value in decisions.items())
 
 
 def _fits(trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> bool:
