@@ -20,6 +20,7 @@ COMMANDS: dict[str, type] = {
     "tabulate": search.TabulateOptions,
     "status": commands.StatusOptions,
     "front": commands.FrontOptions,
+    "importance": commands.ImportanceOptions,
     "retrain": commands.RetrainOptions,
     "export": commands.ExportOptions,
     "predict": commands.PredictOptions,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from space.cost import Quantity
+from space.cost import Costs, Quantity
 
 if TYPE_CHECKING:  # options name objectives, and are read where nothing heavy is loaded
     from search.storage import Direction
@@ -30,4 +30,8 @@ class Objectives:
 
     def values(self, job: "Job", report: "Report") -> Sequence[float]:
         """For Optuna: of a job trained to the end, from its last report."""
-        return report[self.metric], *(job.costs[cost.key] for cost in self.costs)
+        return report[self.metric], *self.traded(job.costs)
+
+    def traded(self, costs: Costs) -> tuple[float, ...]:
+        """Of all costs of a design those that are objectives."""
+        return tuple(costs[cost.key] for cost in self.costs)

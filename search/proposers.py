@@ -59,15 +59,18 @@ class Sampled:
         self._replicates = replicates
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
-        self._unseen = {
-            candidate: decisions for candidate, decisions in self._decisions.items() if self._may_train(candidate)
+        allowed = [candidate for candidate in self._decisions if self._may_train(candidate)]
+        self._known = {
+            "candidates": {candidate: self._decisions[candidate] for candidate in allowed},
+            "costs": {candidate: objectives.traded(costs[candidate]) for candidate in allowed},
         }
+        self._unseen = {candidate: self._decisions[candidate] for candidate in allowed}
         self._lost: Counter[Candidate] = Counter()
         self._first = [candidate for candidate in [self._plain()] if candidate is not None]
 
     def sampler(self, number: int) -> BaseSampler:
         """The sampler that decides for the trial of this number."""
-        return make_sampler(self._sampler, mix_seed(self._seed, number))
+        return self._make(number)
 
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The design that comes first or that the sampler decides on, or what to try instead."""
@@ -85,7 +88,7 @@ class Sampled:
             _ = handle.relative_params  # made when first looked at
 
         def choose(name: str, options: Sequence[Value]) -> Value:
-            use(make_sampler(self._sampler, mix_seed(self._seed, handle.number, *name.encode())))
+            use(self._make(handle.number, *name.encode()))
             with deciding(self._sampler):
                 decided = handle.suggest_categorical(name, options)
             assert isinstance(decided, int | str)
@@ -133,6 +136,9 @@ class Sampled:
     def values(self, job: Job, report: Report) -> Sequence[float]:
         """The metric and the costs."""
         return self._objectives.values(job, report)
+
+    def _make(self, *decision: int) -> BaseSampler:
+        return make_sampler(self._sampler, mix_seed(self._seed, *decision), **self._known)
 
     def _plain(self) -> Candidate | None:
         """The first backbone that may be trained without attention: what every design is compared with."""

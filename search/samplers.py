@@ -6,6 +6,7 @@ Then a search goes on after an interruption as if there had been none.
 
 import contextlib
 import functools
+import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from optuna.samplers import (
 )
 from optuna.study import Study
 
+from search.front_sampler import FrontSampler
 from space.declarations import Value
 from space.errors import UserError, first_line
 from space.registry import Registry
@@ -34,27 +36,35 @@ SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
         "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
         "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
         "random": lambda seed: RandomSampler(seed=seed),
+        "front": FrontSampler,
     },
 )
-"""Maker of each sampler, called with seed=NUMBER."""
+"""Maker of each sampler, called with seed=NUMBER, and with candidates and their costs if it takes them."""
 
-DECIDING_STEP_BY_STEP = {"tpe", "random"}
+DECIDING_STEP_BY_STEP = {"tpe", "random", "front"}
 """Samplers that need no earlier trial to have decided on the same choices; of others each trial decides on all."""
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
+def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
     """The sampler of this name, or of a class named by `package.module:Class` or `FILE.py:Class`.
+
+    Args:
+        name: as typed.
+        seed: of all that it draws.
+        known: what else is known of the search, for samplers that take it: `candidates` and `costs`, see
+            `FrontSampler`.
 
     Raises:
         UserError: an unknown name, or a class that is no sampler with a seed.
     """
     if name not in SAMPLERS and ":" not in name:
-        known = ", ".join(SAMPLERS)
-        raise UserError(f"no sampler {name!r}; there are {known}, package.module:Class and FILE.py:Class")
+        names = ", ".join(SAMPLERS)
+        raise UserError(f"no sampler {name!r}; there are {names}, package.module:Class and FILE.py:Class")
     maker = SAMPLERS[name] if name in SAMPLERS else _found(full_name(name))
     try:
         with _quiet():
-            sampler = maker(seed=seed)
+            taken = known.keys() & (inspect.signature(maker).parameters if known else {})
+            sampler = maker(seed=seed, **{key: known[key] for key in taken})
     except Exception as error:
         raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({first_line(error)})") from None
     if not isinstance(sampler, BaseSampler):

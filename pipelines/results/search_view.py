@@ -7,12 +7,14 @@ from pathlib import Path
 from pipelines.results import plots
 from pipelines.results.fronts import front, fronts_json, rows
 from pipelines.results.glance import figure_names
+from pipelines.results.importance import effects_json, write_effects
 from pipelines.results.tables import front_tables, front_verdict
 from pipelines.settings.provenance import provenance
 from pipelines.settings.study import Settings
 from pipelines.tracking.markdown import code, markdown
 from pipelines.tracking.view import View
 from search.bounds import Bounds
+from search.importance import effects
 from search.trials import State, Trial
 
 
@@ -76,6 +78,9 @@ def search_view(
                 title = f"{settings.dataset}, {', '.join(settings.backbones)}: {len(complete)} designs"
                 plots.write_html(complete, cost, title, fronts / f"{cost.name}.html")
                 plots.write_png(complete, [cost], title, fronts / f"{cost.name}.png")
+        if found := effects(trials, objectives.metric):
+            (folder / "importance.json").write_text(json.dumps(effects_json(found), indent=2))
+            write_effects(found, objectives.metric, name, folder / "importance.png")
 
     return View(
         name=name,

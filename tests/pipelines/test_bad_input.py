@@ -64,6 +64,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         (["status"], ["no study", "search launch"]),
         (["status", "--storage", "sqlite:///nosuch.db"], ["no study", "search launch"]),
         (["front", "nosuch"], ["no study"]),
+        (["importance", "nosuch"], ["no study"]),
         (["retrain", "nosuch"], ["no study"]),
         (["reproduce", "ras-table9"], ["no experiment 'ras-table9'", "ras-table1", "dia-figure6"]),
         (["reproduce", "--all"], ["--all", "--params-only"]),
@@ -143,7 +144,9 @@ def test_images_smaller_than_the_networks_stride(search: Search, here: Path) -> 
 
 def test_a_picture_that_cannot_be_written(search: Search, launch: Search, here: Path) -> None:
     launch("--budget", "1")
+    launch("--budget", "2")
     for name in ("nowhere/front.png", "front.abc"):
+        assert_one_line(search, here, ["importance", "--png", name], f"--png {name}")
         assert_one_line(search, here, ["front", "--png", name], f"--png {name}")
 
 

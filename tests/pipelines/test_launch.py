@@ -123,7 +123,7 @@ def test_two_backbones_are_both_searched(search: Search) -> None:
     assert "resnet11" in {entry["backbone"] for entry in ended.json["params"]}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "front"])
 def test_the_sampler_may_change_within_a_study(launch: Search, sampler: str) -> None:
     launch("--budget", "2", "--sampler", "random")
     assert launch("--budget", "4", "--sampler", sampler, "--json").json["trials"] == 4

@@ -249,7 +249,7 @@ def test_a_sampler_is_registered_under_a_name_of_its_own(registries: None) -> No
     for name in ("mine", "tpe"):
         with pytest.raises(UserError, match=f"there is a sampler '{name}' already"):
             SAMPLERS.register(name)(NSGAIISampler)
-    with pytest.raises(UserError, match="there are tpe, nsga2, random, mine, three, package"):
+    with pytest.raises(UserError, match="there are tpe, nsga2, random, front, mine, three, package"):
         make_sampler("mien", 0)
 
 

@@ -80,6 +80,14 @@ class FrontOptions(Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportanceOptions(Stored):
+    """What a study has learnt: the effect of every choice on the metric, with its interval."""
+
+    study: Study = None
+    png: Annotated[Path | None, Option(help="File to draw the effects into.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetrainOptions:
     """Train the best designs on train + val, several seeds each; read the test images once.
 

@@ -29,7 +29,9 @@ class LaunchOptions:
         float,
         Option(help="Share of all epochs that trains designs again that may be on a front, so that luck is not one."),
     ] = 0.3
-    sampler: Annotated[str, Option(help="tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = "tpe"
+    sampler: Annotated[str, Option(help="tpe, nsga2, random, front, or an Optuna sampler: package.module:Class.")] = (
+        "tpe"
+    )
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
     limit: Limits = ()

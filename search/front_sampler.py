@@ -1,0 +1,194 @@
+"""A sampler for studies in which the first objective alone is uncertain, noisy and slow to learn.
+
+The first objective is traded for each of the others: a front for each. What is tried next is what is expected to add
+the most to the fronts, by a model of the first objective that pools all trials.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.expected_gain import expected_gain
+from search.surrogate import Array, Encoding, Point, Surrogate
+from search.trials import JOB
+from search.unit_interval import all_or_some, field_of, value_at
+from space.design import Design
+
+AT_RANDOM = 5
+"""Trials that are to be complete before anything is concluded from them."""
+MOST = 1000
+"""Designs, drawn from those there are, that are judged for a decision."""
+
+
+class FrontSampler(BaseSampler):
+    """Chooses whole designs by what they are expected to add to the fronts.
+
+    With candidates no design is chosen twice while one is left that no trial has tried; what is left where a trial has
+    been decided on in part agrees with that. Without, what is chosen has the parameters that all complete trials have,
+    and the others are drawn at random.
+
+    Args:
+        candidates: what may be chosen, and the parameters of each. Parameters `a.x` and `b.x` are the same field x, of
+            alternatives a and b. A trial's candidate is that of its job, or the one that has its parameters.
+        costs: of each candidate the values of all objectives but the first; else they are foreseen by models, too.
+        seed: of what is drawn. Everything else comes from the study.
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[Any, Mapping[str, Any]] | None = None,
+        costs: Mapping[Any, Sequence[float]] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._candidates = candidates
+        self._costs = costs
+        self._random = np.random.default_rng(seed)
+
+    def reseed_rng(self) -> None:
+        """Draw otherwise, in another process."""
+        self._random = np.random.default_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """What is decided together: what all complete trials have; with candidates all that any trial has."""
+        if self._candidates is not None:
+            return {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
+        space = IntersectionSearchSpace().calculate(study)
+        return {name: distribution for name, distribution in space.items() if not distribution.single()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The values of these parameters that are expected to add the most.
+
+        With candidates, those of the best one; none if it has parameters that no trial had before, or if this trial has
+        been decided on otherwise.
+        """
+        if not search_space:
+            return {}
+        if self._candidates is not None:
+            decisions = self._decisions(study, trial, self._candidates)
+            return dict(decisions) if decisions.keys() <= search_space.keys() and _agree(decisions, trial) else {}
+        options = list(all_or_some(search_space, MOST, self._random))
+
+        def point(params: Mapping[str, Any]) -> Point:
+            return {name: field_of(distribution, params[name]) for name, distribution in search_space.items()}
+
+        others = [it for it in _others(study, trial) if search_space.keys() <= it.params.keys()]
+        tried = [_Tried(it, point(it.params)) for it in others if _fits(it, search_space)]
+        seen = {tuple(it.point.values()) for it in tried}
+        unseen = [option for option in options if tuple(point(option).values()) not in seen] or options
+        return unseen[self._best(study, [point(option) for option in unseen], None, tried)]
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """This parameter of the best candidate that agrees with what has been decided; else a random value."""
+        if self._candidates is not None:
+            agreeing = [candidate for candidate, decisions in self._candidates.items() if _agree(decisions, trial)]
+            decisions = self._decisions(study, trial, agreeing)
+            if param_name in decisions:
+                return decisions[param_name]
+        return value_at(param_distribution, self._random.random())
+
+    def _decisions(self, study: Study, trial: FrozenTrial, among: Collection[Any]) -> Mapping[str, Any]:
+        """Those of the best of some candidates, one that has not been tried if there is one left."""
+        assert self._candidates is not None
+        others = [(self._candidate(other), other) for other in _others(study, trial)]
+        alive = {candidate for candidate, other in others if other.state is not TrialState.FAIL}
+        tried = alive | {candidate for candidate, _ in others}
+        left = (
+            [candidate for candidate in among if candidate not in tried]
+            or [candidate for candidate in among if candidate not in alive]
+            or list(among)
+        )
+        if not left:
+            return {}
+        if len(left) > MOST:
+            left = [left[place] for place in sorted(self._random.choice(len(left), MOST, replace=False))]
+        points = [_fields(self._candidates[candidate]) for candidate in left]
+        costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in left])
+        seen = [_Tried(other, _fields(self._candidates.get(candidate, other.params))) for candidate, other in others]
+        return self._candidates[left[self._best(study, points, costs, seen)]]
+
+    def _candidate(self, trial: FrozenTrial) -> Any:
+        """What a trial has tried; None for what is no candidate."""
+        if JOB in trial.user_attrs:
+            job = trial.user_attrs[JOB]
+            return job["backbone"], _design(job["design"])
+        return self._by_params.get(frozenset(trial.params.items()))
+
+    @cached_property
+    def _by_params(self) -> Mapping[Any, Any]:
+        assert self._candidates is not None
+        return {frozenset(decisions.items()): candidate for candidate, decisions in self._candidates.items()}
+
+    def _best(self, study: Study, points: Sequence[Point], costs: Array | None, tried: Sequence["_Tried"]) -> int:
+        """Which of these points is expected to add the most; a random one as long as little is known."""
+        complete = [it for it in tried if it.trial.state is TrialState.COMPLETE and np.isfinite(it.trial.values).all()]
+        if len(points) == 1:
+            return 0
+        if len(complete) < AT_RANDOM:
+            return int(self._random.integers(len(points)))
+        pending = [it.point for it in tried if it.trial.state is TrialState.RUNNING]
+        encoding = Encoding([*points, *(it.point for it in complete), *pending])
+        rows, known = encoding.rows(points), encoding.rows([it.point for it in complete])
+        signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
+        values = signs * np.array([it.trial.values for it in complete])
+        foreseen = [Surrogate.fit(known, column).predict(rows)[0] for column in values.T[1:]] if costs is None else []
+        better = np.array(foreseen).T.reshape(len(points), -1) if costs is None else signs[1:] * costs
+        scaled = _scaled(np.concatenate([better, values[:, 1:]]))
+        model = Surrogate.fit(known, values[:, 0])
+        expected, _ = model.predict(known)
+        if pending:
+            model = model.believing(encoding.rows(pending))
+        means, deviations = model.predict(rows)
+        gains = expected_gain(means, deviations, scaled[: len(points)], expected, scaled[len(points) :])
+        return int(np.argmax(gains))
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A trial and the point that it tried."""
+
+    trial: FrozenTrial
+    point: Point
+
+
+def _others(study: Study, trial: FrozenTrial) -> Iterable[FrozenTrial]:
+    """The trials that something has been decided for, but this one."""
+    trials = study.get_trials(deepcopy=False)
+    return [it for it in trials if it.number != trial.number and it.state is not TrialState.WAITING]
+
+
+def _agree(decisions: Mapping[str, Any], trial: FrozenTrial) -> bool:
+    """Whether a trial may still come to these."""
+    return all(trial.params.get(name, value) == value for name, value in decisions.items())
+
+
+def _fits(trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> bool:
+    return all(trial.distributions[name] == distribution for name, distribution in search_space.items())
+
+
+def _fields(decisions: Mapping[str, Any]) -> Point:
+    """What has been decided, as kinds: numbers, too."""
+    return {name.rpartition(".")[2]: str(value) for name, value in decisions.items()}
+
+
+@cache
+def _design(text: str) -> Design:
+    return Design.parse(text)
+
+
+def _scaled(better: Array) -> Array:
+    """Costs (n, m), larger being better, as shares of the way from worst to best, by logarithms where none is 0."""
+    columns = [np.sign(it) * np.log(np.abs(it)) if (it > 0).all() or (it < 0).all() else it for it in better.T]
+    spans = [(column - column.min()) / (np.ptp(column) or 1.0) for column in columns]
+    return np.array(spans).T.reshape(better.shape)
