@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.expected_gain import expected_gain
 from search.surrogate import Array, Encoding, Point, Surrogate
-from search.trials import JOB
+from search.trials import JOB, OUTCOME, VALUES
 from search.unit_interval import all_or_some, field_of, value_at
 from space.design import Design
 
@@ -132,7 +132,7 @@ class FrontSampler(BaseSampler):
 
     def _best(self, study: Study, points: Sequence[Point], costs: Array | None, tried: Sequence["_Tried"]) -> int:
         """Which of these points is expected to add the most; a random one as long as little is known."""
-        complete = [it for it in tried if it.trial.state is TrialState.COMPLETE and np.isfinite(it.trial.values).all()]
+        complete = [it for it in tried if it.values and np.isfinite(it.values).all()]
         if len(points) == 1:
             return 0
         if len(complete) < AT_RANDOM:
@@ -141,7 +141,7 @@ class FrontSampler(BaseSampler):
         encoding = Encoding([*points, *(it.point for it in complete), *pending])
         rows, known = encoding.rows(points), encoding.rows([it.point for it in complete])
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
-        values = signs * np.array([it.trial.values for it in complete])
+        values = signs * np.array([it.values for it in complete])
         foreseen = [Surrogate.fit(known, column).predict(rows)[0] for column in values.T[1:]] if costs is None else []
         better = np.array(foreseen).T.reshape(len(points), -1) if costs is None else signs[1:] * costs
         scaled = _scaled(np.concatenate([better, values[:, 1:]]))
@@ -160,6 +160,12 @@ class _Tried:
 
     trial: FrozenTrial
     point: Point
+
+    @property
+    def values(self) -> Sequence[float]:
+        """Its objectives, a replicate's, too; none if it has not come to any."""
+        told: Sequence[float] = self.trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
+        return list(self.trial.values) if self.trial.state is TrialState.COMPLETE else told
 
 
 def _others(study: Study, trial: FrozenTrial) -> Iterable[FrozenTrial]:

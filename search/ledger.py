@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from search.hopeless import hopeless
 from search.proposals import Proposed, Proposer
-from search.trials import JOB, OUTCOME, Failure, Kind, Report, State, Trial, pack_history, read_trial
+from search.trials import JOB, OUTCOME, VALUES, Failure, Kind, Report, State, Trial, pack_history, read_trial
 from space.declarations import Value
 
 INSTEAD = "instead"
@@ -259,13 +259,11 @@ class Ledger:
 
     def _tell(self, number: int, state: State, failure: Failure | None = None) -> None:
         trial = replace(self._trials[number], state=state, failure=failure, finished=datetime.now())
-        outcome: dict[str, Any] = {
-            "state": state.value,
-            "history": pack_history(trial.history),
-            "worker": trial.worker,
-        }
+        outcome: dict[str, Any] = {"state": state.value, "history": pack_history(trial.history), "worker": trial.worker}
         if failure is not None:
             outcome["failure"] = failure.to_json()
+        if state is State.COMPLETE and trial.job.replicate:
+            outcome[VALUES] = list(self._proposer.values(trial.job, trial.last))
         handle = self._handles.pop(number)
         handle.set_user_attr(OUTCOME, outcome)  # before the end: a closed trial takes no attributes
         self._close_in_study(handle, trial)

@@ -16,6 +16,8 @@ Report = Mapping[str, float]
 
 JOB = "job"
 OUTCOME = "outcome"
+VALUES = "values"
+"""In the outcome of a complete replicate: its objectives, which Optuna does not take of it."""
 
 
 class State(StrEnum):

@@ -14,6 +14,7 @@ from search.front_sampler import AT_RANDOM, FrontSampler
 from search.ledger import Ledger
 from search.pareto import hypervolume
 from search.proposers import COMES_FIRST
+from search.surrogate import Array, Surrogate
 from search.trials import Failure, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
@@ -81,6 +82,28 @@ def test_equal_seeds_are_equal_searches(
         story(run(make_ledger(make_study(), budget=16, sampler="front", seed=seed)).trials) for seed in (1, 1, 2)
     ]
     assert stories[0] == stories[1] != stories[2]
+
+
+def test_it_learns_from_replicates(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model of the last decision has seen every score there was: no less than each accuracy told."""
+    seen: list[Array] = []
+    fit = Surrogate.fit
+
+    def noting(rows: Array, scores: Array) -> Surrogate:
+        seen.append(scores)
+        return fit(rows, scores)
+
+    monkeypatch.setattr(Surrogate, "fit", noting)
+    ledger = run(make_ledger(make_study(), budget=20, sampler="front", confirm=0.4))
+    last = max(trial.number for trial in ledger.trials if not trial.job.replicate)
+    before = [trial for trial in ledger.trials if trial.number < last]
+    assert any(trial.job.replicate for trial in before)
+    assert list(seen[-1]) == [trial.last["val_accuracy"] for trial in before]
 
 
 def test_a_design_that_failed_is_left_for_the_end(make_study: Callable[..., optuna.Study]) -> None:
