@@ -210,7 +210,7 @@ def test_with_weights_its_gates_start_at_1(plugged: Search, here: Path) -> None:
 
 def test_a_dataset_a_backbone_and_a_sampler_are_used(plugged: Search) -> None:
     levels = ["--plugin", "others.py", "--dataset", "levels", "--backbone", "eleven", "--sampler", "chance"]
-    tiny = ["launch", "--space", "tiny.toml", "--epochs", "1", "--study", "mine", "--budget", "3"]
+    tiny = ["launch", "--space", "tiny.toml", "--epochs", "1", "--study", "mine", "--budget", "3", "--confirm", "0"]
     dry = plugged(*tiny, *levels, "--dry-run")
     assert "levels · 130 train / 30 val / 30 test · 3 classes · eleven" in dry.err
     ended = plugged(*tiny, *levels, "--engine", "local")

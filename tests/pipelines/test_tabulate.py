@@ -117,16 +117,18 @@ def test_a_search_of_200_designs_sees_the_curves_and_the_costs_of_the_table(sear
     assert ended.code == 0, ended.err
     assert ended.json["trials"] == 200
     every = Storage("runs").read("mine").trials
-    trials, tried = [t for t in every if t.trained], {t.job.design for t in every if t.history}
+    trials = [t for t in every if t.trained]
     (seen, _), rows = halves(SEEDS, 0), table.rows
     for trial in trials:
-        curve = table.val_accuracy[rows[trial.job.design], seen[0]]
+        curve = table.val_accuracy[rows[trial.job.design], seen[trial.job.replicate]]
         assert [report["val_accuracy"] for report in trial.history] == curve.tolist()
         assert trial.job.costs == table.costs_of(trial.job.design)
-    assert max(Counter(trial.job.design for trial in trials).values()) == 1
+    assert max(Counter(trial.job.design for trial in trials if not trial.job.replicate).values()) == 1
+    assert ended.json["replicates"] == sum(trial.job.replicate > 0 for trial in trials) > 0
+    assert {trial.job.replicate for trial in trials} == set(range(len(seen)))  # as often as the table allows
     assert str(trials[0].job.design) == "none"
     assert ended.json["simulated_seconds"] == pytest.approx(
-        sum(table.seconds[rows[design], seen[0]] for design in tried)
+        sum(table.seconds[rows[t.job.design], seen[t.job.replicate]] for t in every if t.history)
     )
 
 
@@ -134,7 +136,7 @@ def test_no_run_in_mlflow_is_made_unless_a_server_is_named(search: Search, table
     assert on_table(search, "--budget", "2").code == 0
     assert MlflowClient().get_experiment_by_name(EXPERIMENT) is None
     assert on_table(search, "--budget", "3", "--tracking-uri", f"sqlite:///{here / 'mlflow.db'}").code == 0
-    assert len(mlflow_runs()) == 3
+    assert len(mlflow_runs()) == sum(trial.trained for trial in Storage("runs").read("mine").trials)
 
 
 def test_the_same_seed_gives_the_same_search_interrupted_or_not(search: Search, table: Table) -> None:
@@ -156,7 +158,7 @@ def test_a_named_study_goes_on_on_its_table(search: Search, table: Table) -> Non
     ended = search("launch", "--study", "mine", "--budget", "5", "--json")
     assert ended.code == 0, ended.err
     assert ended.json["trials"] == 5
-    assert ended.json["epochs_trained"] == 5 * EPOCHS
+    assert ended.json["epochs_trained"] == (5 + ended.json["replicates"]) * EPOCHS
 
 
 @pytest.fixture

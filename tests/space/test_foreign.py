@@ -296,10 +296,12 @@ def test_a_module_is_imported() -> None:
     assert error(lambda: backbone("tests.space.nowhere:Own")).startswith("no module 'tests.space.nowhere'")
 
 
-def test_a_registered_name_comes_first_and_is_listed() -> None:
-    BACKBONES.register("resnet1001")(both)
-    assert backbone("resnet1001").layout == (Stage(2, 4),)
+def test_a_registered_name_is_one_that_nothing_else_has_and_is_listed() -> None:
+    for taken in ("resnet1001", "timm/mine"):
+        with pytest.raises(UserError, match="already"):
+            BACKBONES.register(taken)(both)
     BACKBONES.register("mine")(both)
+    assert backbone("mine").layout == (Stage(2, 4),)
     assert "mine" in error(lambda: backbone("yours"))
 
 
