@@ -26,8 +26,8 @@ from pipelines.terminal.console import print_json, say
 from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
-from search.bounds import Bounds
 from search.engine import Engine
+from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.replicates import Replicates

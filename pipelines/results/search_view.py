@@ -13,7 +13,7 @@ from pipelines.settings.provenance import provenance
 from pipelines.settings.study import Settings
 from pipelines.tracking.markdown import code, markdown
 from pipelines.tracking.view import View
-from search.bounds import Bounds
+from search.hypervolume import Bounds
 from search.importance import effects
 from search.trials import State, Trial
 

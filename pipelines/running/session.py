@@ -9,8 +9,8 @@ from pipelines.running.health import how_it_ended
 from pipelines.running.stopping import Stopping
 from pipelines.running.stopwatch import Stopwatch
 from pipelines.terminal.console import warn
-from pipelines.terminal.display import Display, Lines
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
+from pipelines.terminal.progress import Display, Lines
 from pipelines.tracking.runs import RUN_ATTRIBUTE
 from pipelines.tracking.tracker import Tracker
 from pipelines.tracking.view import View

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from search.bounds import Bounds
+from search.hypervolume import Bounds
 from search.trials import State, Trial
 from space.cost import Costs
 from tests.objectives import OBJECTIVES
