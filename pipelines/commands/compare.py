@@ -152,7 +152,6 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         tags={"kind": STUDIES, "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
-        trial_tags=lambda trials: {},
         columns=figure_names(objectives),
         figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,

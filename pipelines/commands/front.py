@@ -36,7 +36,7 @@ def front(options: FrontOptions) -> int:
     if options.json:
         print_json(fronts_json(complete, objectives))
     elif options.csv:
-        found = [(cost, row) for cost in objectives.costs for row in fronts.front(complete, cost)]
+        found = [(cost, row) for cost in objectives.costs for row in fronts.front_rows(complete, cost)]
         lines = [{"front": cost.name, **row.to_json(cost)} for cost, row in found]
         writer = csv.DictWriter(sys.stdout, list(lines[0]) if lines else ["front"])
         writer.writeheader()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.results.fronts import front, fronts_json, rows
+from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
@@ -152,10 +152,10 @@ def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[s
     objectives = bounds.objectives
     cheap = objectives.costs[0]
     complete = rows(trials, {}, objectives, images)
-    sizes = "   ".join(f"{cost.name} {len(front(complete, cost))} designs" for cost in objectives.costs)
+    sizes = "   ".join(f"{cost.name} {len(front_rows(complete, cost))} designs" for cost in objectives.costs)
     lines = [("front", f"{sizes}   gain hypervolume {bounds.hypervolume(trials):.3f}")]
     if complete:
-        best = front(complete, cheap)[0]
+        best = front_rows(complete, cheap)[0]
         size = f"{cheap.show(best.costs[cheap.key])} {cheap.words}"
         gain = "" if best.gain is None else f"   {show_row_gain(best)} on plain"
         lines.append(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from pipelines.results.fronts import knee, top
+from pipelines.results.fronts import knee_row, top
 from pipelines.results.glance import figure_names
 from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table, rows_of
@@ -146,7 +146,7 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     if not complete:
         raise UserError(f"study {searched.name} has no complete trial yet; search first, or name one with --design")
     if options.knee:
-        picked = [knee(complete)]
+        picked = [knee_row(complete)]
     else:
         count = 3 if options.top is None else options.top
         picked = top(complete, count)
@@ -201,7 +201,6 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         tags={"kind": "retrain", "study": study, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
-        trial_tags=lambda trials: {},
         columns=figure_names(objectives),
         figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,

@@ -115,9 +115,7 @@ def _view(name: str, uid: str, settings: Settings) -> View:
         tags={"kind": STUDIES, "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=lambda trials: {"trainings": float(len(trials))},
-        trial_tags=lambda trials: {},
         columns=figure_names(objectives),
         figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
-        write_artifacts=lambda trials, run_ids, folder: None,
     )

@@ -206,7 +206,6 @@ def _view(what: Experiment, group: Group, name: str, uid: str, costs: Mapping[Ca
         tags={"kind": "reproduce", "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.backbone} {trial.job.design} seed {trial.job.seed}",
         metrics=metrics,
-        trial_tags=lambda trials: {},
         columns=figure_names(OBJECTIVES),
         figures=lambda trials: trial_figures(trials, None, OBJECTIVES),
         describe=describe,

@@ -126,7 +126,7 @@ def rows(trials: Sequence[Trial], runs: Mapping[int, str], objectives: Objective
     ]
 
 
-def front(complete: Sequence[Row], cost: Quantity) -> list[Row]:
+def front_rows(complete: Sequence[Row], cost: Quantity) -> list[Row]:
     """The rows that no other dominates in score and in this cost, the best first, plain as the reference last."""
     if not complete:
         return []
@@ -143,7 +143,7 @@ def points(complete: Sequence[Row], cost: Quantity) -> pareto.Points:
 
 def fronts_json(complete: Sequence[Row], objectives: Objectives) -> dict[str, list[dict[str, Any]]]:
     """All fronts, for programs."""
-    return {cost.name: [row.to_json(cost) for row in front(complete, cost)] for cost in objectives.costs}
+    return {cost.name: [row.to_json(cost) for row in front_rows(complete, cost)] for cost in objectives.costs}
 
 
 def top(complete: Sequence[Row], count: int) -> list[Row]:
@@ -152,10 +152,10 @@ def top(complete: Sequence[Row], count: int) -> list[Row]:
     return [row for row in ranked if not row.plain][:count]
 
 
-def knee(complete: Sequence[Row]) -> Row:
+def knee_row(complete: Sequence[Row]) -> Row:
     """The design of the first cost's front that is farthest above the line between the front's ends."""
     cost = complete[0].objectives.costs[0]
-    best = front(complete, cost)
+    best = front_rows(complete, cost)
     return best[pareto.knee(points(best, cost))]
 
 

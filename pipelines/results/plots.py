@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.results.cost_axes import cost_axis, reference
-from pipelines.results.fronts import Row, front
+from pipelines.results.fronts import Row, front_rows
 from pipelines.results.tables import show_row_gain
 from pipelines.terminal.formats import show_metric
 from search.objectives import Objectives
@@ -240,12 +240,12 @@ def _draw(axes: "Axes", rows: Sequence[Row], cost: Quantity) -> None:
 def _line(rows: Sequence[Row], cost: Quantity) -> list[Row]:
     """The front from the left to the right."""
     place = cost_axis(rows, cost).place
-    return sorted(front(rows, cost), key=place)
+    return sorted(front_rows(rows, cost), key=place)
 
 
 def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
     """All designs, attention by attention, those on the front last: they are drawn over the others."""
-    best = {row.trial for row in front(rows, cost)}
+    best = {row.trial for row in front_rows(rows, cost)}
     by_attention: dict[str, list[Row]] = {}
     for row in rows:
         by_attention.setdefault(row.design.partition(":")[0], []).append(row)

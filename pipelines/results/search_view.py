@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.results import plots
-from pipelines.results.fronts import front, fronts_json, rows
+from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.glance import figure_names
 from pipelines.results.importance import effects_json, write_effects
 from pipelines.results.tables import front_tables, front_verdict
@@ -40,8 +40,8 @@ def search_view(
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         complete = rows(trials, {}, objectives, images)
-        sizes = {f"front_{cost.name}": float(len(front(complete, cost))) for cost in objectives.costs}
-        best = front(complete, objectives.costs[0])[0].figures() if complete else {}
+        sizes = {f"front_{cost.name}": float(len(front_rows(complete, cost))) for cost in objectives.costs}
+        best = front_rows(complete, objectives.costs[0])[0].figures() if complete else {}
         return {"hypervolume": bounds.hypervolume(trials), **sizes, **best}
 
     def figures(trials: Sequence[Trial]) -> dict[int, dict[str, float]]:
@@ -51,7 +51,7 @@ def search_view(
 
     def trial_tags(trials: Sequence[Trial]) -> dict[int, dict[str, str]]:
         complete = rows(trials, {}, objectives, images)
-        there = {cost.name: {row.trial for row in front(complete, cost)} for cost in objectives.costs}
+        there = {cost.name: {row.trial for row in front_rows(complete, cost)} for cost in objectives.costs}
         first = {(row.backbone, row.design): row.trial for row in complete}
 
         def tags(trial: Trial) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.results.fronts import Row, costs_json, front, rows
+from pipelines.results.fronts import Row, costs_json, front_rows, rows
 from pipelines.settings.objectives import objectives_of
 from pipelines.terminal.console import say, stdout
 from pipelines.terminal.formats import show_gain, show_interval, show_metric, show_percent
@@ -40,7 +40,7 @@ def front_tables(complete: Sequence[Row]) -> list[Table]:
     for cost in objectives.costs:
         heads = (metric, "gain (95 %)", "better", "on front", "n")
         table = result_table(f"{metric} against {cost.words}", objectives.costs, *heads)
-        for row in front(complete, cost):
+        for row in front_rows(complete, cost):
             table.add_row(
                 show_percent(row.score),
                 show_row_gain(row),
@@ -60,7 +60,7 @@ def front_verdict(complete: Sequence[Row]) -> str:
     others = [row for row in complete if row.gain is not None and not row.plain]
     if not others:
         return f"{told}."
-    best = front(complete, complete[0].objectives.costs[0])[0]
+    best = front_rows(complete, complete[0].objectives.costs[0])[0]
     if best.plain:
         says = "No design is expected to gain on plain: not better than plain"
     elif best.better:

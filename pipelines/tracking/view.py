@@ -19,11 +19,11 @@ class View:
         tags: of the study's run.
         trial_name: name of a trial's run.
         metrics: of the study's run, after each trial, from the trials so far.
-        trial_tags: tags of the trials' runs that change as the study goes on, by trial.
         columns: metrics that lists of runs show, first the score that they are sorted by.
         figures: their values for the trials that have them, by trial.
         describe: what came out, in paragraphs of Markdown, the verdict first.
         write_artifacts: writes files for the study's run, from the trials so far and their run ids.
+        trial_tags: tags of the trials' runs that change as the study goes on, by trial.
         pages: the files to look at, by what they show.
     """
 
@@ -33,9 +33,9 @@ class View:
     tags: Mapping[str, str]
     trial_name: Callable[[Trial], str]
     metrics: Callable[[Sequence[Trial]], Mapping[str, float]]
-    trial_tags: Callable[[Sequence[Trial]], Mapping[int, Mapping[str, str]]]
     columns: Sequence[str]
     figures: Callable[[Sequence[Trial]], Mapping[int, Mapping[str, float]]]
     describe: Callable[[Sequence[Trial]], Sequence[str]]
-    write_artifacts: Callable[[Sequence[Trial], Mapping[int, str], Path], None]
+    write_artifacts: Callable[[Sequence[Trial], Mapping[int, str], Path], None] = lambda trials, runs, folder: None
+    trial_tags: Callable[[Sequence[Trial]], Mapping[int, Mapping[str, str]]] = lambda trials: {}
     pages: Mapping[str, str] = field(default_factory=dict)

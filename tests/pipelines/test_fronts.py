@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.results.fronts import front, fronts_json, rows
+from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.tables import front_tables, front_verdict
 from search.objectives import Objectives
 from search.trials import Failure, Job, Kind, State, Trial
@@ -90,7 +90,7 @@ def test_a_row_is_a_design_with_all_its_trainings_and_says_how_sure_it_is() -> N
     assert better.gain == pytest.approx(better.score - plain.score)
     assert (better.p_better, better.p_front["params"], plain.p_front["params"]) == (1, 1, 1)
     assert poor.p_front["params"] < 0.01
-    assert [row.trial for row in front([plain, better, poor], PARAMS)] == [1, 0]
+    assert [row.trial for row in front_rows([plain, better, poor], PARAMS)] == [1, 0]
 
 
 def test_one_seed_is_less_sure_than_four() -> None:

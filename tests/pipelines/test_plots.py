@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pipelines.results.cost_axes import cost_axis
-from pipelines.results.fronts import Row, front
+from pipelines.results.fronts import Row, front_rows
 from pipelines.results.plots import front_page, front_picture
 from pipelines.terminal.formats import parse_count
 from space.cost import Quantity
@@ -194,7 +194,7 @@ def test_a_search_of_one_design_or_without_a_plain_one_can_be_drawn(draw: Draw, 
 def test_dominated_designs_are_pale_and_a_line_joins_the_others(draw: Draw, cost: Quantity) -> None:
     shown = rows()
     drawn = draw(shown, cost)
-    best = front(shown, cost)
+    best = front_rows(shown, cost)
 
     for design in shown:
         full = design in best or design.design == "none"

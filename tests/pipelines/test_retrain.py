@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import space
-from pipelines.results.fronts import Row, front, knee, top
+from pipelines.results.fronts import Row, front_rows, knee_row, top
 from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import find
 from search.local_engine import LocalEngine
@@ -53,8 +53,8 @@ def test_top_takes_what_is_likeliest_better_then_what_gains_most_and_never_the_p
 
 def test_the_knee_is_on_the_params_front_and_bulges_most() -> None:
     rows = [row(0, 0.90, 100, 1000), row(1, 0.94, 120, 900), row(2, 0.95, 1000, 800), row(3, 0.92, 500, 700)]
-    assert knee(rows) == rows[1]
-    assert knee(rows) in front(rows, PARAMS)
+    assert knee_row(rows) == rows[1]
+    assert knee_row(rows) in front_rows(rows, PARAMS)
 
 
 def test_retraining_trains_the_plain_backbone_too_and_reports_the_test_split(launch: Search, search: Search) -> None:

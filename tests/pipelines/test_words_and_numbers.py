@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from pipelines.results.fronts import Row, front
+from pipelines.results.fronts import Row, front_rows
 from pipelines.settings.devices import find_device
 from pipelines.settings.engines import make_engine
 from pipelines.settings.options.shared import Resources
@@ -81,8 +81,8 @@ def rows() -> list[Row]:
 
 
 def test_each_front_weighs_accuracy_against_its_own_cost() -> None:
-    assert [row.trial for row in front(rows(), PARAMS)] == [1, 0]
-    assert [row.trial for row in front(rows(), FPS)] == [2, 0]
+    assert [row.trial for row in front_rows(rows(), PARAMS)] == [1, 0]
+    assert [row.trial for row in front_rows(rows(), FPS)] == [2, 0]
 
 
 def test_the_csv_holds_the_rows_of_both_fronts(launch: Search, search: Search) -> None:
