@@ -13,8 +13,7 @@ from pipelines.results.glance import figure_names
 from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
 from pipelines.results.tables import cost_cells, result_table
 from pipelines.running.plan import Plan, trained
-from pipelines.running.trainings import evaluator_of, plain_seconds
-from pipelines.settings.engines import make_engine
+from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import CompareOptions
 from pipelines.settings.provenance import provenance
@@ -67,12 +66,7 @@ def compare(options: CompareOptions) -> int:
         evaluate=evaluator_of(settings, source, run),
         objectives=objectives,
     )
-    engine = make_engine(run.resources, settings.device, plan.left(storage), plain_seconds(settings))
-    say(
-        f"{settings.describe_data()} · {settings.backbones[0]} · {len(candidates)} designs x {options.seeds} seeds"
-        f" · {settings.recipe.epochs} epochs · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"
-        f" · {name}"
-    )
+    engine = engine_of(plan, settings, storage, run)
     with trained(
         plan,
         engine,

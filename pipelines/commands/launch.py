@@ -16,6 +16,7 @@ from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
+from pipelines.settings.engines import show_engine
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
@@ -56,10 +57,7 @@ def launch(options: LaunchOptions) -> int:
 
     left = max(0, options.budget - sum(trial.counts for trial in record.trials))
     engine = ground.engine(left)
-    say(
-        f"{engine.name} · {engine.workers} worker{'s' if engine.workers > 1 else ''} · {options.sampler}"
-        f" · seed {settings.seed} · study {name}"
-    )
+    say(f"{show_engine(engine)} · {options.sampler} · seed {settings.seed} · study {name}")
     costs = ground.costs(limits, engine, record.attributes)
     allowed = feasible(costs, limits)
     if options.save_config is not None:

@@ -18,7 +18,7 @@ from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device
-from pipelines.settings.engines import make_engine
+from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import RetrainOptions
 from pipelines.settings.provenance import provenance
@@ -92,7 +92,7 @@ def retrain(options: RetrainOptions) -> int:
     engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
-        f" on train + val · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)} · {name}"
+        f" on train + val · {show_engine(engine)} · {name}"
     )
     with trained(
         plan,

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pipelines.results.glance import figure_names
 from pipelines.results.paired import paired_verdict, summarise, trial_figures
 from pipelines.running.plan import Plan, trained
-from pipelines.running.trainings import evaluator_of, plain_seconds
-from pipelines.settings.engines import make_engine
+from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import TabulateOptions
 from pipelines.settings.provenance import provenance
@@ -55,12 +54,7 @@ def tabulate(options: TabulateOptions) -> int:
         evaluate=evaluator_of(settings, source, run),
         objectives=objectives_named(settings.objectives),
     )
-    engine = make_engine(run.resources, settings.device, plan.left(storage), plain_seconds(settings))
-    say(
-        f"{settings.describe_data()} · {settings.backbones[0]} · {len(candidates):,} designs x {options.seeds} seeds"
-        f" · {settings.recipe.epochs} epochs · {engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"
-        f" · {name}"
-    )
+    engine = engine_of(plan, settings, storage, run)
     with trained(
         plan,
         engine,

@@ -17,7 +17,7 @@ from pipelines.results.paired import trial_figures
 from pipelines.running.plan import Plan, Trained, trained
 from pipelines.running.trainings import training_seconds
 from pipelines.settings.devices import find_device, find_device_name
-from pipelines.settings.engines import make_engine
+from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.options.commands import ReproduceOptions
 from pipelines.settings.provenance import provenance
 from pipelines.shipping.design_json import write_design
@@ -66,7 +66,7 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
             f"{group.data.name} · {group.images:,} train / {group.data.sizes()['test']:,} test"
             f" · recipe {group.recipe_name}, {group.recipe.epochs} epochs"
             f" · {len(plan.candidates)} networks x {options.seeds} seeds"
-            f" · {engine.name}, {engine.workers} worker{'s' if engine.workers > 1 else ''} · {name}"
+            f" · {show_engine(engine)} · {name}"
         )
         with trained(
             plan,

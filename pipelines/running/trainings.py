@@ -5,8 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from pipelines.running.plan import Plan
+from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.study import Settings
+from pipelines.terminal.console import say
+from search.engine import Engine
+from search.storage import Storage
 from space.backbones import code_of
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
@@ -31,6 +36,16 @@ def training_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Map
     """About how long a network trains on one worker."""
     here = device if torch.cuda.is_available() else "cpu"  # a cluster's GPUs are not here
     return estimate_training_seconds(network, task, recipe, images, here)
+
+
+def engine_of(plan: Plan, settings: Settings, storage: Storage, run: RunOptions) -> Engine:
+    """The engine for what is left of a plan on a study's data; what is to be trained is said."""
+    engine = make_engine(run.resources, settings.device, plan.left(storage), plain_seconds(settings))
+    say(
+        f"{settings.describe_data()} · {settings.backbones[0]} · {len(plan.candidates):,} designs x {plan.seeds} seeds"
+        f" · {settings.recipe.epochs} epochs · {show_engine(engine)} · {plan.name}"
+    )
+    return engine
 
 
 def plain_seconds(settings: Settings, recipe: Recipe | None = None, images: Mapping[str, int] | None = None) -> float:

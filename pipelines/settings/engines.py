@@ -39,6 +39,11 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
     return RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, our_packages())
 
 
+def show_engine(engine: Engine) -> str:
+    """Such as ray, 2 workers."""
+    return f"{engine.name}, {engine.workers} worker{'s' * (engine.workers > 1)}"
+
+
 def _fit(cpus: int, gpus: float) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     there = torch.cuda.device_count() if gpus else 0
