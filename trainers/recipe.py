@@ -80,6 +80,10 @@ class Recipe:
         """For JSON; `Recipe.from_dict` is the way back."""
         return {**asdict(self), "milestones": list(self.milestones)}
 
+    def to_params(self) -> dict[str, Any]:
+        """For lists of parameters that hold others, too."""
+        return {f"recipe.{name}": value for name, value in self.to_dict().items()}
+
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> "Recipe":
         """The recipe that `to_dict` described."""

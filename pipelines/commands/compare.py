@@ -137,12 +137,10 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         there = results(trials)
         return [paired_verdict(there), markdown(_table(there, settings)), EXPLANATION]
 
-    table = settings.to_json()
-    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
     return View(
         name=name,
         uid=uid,
-        params={key: value for key, value in {**table, **recipe}.items() if not key.startswith("space")},
+        params=settings.to_params(),
         tags={"kind": STUDIES, "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=metrics,

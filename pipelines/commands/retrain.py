@@ -196,7 +196,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         params={
             "study": study,
             "dataset": settings.dataset,
-            **{f"recipe.{key}": value for key, value in recipe.to_dict().items()},
+            **recipe.to_params(),
         },
         tags={"kind": "retrain", "study": study, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",

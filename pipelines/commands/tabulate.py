@@ -100,12 +100,10 @@ def _view(name: str, uid: str, settings: Settings) -> View:
         candidates = list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
         return [paired_verdict(summarise(trials, candidates, objectives))]
 
-    table = settings.to_json()
-    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
     return View(
         name=name,
         uid=uid,
-        params={key: value for key, value in {**table, **recipe}.items() if not key.startswith("space")},
+        params=settings.to_params(),
         tags={"kind": STUDIES, "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
         metrics=lambda trials: {"trainings": float(len(trials))},

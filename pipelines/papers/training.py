@@ -201,7 +201,7 @@ def _view(what: Experiment, group: Group, name: str, uid: str, costs: Mapping[Ca
             "dataset": group.data.name,
             "train_images": group.images,
             "backbones": ", ".join(dict.fromkeys(row.backbone for row in group.every)),
-            **{f"recipe.{key}": value for key, value in group.recipe.to_dict().items()},
+            **group.recipe.to_params(),
         },
         tags={"kind": "reproduce", "study": name, **provenance()},
         trial_name=lambda trial: f"{trial.job.backbone} {trial.job.design} seed {trial.job.seed}",

@@ -32,9 +32,7 @@ def search_view(
         next_commands: what to type when it is done.
     """
     objectives = bounds.objectives
-    table = settings.to_json()
-    recipe = {f"recipe.{key}": value for key, value in table.pop("recipe").items()}
-    space = {f"space.{attention}": options for attention, options in table.pop("space").items()}
+    space = {f"space.{attention}": options for attention, options in settings.space.items()}
 
     images = settings.images["val"]
 
@@ -85,7 +83,7 @@ def search_view(
     return View(
         name=name,
         uid=uid,
-        params={**table, **recipe, **space},
+        params={**settings.to_params(), "space_name": settings.space_name, **space},
         tags={"kind": "search", "study": name, "sampler": sampler, **provenance()},
         trial_name=lambda trial: f"{trial.number} {trial.job.design}",
         metrics=metrics,

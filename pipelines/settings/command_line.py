@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -57,7 +58,7 @@ def _parameter(field: Field) -> inspect.Parameter:
         says.rich_help_panel = field.group
         if field.kind is bool:
             says.param_decls = (f"{flag(field.name)}/{opposite(field.name)}",)  # what a file says can be typed away
-    kind = list[one] if several else field.kind  # type: ignore[valid-type]
+    kind = GenericAlias(list, one) if several else field.kind
     default = inspect.Parameter.empty if field.default is MISSING else None if several else field.default
     return _keyword(field.name, kind, says, default)
 

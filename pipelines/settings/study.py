@@ -166,6 +166,11 @@ class Settings:
         normalised: dict[str, Any] = json.loads(json.dumps(table))
         return normalised
 
+    def to_params(self) -> dict[str, Any]:
+        """For MLflow: all but the space, the recipe in its parts."""
+        table = {name: value for name, value in self.to_json().items() if name not in ("recipe", "space", "space_name")}
+        return {**table, **self.recipe.to_params()}
+
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "Settings":
         """The settings that `to_json` described.
