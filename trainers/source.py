@@ -14,7 +14,7 @@ class Source:
     """Which data set, how it is split, and how its images are made ready.
 
     Attributes:
-        name: digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
+        name: digits, hard-digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
         root: folder of the torchvision data sets.
         train_size: images to train on; None for the data set's own number.
         image_size: side of the square images in pixels; None for the data set's own, in a folder the shortest

@@ -29,7 +29,7 @@ from trainers.source import FOLDER_PREFIX, Source
 
 T = TypeVar("T")
 
-DATASET = "digits"
+DATASET = "hard-digits"
 """Unless the user names another one."""
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
@@ -146,7 +146,7 @@ def default_recipe(dataset: str, pretrained: bool = False) -> str:
     """The recipe for a data set unless the user names another one."""
     if pretrained:
         return "fine-tune"
-    return "digits" if dataset == "digits" else "one-cycle"
+    return dataset if dataset in ("digits", "hard-digits") else "one-cycle"
 
 
 def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool = False) -> tuple[Data, Source]:
