@@ -96,14 +96,13 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=20, batch_size=50, weight_decay=5e-4, schedule="one-cycle", crop_padding=1, flip=False),
     "hard-digits": Recipe(
-        epochs=16,
+        epochs=20,
         batch_size=25,
-        learning_rate=0.05,
         weight_decay=5e-4,
-        schedule="constant",
-        crop_padding=0,
+        schedule="one-cycle",
+        crop_padding=1,
         flip=False,
-        averaging=0.97,
+        averaging=0.98,
     ),
     "fine-tune": Recipe(
         epochs=10,
