@@ -50,7 +50,12 @@ class Bounds:
         plain = next((it.mean for it in trained if it.candidate == reference), 1.0)
         if plain == 1.0:
             return 0.0
-        points = np.array([(it.mean, *self._costs(it.first.job.costs)) for it in trained])
+        return self.of_gains([it.mean for it in trained], [it.first.job.costs for it in trained], plain)
+
+    def of_gains(self, scores: Sequence[float], costs: Sequence[Costs], plain: float) -> float:
+        """Of designs with these scores and costs, where the plain network has this score, below 1."""
+        rows = [(score, *self._costs(cost)) for score, cost in zip(scores, costs, strict=True)]
+        points = np.array(rows, float).reshape(len(rows), 1 + len(self.low))
         return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
 
     def to_json(self) -> dict[str, Any]:
