@@ -22,7 +22,7 @@ from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import RetrainOptions
 from pipelines.settings.provenance import provenance
-from pipelines.settings.resolve import digests, read
+from pipelines.settings.resolve import default_recipe, digests, find_recipe, read
 from pipelines.settings.study import Settings
 from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import ASKED
@@ -41,7 +41,6 @@ from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import trained_network
 from trainers.recipe import Recipe
-from trainers.recipe import recipe as find_recipe
 
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
@@ -64,9 +63,8 @@ def retrain(options: RetrainOptions) -> int:
     files = digests(settings.backbones, settings.weights, None if settings.groups is None else Path(settings.groups))
     check_same(searched.name, settings, replace(settings, files=files))
     chosen = choose(options, searched, settings)
-    recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
-    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
-    data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
+    recipe, _ = find_recipe(options.recipe, options.epochs, settings, default_recipe(settings.dataset))
+    data, source = read(settings, options.run, Path(searched.attributes["data_root"]))
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     objectives = _objectives(settings)
