@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.papers.experiments import Experiment, Row
+from pipelines.papers.experiments import Experiment, PaperRow
 from pipelines.papers.variants import Group, candidate
 from pipelines.results.fronts import costs_json
 from pipelines.results.paired import paired_difference
@@ -25,10 +25,10 @@ OBJECTIVES = objectives_named([METRIC, *DEFAULT_COSTS])
 
 def beside_paper(
     group: Group,
-    rows: Sequence[Row],
+    rows: Sequence[PaperRow],
     trials: Sequence[Trial],
     costs: Mapping[Candidate, Costs],
-    of_paper: Sequence[Row],
+    of_paper: Sequence[PaperRow],
 ) -> list[dict[str, Any]]:
     """For each row of a group what the paper prints and what came out, accuracies in percent.
 
@@ -89,7 +89,7 @@ def _std(values: Collection[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _printed(row: Row, of_paper: Sequence[Row]) -> dict[str, Any]:
+def _printed(row: PaperRow, of_paper: Sequence[PaperRow]) -> dict[str, Any]:
     printed = row.printed
     plain = next(
         (r for r in of_paper if (r.backbone, r.dataset, r.design) == (row.backbone, row.dataset, Design())), None

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.papers.against_paper import OBJECTIVES, beside_paper, comparison_table, explanations
 from pipelines.papers.analyses import analyse
-from pipelines.papers.experiments import Experiment, Row
+from pipelines.papers.experiments import Experiment, PaperRow
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
 from pipelines.results.glance import figure_names
 from pipelines.results.paired import trial_figures
@@ -38,7 +38,7 @@ from space.user_code import UserCode
 from trainers.evaluator import Evaluator
 
 
-def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -> int:
+def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOptions) -> int:
     """Train these rows of an experiment, or what is left to train of them; returns the exit code.
 
     Raises:

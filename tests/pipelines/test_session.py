@@ -13,7 +13,7 @@ from pipelines.running import session
 from pipelines.running.session import Session
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from pipelines.tracking.view import View
-from search.execution import Training
+from search.execution import ResumableTraining
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Planned
@@ -101,7 +101,7 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
     def run_all(*happens: Callable[[], None], lacks: bool = False) -> tuple[Session, Ledger]:
         left = list(happens)
 
-        def evaluate(backbone: str, design: Design, seed: int) -> Training:
+        def evaluate(backbone: str, design: Design, seed: int) -> ResumableTraining:
             return Epochs(left.pop(0) if len(left) > 1 else left[0])
 
         ledger = Ledger(study, Planned(JOBS, "score"), len(JOBS))
