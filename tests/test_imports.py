@@ -158,7 +158,8 @@ def test_a_mistake_that_needs_no_library_is_told_before_one_is_loaded(arguments:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["space"], ["profile", "se", "--no-fps"], ["reproduce", "--all", "--params-only", "--rows", "RAS"]]
+    "arguments",
+    [["space"], ["profile", "se", "--no-measuring"], ["reproduce", "--all", "--params-only", "--rows", "RAS"]],
 )
 def test_what_trains_nothing_needs_nothing_heavy_but_torch(arguments: list[str]) -> None:
     assert loaded_by(arguments, code=0) <= {"torch", "numpy", "optuna"}  # optuna loads its parts when they are used

@@ -190,7 +190,7 @@ def test_a_preset_has_it_and_compare_takes_it(plugged: Search) -> None:
 
 
 def test_its_parameters_and_macs_are_those_of_the_network(plugged: Search) -> None:
-    assert plugged("profile", "rise", *RISE, "--no-fps").code == 0
+    assert plugged("profile", "rise", *RISE, "--no-measuring").code == 0
     task = Task(num_classes=10, shape=(1, 8, 8))
     for text in ("rise", "rise:depth=3", "rise:depth=2,deepening=explicit,stages=3", "rise:sharing=stage,reduction=32"):
         design = Design.parse(text)
@@ -252,7 +252,7 @@ def test_a_name_is_taken_once(plugged: Search, here: Path) -> None:
     (here / "again.py").write_text(ATTENTION + "\n")
     (here / "broken.py").write_text("def")
     (here / "digits.py").write_text(OTHERS.replace('"levels"', '"digits"', 1))
-    profile = ["profile", "rise", "--no-fps"]
+    profile = ["profile", "rise", "--no-measuring"]
     assert_one_line(plugged, here, [*profile, *RISE, "--plugin", "again.py"], "again.py: there is an attention 'rise'")
     assert_one_line(plugged, here, [*profile, "--plugin", "broken.py"], "broken.py raises SyntaxError")
     assert_one_line(plugged, here, [*profile, "--plugin", "digits.py"], "there is a dataset 'digits' already")
