@@ -60,7 +60,7 @@ def retrain(options: RetrainOptions) -> int:
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
     check_plugins(searched.name, settings, plugins)
-    files = digests(settings.backbones, settings.weights, None if settings.groups is None else Path(settings.groups))
+    files = digests(settings.backbones, settings.weights, settings.groups)
     check_same(searched.name, settings, replace(settings, files=files))
     chosen = choose(options, searched, settings)
     recipe, _ = find_recipe(options.recipe, options.epochs, settings, default_recipe(settings.dataset))

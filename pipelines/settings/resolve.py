@@ -131,12 +131,7 @@ def resolve(
     costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
-        train_size=source.train_size,
-        image_size=source.image_size,
-        shorter_side=source.shorter_side,
-        groups=None if source.groups is None else str(source.groups),
-        mean=source.mean,
-        std=source.std,
+        **source.preparation(),
         data=data.digest,
         images=data.sizes(),
         num_classes=len(data.classes),
@@ -221,7 +216,7 @@ def _source(
 ) -> Source:
     """The data; without its digest, so that what was said otherwise is told of before the images."""
     dataset = None if task.dataset is None else full_dataset_name(task.dataset)
-    groups = meant(None if task.groups is None else str(task.groups.expanduser().absolute()), frozen, "groups", None)
+    groups = None if task.groups is None else task.groups.expanduser().absolute()
     levels = None if task.normalise is None else _levels(task.normalise, images)
     mean, std = meant(levels, frozen, "levels", _levels("weights" if images else "measured", images))
     source = Source(
@@ -229,7 +224,7 @@ def _source(
         root=data_root,
         train_size=meant(task.train_size, frozen, "train_size", None),
         image_size=meant(task.image_size, frozen, "image_size", None if images is None else images.side),
-        groups=None if groups is None else Path(groups),
+        groups=meant(groups, frozen, "groups", None),
         mean=mean,
         std=std,
         cache=run.cache_folder,
