@@ -61,6 +61,6 @@ def backbones(options: BackbonesOptions) -> int:
     stdout.print(f"Others: {', '.join(others)}, and those of --plugin;")
     stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
     for form in BACKBONES:
-        if form not in BACKBONES.ours:
+        if form not in BACKBONES.ours and not BACKBONES[form].example:
             stdout.print(f"  {form}: of a plug-in")
     return exit_codes.COMPLETE
