@@ -23,8 +23,8 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from search.storage import Storage
 from space import UserError
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Search, write_folder
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.source import Source
 
 Values = dict[str, Any]

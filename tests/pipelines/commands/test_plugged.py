@@ -17,8 +17,8 @@ from search.trials import State
 from space import Design
 from space.backbones import backbone
 from space.build import build
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Search, mlflow_runs
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.counting import count_macs, count_params, macs, num_params
 from trainers.datasets import read_data
 from trainers.source import Source
@@ -292,7 +292,7 @@ def test_it_travels_to_where_fps_is_measured(plugged: Search, monkeypatch: pytes
     def elsewhere(self: LocalEngine, measure: Callable[[], Any]) -> Any:
         """What a cluster does."""
         program = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps(pickle.load(sys.stdin.buffer)()))"
-        sent, root = pickle.dumps(measure), Path(__file__).parents[2]
+        sent, root = pickle.dumps(measure), Path(__file__).parents[3]
         ended = subprocess.run([sys.executable, "-c", program], input=sent, capture_output=True, cwd=root, check=True)
         return pickle.loads(ended.stdout)
 

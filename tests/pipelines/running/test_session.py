@@ -178,7 +178,7 @@ def test_after_a_device_error_nothing_else_is_begun_in_the_process_and_the_next_
 def test_a_list_that_ends_before_it_is_hopeless_has_failed_all_the_same_if_nothing_trained(
     run: Callable[..., tuple[Session, Ledger]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.pipelines.test_session.JOBS", JOBS[:2])
+    monkeypatch.setattr("tests.pipelines.running.test_session.JOBS", JOBS[:2])
     ended, _ = run(run_out_of_memory)
     assert ended.exit_code == FAILED
     assert "out of memory" in ended.reason
