@@ -18,7 +18,7 @@ NUMBERS, FEWEST_DRAWS = 400_000, 250
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedDesign:
     """A design that trained to the end.
 
     Attributes:
@@ -72,7 +72,7 @@ class Known:
         return self.first.job.candidate
 
 
-def trained_designs(trials: Iterable[Trial], metric: str) -> list[Trained]:
+def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]:
     """The designs that trained to the end, by number of their first complete training."""
     complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=lambda trial: trial.number)
     first: dict[Candidate, Trial] = {}
@@ -80,7 +80,7 @@ def trained_designs(trials: Iterable[Trial], metric: str) -> list[Trained]:
     for trial in complete:
         first.setdefault(trial.job.candidate, trial)
         scores.setdefault(trial.job.candidate, {})[trial.job.replicate] = trial.last[metric]
-    return [Trained(trial, scores[candidate]) for candidate, trial in first.items()]
+    return [TrainedDesign(trial, scores[candidate]) for candidate, trial in first.items()]
 
 
 def plain_of(trials: Iterable[Trial]) -> Candidate | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 
 
-def front(points: Points) -> list[int]:
+def non_dominated(points: Points) -> list[int]:
     """Indices of the points that no other point dominates, in the order of the points.
 
     One point dominates another if it is nowhere worse and somewhere better; equal points do not
@@ -30,7 +30,7 @@ def hypervolume(points: Points) -> float:
         return 0.0
     if points.shape[1] == 1:
         return float(points.max())
-    points = points[front(points)]
+    points = points[non_dominated(points)]
     points = points[np.argsort(-points[:, -1])]
     heights = points[:, -1] - np.append(points[1:, -1], 0.0)
     # Slices along the last coordinate: each is as deep as the points that reach it cover the others.

@@ -15,8 +15,8 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
-Field = int | str | float | bool | None
-Point = Mapping[str, Field]
+FieldValue = int | str | float | bool | None
+Point = Mapping[str, FieldValue]
 """A design's fields by name. A float is a number in 0..1; anything else is a kind, and so is to have no such field."""
 
 REACH = 0.3
@@ -40,7 +40,7 @@ class Encoding:
     """
 
     def __init__(self, points: Iterable[Point]) -> None:
-        self._codes: dict[str, dict[Field, int]] = {}
+        self._codes: dict[str, dict[FieldValue, int]] = {}
         for point in points:
             for name, value in point.items():
                 codes = self._codes.setdefault(name, {})
@@ -51,7 +51,7 @@ class Encoding:
         """The columns."""
         return tuple(self._codes)
 
-    def values(self, name: str) -> tuple[Field, ...]:
+    def values(self, name: str) -> tuple[FieldValue, ...]:
         """The values that a field has in some point."""
         return tuple(self._codes[name])
 
@@ -61,7 +61,7 @@ class Encoding:
             [[self._number(name, point[name]) if name in point else -1.0 for name in self._codes] for point in points]
         ).reshape(len(points), len(self._codes))
 
-    def _number(self, name: str, value: Field) -> float:
+    def _number(self, name: str, value: FieldValue) -> float:
         return value if isinstance(value, float) else -2.0 - self._codes[name][value]
 
 

@@ -207,7 +207,7 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     if ended.exit_code == exit_codes.FAILED:
         say(f"search: {ended.reason}")
     elif ended.exit_code == exit_codes.STOPPED:
-        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+        say(f"{ended.why}: {ledger.trained} of {ledger.budget} are trained.")
     else:
         if ledger.trained < ledger.budget:
             say("Every design within the limits has been tried.")

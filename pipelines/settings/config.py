@@ -34,10 +34,11 @@ def read_config(path: Path, command: str, fields: Mapping[str, Field]) -> dict[s
     except (OSError, UnicodeDecodeError):
         raise UserError(f"--config {path}: no such TOML file") from None
     found = {}
+    named = {name: field.name for field in fields.values() for name in field.names}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in fields:
+        if key.replace("-", "_") not in named:
             raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {', '.join(fields)}")
+        name = named[key.replace("-", "_")]
         found[name] = value
         one, several = fields[name].one
         types, words = WORDS[one]

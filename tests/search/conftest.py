@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
-from search.execution import Evaluate, Training
+from search.execution import Evaluate, ResumableTraining
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
@@ -77,7 +77,7 @@ class Curves:
         self._epochs = epochs
         self._at_step = at_step
 
-    def __call__(self, backbone: str, design: Design, seed: int) -> Training:
+    def __call__(self, backbone: str, design: Design, seed: int) -> ResumableTraining:
         return Curve(backbone, design, seed, self._epochs, self._at_step)
 
 

@@ -160,7 +160,7 @@ def test_an_error_keeps_its_traceback(job: Job, checkpoint: Checkpoint, make_cur
 
 
 def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, checkpoint: Checkpoint) -> None:
-    def evaluate(backbone: str, design: Design, seed: int) -> execution.Training:
+    def evaluate(backbone: str, design: Design, seed: int) -> execution.ResumableTraining:
         raise MemoryError("too large")
 
     failure = Execution(job, evaluate, checkpoint).advance(seconds=0.0).failure

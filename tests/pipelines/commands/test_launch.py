@@ -96,7 +96,7 @@ def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: S
 
 
 def test_limits_are_met_by_every_trained_design(launch: Search, search: Search) -> None:
-    plain = search("profile", "none", "--channels", "1", "--no-fps", "--json").json["num_params"]
+    plain = search("profile", "none", "--channels", "1", "--no-measuring", "--json").json["num_params"]
     ended = launch("--budget", "100", "--max-params", str(plain + 3000), "--json")
 
     space = search("space", "--space", "tiny.toml", "--channels", "1", "--max-params", str(plain + 3000), "--json").json

@@ -23,8 +23,8 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from search.storage import Storage
 from space import UserError
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Search, write_folder
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.source import Source
 
 Values = dict[str, Any]
@@ -197,10 +197,23 @@ def test_what_an_option_refuses_it_refuses_from_a_file(search: Search, here: Pat
 
 
 def test_the_arguments_of_a_command_may_stand_in_its_file(search: Search, here: Path) -> None:
-    (here / "config.toml").write_text('design = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno_fps = true')
+    (here / "config.toml").write_text('design = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno-measuring = true')
     result = search("profile", "--config", "config.toml", "--json").json
     assert (result["design"], result["num_params"]) == ("ras", 1_759_540)
     assert search("profile", "none", "--config", "config.toml", "--json").json["design"] == "none"
+
+
+@pytest.mark.parametrize("name", ["no-measuring", "no-fps"])
+def test_an_option_goes_by_each_of_its_names(search: Search, here: Path, name: str) -> None:
+    (here / "config.toml").write_text(f"{name} = true")
+    typed, read = (search("profile", *how, "--json").json for how in ([f"--{name}"], ["--config", "config.toml"]))
+    assert "fps" not in typed
+    assert read == typed
+    yes = name.replace("no-", "--")
+    assert (
+        "fps"
+        in search("profile", "--config", "config.toml", yes, "--channels", "1", "--image-size", "8", "--json").json
+    )
 
 
 SAID: tuple[Values, ...] = (

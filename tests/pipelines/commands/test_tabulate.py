@@ -16,8 +16,8 @@ from search.table import Table, halves
 from search.trials import State
 from space import SearchSpace
 from space.backbones import backbone
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.recipe import recipe
 
 TABULATE = ("tabulate", "--space", "tiny.toml", "--epochs", "1", "--train-size", "60", "--engine", "local")
