@@ -10,6 +10,7 @@ import numpy as np
 from search import pareto
 from search.designs import plain_of, trained_designs
 from search.objectives import Objectives
+from search.pareto import Points
 from search.trials import Trial
 from space.cost import Costs
 
@@ -50,8 +51,16 @@ class Bounds:
         plain = next((it.mean for it in trained if it.candidate == reference), 1.0)
         if plain == 1.0:
             return 0.0
-        points = np.array([(it.mean, *self._costs(it.first.job.costs)) for it in trained])
-        return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
+        points = self.points([it.mean for it in trained], [it.first.job.costs for it in trained])
+        return pareto.hypervolume(self.scaled(points, plain))
+
+    def points(self, scores: Sequence[float], costs: Sequence[Costs]) -> Points:
+        """Scores with what they cost, (n, 1 + costs), better when larger."""
+        return np.array([(score, *self._costs(cost)) for score, cost in zip(scores, costs, strict=True)], float)
+
+    def scaled(self, points: Points, plain: float) -> Points:
+        """Such points between the bounds, 0..1 and clipped: a score of `plain` is 0, and 1 is 1."""
+        return pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high]))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""

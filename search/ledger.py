@@ -5,7 +5,7 @@ everything else observes it and can be rebuilt from it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,8 +17,11 @@ from search.optuna_trials import OptunaTrials
 from search.proposals import Proposed, Proposer
 from search.trials import Failure, Kind, Report, State, Trial
 
-GoesOn = Callable[[Trial], bool]
-"""Whether a running trial, whose history ends with the newest report, is worth another epoch."""
+GoesOn = Callable[[Trial, Sequence[Trial]], bool | None]
+"""Of a running trial, whose history ends with the newest report, and all trials: whether the one is worth training on.
+
+None where it is not judged: between two rungs.
+"""
 
 
 class Observer(Protocol):
@@ -41,7 +44,7 @@ class Ledger:
         study: the Optuna study; this process alone writes it.
         proposer: decides what to train.
         budget: trials to train, to the end or to the rung that stopped them; replicates beside them.
-        goes_on: judges each report of what is no replicate; None trains every trial to the end.
+        goes_on: judges what is no replicate, at rungs; None trains every trial to the end.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
     """
 
@@ -136,14 +139,22 @@ class Ledger:
         self._trials[number] = replace(self._trials[number], worker=worker)
 
     def report(self, number: int, report: Report) -> bool:
-        """Record an epoch; returns whether the trial goes on. An epoch known already changes nothing."""
+        """Record an epoch; returns whether the trial goes on. An epoch known already changes nothing.
+
+        What passes a rung is written down, so that after an interruption others are judged as they would have been.
+        """
         trial = self._trials[number]
         if trial.history and report["epoch"] <= trial.last["epoch"]:
             return True
         trial = self._trials[number] = replace(trial, history=(*trial.history, report))
         for observer in self._observers:
             observer.reported(trial)
-        return self._goes_on is None or trial.job.replicate > 0 or self._goes_on(trial)
+        if self._goes_on is None or trial.job.replicate:
+            return True
+        verdict = self._goes_on(trial, self.trials)
+        if verdict:
+            self._kept.note(trial)
+        return verdict is not False
 
     def tell_complete(self, number: int) -> None:
         """Close a trial that trained to the end; without finite objectives it has failed."""

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.proposals import Proposer, Rejected
-from search.trials import JOB, OUTCOME, VALUES, Job, State, Trial, pack_history, read_trial
+from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trial
 from space.declarations import Value
 
 INSTEAD = "instead"
@@ -103,6 +103,10 @@ class OptunaTrials:
         self.by_number[handle.number] = trial
         self._close_in_study(handle.number, trial)
         self._enqueue(proposal.instead)
+
+    def note(self, trial: Trial) -> None:
+        """Write down how far a running trial is."""
+        self._handles[trial.number].set_user_attr(PASSED, pack_history(trial.history))
 
     def close(self, trial: Trial) -> None:
         """Write down what became of a trial."""
