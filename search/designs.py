@@ -83,13 +83,16 @@ def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]
     return [TrainedDesign(trial, scores[candidate]) for candidate, trial in first.items()]
 
 
-def plain_of(trials: Iterable[Trial]) -> Candidate | None:
-    """What gains are over: the plain backbone, if it trained to the end; of several the one that was begun first."""
+def plain_begun(trials: Iterable[Trial]) -> Candidate | None:
+    """The plain backbone that gains are over, however far it is; of several the one that was begun first."""
     begun = [t for t in trials if t.job.design == Design() and t.state not in (State.DUPLICATE, State.INFEASIBLE)]
-    if not begun:
-        return None
-    plain = min(begun, key=lambda trial: trial.number).job.candidate
-    return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in begun) else None
+    return min(begun, key=lambda trial: trial.number).job.candidate if begun else None
+
+
+def plain_of(trials: Sequence[Trial]) -> Candidate | None:
+    """The same if it trained to the end: before that there are no gains."""
+    plain = plain_begun(trials)
+    return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in trials) else None
 
 
 def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) -> list[Known]:

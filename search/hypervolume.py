@@ -10,6 +10,7 @@ import numpy as np
 from search import pareto
 from search.designs import plain_of, trained_designs
 from search.objectives import Objectives
+from search.pareto import Points
 from search.trials import Trial
 from space.cost import Costs
 
@@ -54,9 +55,16 @@ class Bounds:
 
     def of_gains(self, scores: Sequence[float], costs: Sequence[Costs], plain: float) -> float:
         """Of designs with these scores and costs, where the plain network has this score, below 1."""
+        return pareto.hypervolume(self.scaled(self.points(scores, costs), plain))
+
+    def points(self, scores: Sequence[float], costs: Sequence[Costs]) -> Points:
+        """Scores with what they cost, (n, 1 + costs), better when larger."""
         rows = [(score, *self._costs(cost)) for score, cost in zip(scores, costs, strict=True)]
-        points = np.array(rows, float).reshape(len(rows), 1 + len(self.low))
-        return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
+        return np.array(rows, float).reshape(len(rows), 1 + len(self.low))
+
+    def scaled(self, points: Points, plain: float) -> Points:
+        """Such points between the bounds, 0..1 and clipped: a score of `plain` is 0, and 1 is 1."""
+        return pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high]))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""

@@ -84,6 +84,11 @@ class Surrogate:
     _centre: float
     _scale: float
 
+    @property
+    def known(self) -> int:
+        """Designs that it is made from."""
+        return len(self._rows)
+
     @classmethod
     def fit(cls, rows: Array, scores: Array) -> "Surrogate":
         """The model of these trainings, at least one, in the order in which they were met."""
@@ -92,11 +97,15 @@ class Surrogate:
     def believing(self, rows: Array) -> "Surrogate":
         """The model if trainings of these designs came to what it expects of them."""
         means, _ = self.predict(rows)
+        return self.told(rows, means, np.ones(len(rows)))
+
+    def told(self, rows: Array, scores: Array, weights: Array) -> "Surrogate":
+        """The model if it is told of these scores (m,), too, each worth a fraction (m,) of a training."""
         return replace(
             self,
             _rows=np.concatenate([self._rows, rows]),
-            _targets=np.append(self._targets, (means - self._centre) / self._scale),
-            _counts=np.append(self._counts, np.ones(len(rows))),
+            _targets=np.append(self._targets, (scores - self._centre) / self._scale),
+            _counts=np.append(self._counts, weights),
         )
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
@@ -138,7 +147,7 @@ def _fitted(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Surrogate:
     first = _rung(len(scores))
     shares = _tuned(rows[:first].tobytes(), scores[:first].tobytes(), fields)
     designs, means, counts = _pooled(rows, scores)
-    centre, scale = _location(scores)
+    centre, scale = location(scores)
     targets = (means - centre) / scale
     noise = scale * math.sqrt(shares[0])
     return Surrogate(noise, designs[-KNOWN:], targets[-KNOWN:], counts[-KNOWN:], shares, centre, scale)
@@ -154,7 +163,7 @@ def _pooled(rows: Array, scores: Array) -> tuple[Array, Array, Array]:
     return rows[::-1][last[order]], means[order], counts[order]
 
 
-def _location(scores: Array) -> tuple[float, float]:
+def location(scores: Array) -> tuple[float, float]:
     """Centre and spread that a few bad scores hardly move."""
     low, centre, high = np.quantile(scores, (0.25, 0.5, 0.75))
     return float(centre), float((high - low) / 1.35 or scores.std() or 1.0)
@@ -201,7 +210,7 @@ def _tuned(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Array:
     scores = np.frombuffer(scores_bytes)
     rows = np.frombuffer(rows_bytes).reshape(len(scores), fields)
     designs, means, counts = _pooled(rows, scores)
-    centre, scale = _location(scores)
+    centre, scale = location(scores)
     targets = (means - centre) / scale
     within = max(((scores - centre) ** 2).sum() / scale**2 - (counts * targets**2).sum(), 0.0)
     parts = np.array([np.diag(1 / counts), *_parts(designs, designs)])

@@ -20,6 +20,7 @@ from pipelines.settings.engines import show_engine
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.rungs import rungs_typed
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
@@ -28,6 +29,7 @@ from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
 from search.engine import Engine
+from search.halving import Halving, expected_share, rungs_of
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
@@ -62,8 +64,10 @@ def launch(options: LaunchOptions) -> int:
     allowed = feasible(costs, limits)
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
+    rungs = rungs_of(rungs_typed(options.rungs), settings.recipe.epochs) if options.halving else ()
     if options.dry_run:
-        return _dry_run(options, name, len(costs), len(allowed), left, engine, ground.seconds_each)
+        each = ground.seconds_each * expected_share(rungs, options.reduction_factor, settings.recipe.epochs)
+        return _dry_run(options, name, len(costs), len(allowed), left, engine, each)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
@@ -88,7 +92,8 @@ def launch(options: LaunchOptions) -> int:
             most=ground.most_trainings,
         )
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
-        ledger = Ledger(study, proposer, options.budget)
+        halving = Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor)
+        ledger = Ledger(study, proposer, options.budget, halving)
         ledger.annotate("budget", options.budget)
         commands = _next_commands(options, name)
         ended = session.run(
@@ -173,6 +178,7 @@ def _result(record: Record, bounds: Bounds, seconds: float, ended: Session, engi
     return {
         "study": record.name,
         "trials": sum(trial.counts for trial in record.trials),
+        "stopped": sum(trial.state is State.STOPPED for trial in record.trials),
         "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "epochs_trained": sum(len(trial.history) for trial in record.trials),
         "seconds": seconds,
@@ -188,6 +194,8 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Eng
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
     designs = sum(trial.counts for trial in record.trials)
     says = [f"{designs:,} designs trained"]
+    if stopped := count[State.STOPPED]:
+        says[0] += f" ({stopped:,} of them stopped at a rung)"
     if again := sum(trial.trained for trial in record.trials) - designs:
         says[0] += f", {again:,} trainings more to confirm them"
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):

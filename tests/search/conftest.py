@@ -17,6 +17,8 @@ from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
 from search.execution import Evaluate, ResumableTraining
+from search.halving import Halving
+from search.hypervolume import Bounds
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
@@ -220,6 +222,19 @@ def make_ledger(
         replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed)
         proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates)
         return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_halving(
+    space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
+) -> Callable[..., Halving]:
+    """Judges designs of the space: (rungs=(1, 2), reduction_factor=2.0)."""
+
+    def make(rungs: tuple[int, ...] = (1, 2), reduction_factor: float = 2.0) -> Halving:
+        bounds = Bounds.of(OBJECTIVES, make_costs(space).values())
+        return Halving(bounds=bounds, rungs=rungs, reduction_factor=reduction_factor)
 
     return make
 

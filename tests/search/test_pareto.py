@@ -144,3 +144,25 @@ def test_scale_maps_the_bounds_to_0_and_1_and_clips_beyond_them() -> None:
 def test_scale_is_1_where_the_bounds_are_equal() -> None:
     scaled = pareto.scale(np.array([[3.0, 0.5]]), np.array([3.0, 0.0]), np.array([3.0, 1.0]))
     np.testing.assert_allclose(scaled, [[1.0, 0.5]])
+
+
+@point_sets
+def test_layers_are_the_fronts_of_what_is_left(points: Points) -> None:
+    left, found = np.arange(len(points)), pareto.layers(points)
+    for layer in range(int(found.max()) + 1):
+        front = left[pareto.front(points[left])]
+        assert set(front) == set(np.flatnonzero(found == layer))
+        left = np.setdiff1d(left, front)
+    assert not len(left)
+
+
+@point_sets
+def test_a_contribution_is_what_the_hypervolume_lacks_without_the_point(points: Points) -> None:
+    whole = pareto.hypervolume(points)
+    without = [pareto.hypervolume(np.delete(points, index, axis=0)) for index in range(len(points))]
+    np.testing.assert_allclose(pareto.contributions(points), whole - np.array(without), atol=1e-12)
+
+
+def test_no_points_have_no_layers_and_no_contributions() -> None:
+    none = np.empty((0, 2))
+    assert (len(pareto.layers(none)), len(pareto.contributions(none))) == (0, 0)

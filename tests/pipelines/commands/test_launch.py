@@ -13,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from pipelines.results.fronts import Row, rows
 from pipelines.tracking.pages import NOTE, VIEW
 from search.hopeless import HANDFUL
-from search.trials import Trial
+from search.storage import Storage
+from search.trials import State, Trial
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 from trainers.training import Training
 
@@ -364,6 +365,19 @@ def test_designs_are_trained_again_and_told_apart_everywhere(launch: Search, sea
 
     more = launch("--budget", "5", "--confirm", "0.5")
     assert "5 designs trained, 5 trainings more to confirm them" in more.err
+
+
+def test_designs_stopped_at_a_rung_are_told_everywhere_and_are_on_no_front(launch: Search, search: Search) -> None:
+    ended = launch("--budget", "6", "--epochs", "2", "--halving", "--rungs", "0.5", "--reduction-factor", "5", "--json")
+    assert ended.code == 0, ended.err
+    trials = Storage("runs").read(ended.json["study"]).trials
+    stopped = {str(trial.number) for trial in trials if trial.state is State.STOPPED}
+    assert ended.json["stopped"] == len(stopped) > 0
+    assert ended.json["epochs_trained"] == 2 * 6 - len(stopped)
+    assert not stopped & {str(entry["trial"]) for cost in ("params", "fps") for entry in ended.json[cost]}
+    runs = {run.data.tags["trial"]: run for run in mlflow_runs()}
+    assert len(runs) == 6
+    assert all(runs[number].data.tags["on_front_params"] == "false" for number in stopped)
 
 
 @pytest.mark.parametrize("share", ["1", "-0.1", "30"])

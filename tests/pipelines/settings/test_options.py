@@ -54,6 +54,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "designs": ("se", "eca"),
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
+    "rungs": ("0.25,0.5", "0.1"),
+    "reduction_factor": (2.0, 4.0),
 }
 """Two values of each option that does not take every one of its type."""
 ANY = {bool: (True, False), int: (7, 8), float: (0.25, 0.75), str: ("some", "other"), Path: ("here/it", "there/it")}
