@@ -150,7 +150,7 @@ def test_scale_is_1_where_the_bounds_are_equal() -> None:
 def test_layers_are_the_fronts_of_what_is_left(points: Points) -> None:
     left, found = np.arange(len(points)), pareto.layers(points)
     for layer in range(int(found.max()) + 1):
-        front = left[pareto.front(points[left])]
+        front = left[pareto.non_dominated(points[left])]
         assert set(front) == set(np.flatnonzero(found == layer))
         left = np.setdiff1d(left, front)
     assert not len(left)
