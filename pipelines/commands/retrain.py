@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from pipelines.results.fronts import knee_row, top
 from pipelines.results.glance import figure_names
-from pipelines.results.paired import best_figures, paired_verdict, show_difference, show_score, summarise, trial_figures
-from pipelines.results.tables import cost_cells, result_table, rows_of
+from pipelines.results.paired import (
+    best_figures,
+    explanation,
+    paired_table,
+    paired_verdict,
+    summarise,
+    trial_figures,
+)
+from pipelines.results.tables import rows_of
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.commands import RetrainOptions
+from pipelines.settings.options.commands import LEARNT_FROM, RetrainOptions
 from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import digests, read
 from pipelines.settings.study import Settings
@@ -28,7 +34,6 @@ from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import ASKED
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout, warn
-from pipelines.terminal.formats import show_metric
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.models import log_model
 from pipelines.tracking.runs import run_ids, where_to_look
@@ -46,12 +51,11 @@ from trainers.recipe import recipe as find_recipe
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
 RESULTS = "results.json"
-
-EXPLANATION = "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval."
+TRAIN, TRAIN_AND_VAL = LEARNT_FROM
 
 
 def retrain(options: RetrainOptions) -> int:
-    """Train the chosen designs and the plain backbone on train and validation images; returns the exit code.
+    """Train the chosen designs and the plain backbone in full; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
@@ -70,7 +74,9 @@ def retrain(options: RetrainOptions) -> int:
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     objectives = _objectives(settings)
-    name = _name(searched.name, settings, recipe)
+    on = options.on or learnt_from(settings.images)
+    with_val = on != TRAIN
+    name = _name(searched.name, settings, recipe, on)
     folder = storage.folder(name)
     find_device(settings.device, options.run.resources.address, searched.name)
     plan = Plan(
@@ -82,31 +88,31 @@ def retrain(options: RetrainOptions) -> int:
             evaluator_of(settings, source, options.run),
             recipe=recipe,
             judge="test",
-            learn_from_val=True,
+            learn_from_val=with_val,
             weights_into=folder,
         ),
         objectives=objectives,
     )
-    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
+    images = {"train": settings.images["train"] + with_val * settings.images["val"], "val": 0}
     seconds_each = plain_seconds(settings, recipe, images)
     engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
-        f" on train + val · {show_engine(engine)} · {name}"
+        f" on {on} ({images['train']:,} images) · {show_engine(engine)} · {name}"
     )
     with trained(
         plan,
         engine,
         storage,
-        lambda uid, costs: _view(name, uid, searched.name, settings, recipe),
+        lambda uid, costs: _view(name, uid, searched.name, settings, recipe, on),
         known=searched.attributes,
         tracking_uri=options.run.tracking_uri,
         time_limit=options.run.seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
-        results = summarise(run.trials, chosen, objectives)
+        results = _results(run.trials, chosen, objectives, on)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
-        every = _every_result(ledger.trials, settings)
+        every = _every_result(ledger.trials, settings, on)
         write_whole(folder / RESULTS, json.dumps(every, indent=2))
         if ended.exit_code == exit_codes.COMPLETE:
             for result in every:
@@ -114,10 +120,10 @@ def retrain(options: RetrainOptions) -> int:
             ledger.annotate(ASKED, [[backbone, str(design)] for backbone, design in chosen])
             _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
     if options.run.json:
-        print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
+        print_json({"study": searched.name, "retraining": name, "on": on, "folder": str(folder), "results": results})
     else:
-        stdout.print(_table(results, objectives))
-        stdout.print(EXPLANATION, soft_wrap=True)
+        stdout.print(paired_table(results, objectives, _title(on), "test"))
+        stdout.print(explanation(results), soft_wrap=True)
         say(f"weights and designs are in {folder}")
         if ended.mlflow_run is not None:
             say(f" look    {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
@@ -154,26 +160,41 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     return list(dict.fromkeys(candidates))
 
 
-def _name(study: str, settings: Settings, recipe: Recipe) -> str:
-    """The same study and recipe go on where they stopped; other designs and more seeds extend them."""
-    table = json.dumps([settings.to_json(), recipe.to_dict()], sort_keys=True)
+def learnt_from(images: Mapping[str, int]) -> str:
+    """What a retraining learns from unless told, from the sizes of the splits: validation images too, if they are few.
+
+    With many times the images that a search learnt from, training is another task, in which its ranking says little.
+    """
+    return TRAIN if images["val"] > images["train"] else TRAIN_AND_VAL
+
+
+def _name(study: str, settings: Settings, recipe: Recipe, on: str) -> str:
+    """The same study, recipe and images go on where they stopped; other designs and more seeds extend them."""
+    table = json.dumps([settings.to_json(), recipe.to_dict(), on], sort_keys=True)
     return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
 
 
-def _every_result(trials: Sequence[Trial], settings: Settings) -> list[dict[str, Any]]:
+def _results(
+    trials: Sequence[Trial], candidates: Sequence[Candidate], objectives: Objectives, on: str
+) -> list[dict[str, Any]]:
+    """As `summarise` gives them, each with what it learnt from."""
+    return [{**result, "trained_on": on} for result in summarise(trials, candidates, objectives)]
+
+
+def _every_result(trials: Sequence[Trial], settings: Settings, on: str) -> list[dict[str, Any]]:
     """The results of every design that the retraining has trained, asked for now or before, the plain one first."""
     latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
     candidates = dict.fromkeys([(settings.backbones[0], Design()), *(candidate for candidate, _ in latest)])
-    return summarise(list(latest.values()), list(candidates), _objectives(settings))
+    return _results(list(latest.values()), list(candidates), _objectives(settings), on)
 
 
-def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
+def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, on: str) -> View:
     """What MLflow shows of a retraining."""
     objectives = _objectives(settings)
     plain = (settings.backbones[0], Design())
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        there = _every_result(trials, settings)
+        there = _every_result(trials, settings, on)
         means = {(result["backbone"], result["design"]): result[objectives.metric] for result in there}
         designs = float(len({trial.job.candidate for trial in trials}))
         of_plain = means.get((plain[0], str(plain[1])))
@@ -184,11 +205,12 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         }
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        there = _every_result(trials, settings)
-        return [paired_verdict(there), markdown(_table(there, objectives)), EXPLANATION]
+        there = _every_result(trials, settings, on)
+        table = markdown(paired_table(there, objectives, _title(on), "test"))
+        return [paired_verdict(there), table, explanation(there)]
 
     def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings), indent=2))
+        (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings, on), indent=2))
 
     return View(
         name=name,
@@ -196,6 +218,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         params={
             "study": study,
             "dataset": settings.dataset,
+            "on": on,
             **recipe.to_params(),
         },
         tags={"kind": "retrain", "study": study, **provenance()},
@@ -243,16 +266,5 @@ def _objectives(settings: Settings) -> Objectives:
     return replace(objectives_named(settings.objectives), metric=f"test_{settings.metric}")
 
 
-def _table(results: Sequence[Mapping[str, Any]], objectives: Objectives) -> Table:
-    metric = objectives.metric
-    title = f"test {show_metric(metric)}, trained on train + val"
-    table = result_table(title, objectives.costs, show_metric(metric), "gain (95 %)", "n")
-    for result in results:
-        table.add_row(
-            show_score(result, metric),
-            show_difference(result),
-            str(result["n"]),
-            *cost_cells(objectives.costs, result),
-            f"{result['backbone']} {result['design']}",
-        )
-    return table
+def _title(on: str) -> str:
+    return f"paired with plain by seed, trained on {on}"

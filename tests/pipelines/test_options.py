@@ -52,6 +52,7 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "objectives": ("macro_f1,fps", "params,macs"),
     "design": ("se", "eca"),
     "designs": ("se", "eca"),
+    "on": ("train", "train+val"),
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
 }
