@@ -6,12 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search import pareto
-from search.designs import plain_of, trained_designs
+from search.designs import estimates_of, plain_of, trained_designs
 from search.objectives import Objectives
 from search.trials import Trial
+from space.choices import Candidate
 from space.cost import Costs
+
+Array = NDArray[np.float64]
+
+DRAWS = 50
+"""Of what designs may come to, for a standard deviation."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What some designs add to a gain hypervolume.
+
+    Attributes:
+        volume: that they are expected to add.
+        noise: standard deviation of it, by what is not known of the scores.
+    """
+
+    volume: float
+    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +70,35 @@ class Bounds:
         plain = next((it.mean for it in trained if it.candidate == reference), 1.0)
         if plain == 1.0:
             return 0.0
-        points = np.array([(it.mean, *self._costs(it.first.job.costs)) for it in trained])
+        costs = np.array([self._costs(it.first.job.costs) for it in trained])
+        return self._volume(np.array([it.mean for it in trained]), costs, plain)
+
+    def growth(self, trials: Sequence[Trial], latest: Collection[Candidate], images: int) -> Growth | None:
+        """What the latest designs add, in what designs may come to under a new seed; None before plain is trained.
+
+        Args:
+            trials: of a search.
+            latest: some of its designs.
+            images: that the metric is judged on.
+        """
+        trained = trained_designs(trials, self.objectives.metric)
+        reference = plain_of(trials)
+        candidates = [it.candidate for it in trained]
+        if reference is None:
+            return None
+        estimates = estimates_of(trained, images)
+        costs = np.array([self._costs(it.first.job.costs) for it in trained])
+        plain = candidates.index(reference)
+        earlier = np.array([it not in latest or it == reference for it in candidates])
+        drawn = [
+            self._volume(draw, costs, draw[plain]) - self._volume(draw[earlier], costs[earlier], draw[plain])
+            for draw in estimates.draws[:: len(estimates.draws) // DRAWS]
+        ]
+        return Growth(float(np.mean(drawn)), float(np.std(drawn)))
+
+    def _volume(self, scores: Array, costs: Array, plain: float) -> float:
+        """Of designs with these scores (n,) and costs (n, m), over a plain network's score."""
+        points = np.concatenate([scores[:, None], costs], axis=1)
         return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
 
     def to_json(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import TrialState
 
+from search.ending import UNBOUND, Bound, Ending
 from search.hopeless import hopeless
 from search.proposals import Proposed, Proposer
 from search.trials import JOB, OUTCOME, VALUES, Failure, Kind, Report, State, Trial, pack_history, read_trial
@@ -48,6 +49,7 @@ class Ledger:
         budget: trials to train, to the end or to the rung that stopped them; replicates beside them.
         goes_on: judges each report of what is no replicate; None trains every trial to the end.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
+        bound: what else ends the search.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Ledger:
         budget: int,
         goes_on: GoesOn | None = None,
         nan_is_a_result: bool = False,
+        bound: Bound = UNBOUND,
     ) -> None:
         self._study = study
         self._proposer = proposer
         self._budget = budget
         self._observers: list[Observer] = []
         self._goes_on = goes_on
+        self._bound = bound
         self._nan_is_a_result = nan_is_a_result
         self._handles: dict[int, optuna.Trial] = {}
         self._trials: dict[int, Trial] = {}
@@ -97,6 +101,15 @@ class Ledger:
     def exhausted(self) -> bool:
         """Whether every design has been given out."""
         return self._proposer.exhausted
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why no other trial is begun now; None while one is."""
+        if self._wants_designs() or self._proposer.replicate(self.trials) is not None:
+            return self._bound(self.trials)
+        if self.exhausted:
+            return Ending("space", "Every design within the limits has been tried")
+        return Ending("budget", f"--budget {self._budget} is reached")
 
     @property
     def ended(self) -> list[Trial]:
@@ -182,7 +195,7 @@ class Ledger:
 
     def _wants_more(self) -> bool:
         """Whether another trial is to be begun now."""
-        return self._wants_designs() or self._proposer.replicate(self.trials) is not None
+        return self.ending is None
 
     def _wants_designs(self) -> bool:
         """Whether the budget has room for another design, and there is one."""

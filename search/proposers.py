@@ -108,7 +108,7 @@ class Sampled:
 
     def replicate(self, trials: Sequence[Trial]) -> Job | None:
         """A design to train again, as long as the share of replicates is not used up."""
-        return None if self._replicates is None else self._replicates.next(trials)
+        return None if self._replicates is None else self._replicates.next(trials, last=self.exhausted)
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""

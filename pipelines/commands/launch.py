@@ -1,8 +1,10 @@
 """`search launch`: search a space, keep the fronts, show them in MLflow."""
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
+from pipelines.running.bounds import designs_wanted, with_patience, work_bounds
 from pipelines.running.costs import feasible
 from pipelines.running.ground import ground_of
 from pipelines.running.health import lost_designs
@@ -17,6 +20,7 @@ from pipelines.running.session import Session
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.engines import show_engine
+from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
@@ -36,6 +40,7 @@ from search.samplers import make_sampler
 from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.errors import UserError
 
 
 def launch(options: LaunchOptions) -> int:
@@ -55,7 +60,11 @@ def launch(options: LaunchOptions) -> int:
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(str(ground))
 
-    left = max(0, options.budget - sum(trial.counts for trial in record.trials))
+    work, budget = work_bounds(options, settings), designs_wanted(options, settings)
+    room = work.room(record.trials, ground.seconds_each) if work.bounds else math.inf
+    left = int(min(room, max(0, budget - sum(trial.counts for trial in record.trials))))
+    counted = attrgetter("trained" if work.bounds else "counts")
+    total = sum(map(counted, record.trials)) + (int(room) if work.bounds else left)
     engine = ground.engine(left)
     say(f"{show_engine(engine)} · {options.sampler} · seed {settings.seed} · study {name}")
     costs = ground.costs(limits, engine, record.attributes)
@@ -63,7 +72,9 @@ def launch(options: LaunchOptions) -> int:
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
     if options.dry_run:
-        return _dry_run(options, name, len(costs), len(allowed), left, engine, ground.seconds_each)
+        return _dry_run(options, name, len(costs), len(allowed), left, room, engine, ground.seconds_each)
+    if options.patience is not None and settings.search_space.plain() not in allowed:
+        raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
@@ -86,10 +97,12 @@ def launch(options: LaunchOptions) -> int:
             images=settings.images["val"],
             seed=settings.seed,
             most=ground.most_trainings,
+            rest=options.max_epochs is not None,
         )
         proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
-        ledger = Ledger(study, proposer, options.budget)
-        ledger.annotate("budget", options.budget)
+        bound = with_patience(work, options, bounds, settings.images["val"])
+        ledger = Ledger(study, proposer, budget, bound=bound)
+        ledger.annotate("budget", budget)
         commands = _next_commands(options, name)
         ended = session.run(
             ledger,
@@ -102,11 +115,13 @@ def launch(options: LaunchOptions) -> int:
             lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
             tracked=ground.tracked,
+            total=total,
+            counts=counted,
         )
     seconds = time.monotonic() - started
     record = storage.read(name)
     if run.json:
-        print_json(_result(record, bounds, seconds, ended, engine))
+        print_json(_result(record, bounds, seconds, ended, engine, ledger))
     else:
         _say_how_it_went(record, ended, seconds, engine)
         print_fronts(record)
@@ -118,15 +133,22 @@ def _save(path: Path, options: LaunchOptions) -> None:
     """Write the options for `--config`, and say so."""
     secret = write_config(path, options)
     say(f"wrote {path}: search launch --config {path}")
-    for flag in secret:
-        say(f"{flag} has a password, and was left out of {path}; type it again")
+    for secret_flag in secret:
+        say(f"{secret_flag} has a password, and was left out of {path}; type it again")
 
 
 def _dry_run(
-    options: LaunchOptions, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
+    options: LaunchOptions,
+    name: str,
+    designs: int,
+    feasible: int,
+    left: int,
+    room: float,
+    engine: Engine,
+    seconds_each: float,
 ) -> int:
     trials = min(left, feasible)
-    seconds = trials / (1 - options.confirm) * seconds_each / engine.workers
+    seconds = min(trials / (1 - options.confirm), room) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {
@@ -168,11 +190,16 @@ def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[s
     return lines
 
 
-def _result(record: Record, bounds: Bounds, seconds: float, ended: Session, engine: Engine) -> dict[str, Any]:
+def _result(
+    record: Record, bounds: Bounds, seconds: float, ended: Session, engine: Engine, ledger: Ledger
+) -> dict[str, Any]:
     simulated = {"simulated_seconds": engine.seconds} if isinstance(engine, SimulatedEngine) else {}
+    ending = ledger.ending if ended.exit_code == exit_codes.COMPLETE else None
     return {
         "study": record.name,
+        "ended_by": None if ending is None else ending.by,
         "trials": sum(trial.counts for trial in record.trials),
+        "stopped": sum(trial.counts and trial.state is State.STOPPED for trial in record.trials),
         "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "epochs_trained": sum(len(trial.history) for trial in record.trials),
         "seconds": seconds,
@@ -188,8 +215,11 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Eng
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
     designs = sum(trial.counts for trial in record.trials)
     says = [f"{designs:,} designs trained"]
+    if stopped := sum(trial.counts and trial.state is State.STOPPED for trial in record.trials):
+        says[0] += f", {stopped:,} of them stopped early"
     if again := sum(trial.trained for trial in record.trials) - designs:
         says[0] += f", {again:,} trainings more to confirm them"
+    says[0] += f", {sum(len(trial.history) for trial in record.trials):,} epochs"
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
         if count[state]:
             says.append(f"{count[state]:,} {what}")
@@ -209,10 +239,11 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     elif ended.exit_code == exit_codes.STOPPED:
         say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
     else:
-        if ledger.trained < ledger.budget:
-            say("Every design within the limits has been tried.")
+        ending = ledger.ending
+        assert ending is not None, "it is complete"
+        say(f"{ending.says}.")
         if lost := lost_designs(ledger.trials):
-            how = "the same command" if ledger.trained < ledger.budget else "a larger --budget"
+            how = "the same command" if ending.by == "space" else f"a larger {flag(ending.by)}"
             say(f"Not trained by the machine's fault: {', '.join(lost)}; {how} tries them again.")
         if ended.mlflow_run is not None:
             say(f" look     {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
@@ -223,7 +254,9 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
 def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
     where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {hidden(options.run.storage)}"
     where += "".join(f" --plugin {path}" for path in options.run.plugin)
+    said = {"budget": options.designs, "max_epochs": options.max_epochs, "gpu_hours": options.gpu_hours}
+    more = "".join(f" {flag(bound)} {2 * value:g}" for bound, value in said.items() if value is not None)
     return {
         "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
-        "more": f"search launch --study {name} --budget {2 * options.budget}{where}",
+        "more": f"search launch --study {name}{more}{where}",
     }

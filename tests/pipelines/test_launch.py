@@ -134,7 +134,7 @@ def test_a_named_study_goes_on_without_repeating_its_settings(search: Search, la
 
     ended = search("launch", "--study", "mine", "--budget", "3", "--engine", "local", "--confirm", "0", "--json")
     assert ended.json["trials"] == 3
-    assert search("status", "mine", "--json").json["epochs"] == 3
+    assert search("status", "mine", "--json").json["epochs_trained"] == 3
 
 
 @pytest.mark.parametrize(
@@ -371,3 +371,48 @@ def test_a_share_that_is_none_is_one_line(launch: Search, share: str) -> None:
     ended = launch("--budget", "1", "--confirm", share)
     assert ended.code == 2
     assert f"--confirm {share}: a share of the epochs is wanted" in ended.err
+
+
+def test_epochs_bound_a_search_and_more_of_them_extend_it(launch: Search, search: Search, here: Path) -> None:
+    ended = launch("--max-epochs", "3", "--confirm", "0.3", "--json")
+    assert ended.code == 0
+    assert (ended.json["ended_by"], ended.json["epochs_trained"]) == ("max_epochs", 3)
+    assert "--max-epochs 3 is reached" in ended.err
+    assert "--max-epochs 6" in next(line for line in ended.err.splitlines() if line.startswith(" more"))
+
+    more = launch("--max-epochs", "30", "--budget", "4", "--confirm", "0.3", "--json").json
+    assert (more["ended_by"], more["trials"], more["replicates"]) == ("budget", 4, 1)
+    rest = launch("--max-epochs", "20", "--confirm", "0.3", "--json").json  # more than the space has
+    assert (rest["ended_by"], rest["epochs_trained"]) == ("max_epochs", 20)
+    assert rest["trials"] == search("space", "--space", "tiny.toml", "--json").json["designs"]
+
+    status = search("status", rest["study"], "--json").json
+    for key in ("epochs_trained", "replicates", "stopped"):
+        assert status[key] == rest[key]
+    assert " 20 epochs" in launch("--max-epochs", "20").err
+
+
+def test_hours_and_patience_bound_a_search(launch: Search) -> None:
+    hours = launch("--gpu-hours", "0.000001", "--json")
+    assert (hours.code, hours.json["ended_by"], hours.json["trials"]) == (0, "gpu_hours", 1)
+    ended = launch("--patience", "1", "--json")
+    assert (ended.code, ended.json["ended_by"]) == (0, "patience")
+    assert "to the gain hypervolume, no more than noise." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-epochs", "2", "--epochs", "3"], "--max-epochs 2: one training takes 3 epochs"),
+        (["--max-epochs", "0"], "--max-epochs 0"),
+        (["--gpu-hours", "0"], "--gpu-hours 0"),
+        (["--patience", "0"], "--patience 0"),
+    ],
+)
+def test_a_bound_that_nothing_is_within_is_one_line(
+    launch: Search, here: Path, arguments: list[str], words: str
+) -> None:
+    ended = launch(*arguments)
+    assert ended.code == 2
+    assert words in ended.err
+    assert not (here / "runs").exists()

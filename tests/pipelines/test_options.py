@@ -169,7 +169,7 @@ def test_a_file_may_say_one_for_a_list_and_a_number_for_its_text(tmp_path: Path)
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("budgte = 3", ["no option 'budgte' of `search launch`", "there are budget, space"]),
+        ("budgte = 3", ["no option 'budgte' of `search launch`", "there are budget, max_epochs"]),
         ("config = 'other.toml'", ["no option 'config'"]),
         ("run = 3", ["no option 'run'"]),
         ("[launch]\nbudget = 3", ["no option 'launch'"]),

@@ -16,6 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
+from search.ending import UNBOUND, Bound
 from search.execution import Evaluate, Training
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
@@ -202,7 +203,7 @@ def make_ledger(
     space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
 ) -> Callable[..., Ledger]:
     """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
-    nan_is_a_result=False, confirm=0.0).
+    nan_is_a_result=False, confirm=0.0, bound=none, rest=False).
     """
     default_space = space
 
@@ -216,10 +217,12 @@ def make_ledger(
         space: SearchSpace = default_space,
         nan_is_a_result: bool = False,
         confirm: float = 0.0,
+        bound: Bound = UNBOUND,
+        rest: bool = False,
     ) -> Ledger:
-        replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed)
+        replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed, rest=rest)
         proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates)
-        return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
+        return Ledger(study, proposer, budget, goes_on, nan_is_a_result, bound)
 
     return make
 

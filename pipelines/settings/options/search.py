@@ -1,5 +1,6 @@
 """The options of a search, and of the table of curves that one can stand on; the docstring is the command's help."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from pipelines.settings.fields import fields_of, flag, values_of
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.commands import Limits, MaxParams, MinFps
-from pipelines.settings.options.shared import Resources, RunOptions
+from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one
 from pipelines.settings.options.task import TaskOptions
 from space.errors import UserError
+
+BUDGET = 200
+"""Designs to train where nothing is said that bounds the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,34 @@ class LaunchOptions:
     The same command goes on where it stopped. Exit codes: 0 complete, 1 failed, 2 user error, 3 stopped and resumable.
     """
 
-    budget: Annotated[int, Option(help="Designs to train in all; a larger one extends a study.")] = 200
+    budget: Annotated[
+        int | None,
+        Option(
+            help="Designs to train in all; a larger one extends a study. Default: 200, or as many as --max-epochs or "
+            "--gpu-hours allow."
+        ),
+    ] = None
+    max_epochs: Annotated[
+        int | None,
+        Option(
+            help="Epochs to train in all, those of replicates and of stopped and failed trainings too. What is left of "
+            "them when every design has been tried confirms designs, whatever --confirm says but 0."
+        ),
+    ] = None
+    gpu_hours: Annotated[
+        float | None,
+        Option(
+            help="Hours to train in all, of all GPUs together: the seconds of all epochs, times the GPUs of a trial; "
+            "without a GPU, times its cores."
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Option(
+            help="End when the last N designs added nothing beyond noise to the gain hypervolume: what they are "
+            "expected to add is less than its standard deviation."
+        ),
+    ] = None
     space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
     confirm: Annotated[
         float,
@@ -52,8 +83,9 @@ class LaunchOptions:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise UserError(f"--budget {self.budget}: at least one trial is needed")
+        check_at_least_one(budget=self.budget, max_epochs=self.max_epochs, patience=self.patience)
+        if self.gpu_hours is not None and not 0 < self.gpu_hours < math.inf:
+            raise UserError(f"--gpu-hours {self.gpu_hours:g}: a number above 0 is wanted")
         if not 0 <= self.confirm < 1:
             raise UserError(f"--confirm {self.confirm:g}: a share of the epochs is wanted, such as 0.3; 0 for none")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
@@ -62,6 +94,13 @@ class LaunchOptions:
         limits_typed(self.limit, self.max_params, self.min_fps)
         if self.table is not None:
             self._check_left_to_the_table()
+
+    @property
+    def designs(self) -> int | None:
+        """To train in all; None for as many as other bounds allow."""
+        if self.budget is None and self.max_epochs is None and self.gpu_hours is None:
+            return BUDGET
+        return self.budget
 
     def _check_left_to_the_table(self) -> None:
         settled = {"space", "save_config", *fields_of(TaskOptions), *fields_of(Resources)} - {
