@@ -1,22 +1,22 @@
 """`search launch`: search a space, keep the fronts, show them in MLflow."""
 
-import math
 import time
 import uuid
 from collections.abc import Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from pipelines.papers.experiments import papers_designs
 from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
-from pipelines.running.bounds import designs_wanted, with_patience, work_bounds
+from pipelines.running.bounds import Work, with_patience
 from pipelines.running.costs import feasible
-from pipelines.running.ground import ground_of
+from pipelines.running.ground import Ground, ground_of
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
+from pipelines.running.warm_start import Prior, check_enqueued, fitting
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.engines import show_engine
@@ -31,15 +31,17 @@ from pipelines.terminal.console import print_json, say
 from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
+from search.carrying_over import carry_over
 from search.engine import Engine
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.replicates import Replicates
-from search.samplers import make_sampler
+from search.samplers import DECIDING_STEP_BY_STEP, make_sampler
 from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.choices import Candidate
 from space.errors import UserError
 
 
@@ -60,21 +62,19 @@ def launch(options: LaunchOptions) -> int:
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(str(ground))
 
-    work, budget = work_bounds(options, settings), designs_wanted(options, settings)
-    room = work.room(record.trials, ground.seconds_each) if work.bounds else math.inf
-    left = int(min(room, max(0, budget - sum(trial.counts for trial in record.trials))))
-    counted = attrgetter("trained" if work.bounds else "counts")
-    total = sum(map(counted, record.trials)) + (int(room) if work.bounds else left)
-    engine = ground.engine(left)
+    prior, first = _what_comes_first(options, storage, ground)
+    work = Work.of(options, ground, record.trials)
+    engine = ground.engine(work.left)
     say(f"{show_engine(engine)} · {options.sampler} · seed {settings.seed} · study {name}")
     costs = ground.costs(limits, engine, record.attributes)
     allowed = feasible(costs, limits)
+    check_enqueued(ground.enqueued, costs, limits)
+    if options.patience is not None and settings.search_space.plain() not in allowed:
+        raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
     if options.dry_run:
-        return _dry_run(options, name, len(costs), len(allowed), left, room, engine, ground.seconds_each)
-    if options.patience is not None and settings.search_space.plain() not in allowed:
-        raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
+        return _dry_run(options, name, len(costs), len(allowed), work, engine, ground.seconds_each)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
@@ -91,6 +91,16 @@ def launch(options: LaunchOptions) -> int:
         settings = founded
         costs = ground.kept_costs(record.attributes, study.set_user_attr)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
+        carry_over(
+            study,
+            record.trials,
+            prior.trials,
+            prior.name,
+            space=settings.search_space,
+            costs=feasible(costs, limits),
+            objectives=objectives,
+            fill=options.sampler not in DECIDING_STEP_BY_STEP,
+        )
         replicates = Replicates(
             share=options.confirm,
             objectives=objectives,
@@ -99,10 +109,12 @@ def launch(options: LaunchOptions) -> int:
             most=ground.most_trainings,
             rest=options.max_epochs is not None,
         )
-        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
-        bound = with_patience(work, options, bounds, settings.images["val"])
-        ledger = Ledger(study, proposer, budget, bound=bound)
-        ledger.annotate("budget", budget)
+        proposer = Sampled(
+            settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates, first
+        )
+        bound = with_patience(work.bounds, options, bounds, settings.images["val"])
+        ledger = Ledger(study, proposer, work.budget, bound=bound)
+        ledger.annotate("budget", work.budget)
         commands = _next_commands(options, name)
         ended = session.run(
             ledger,
@@ -115,8 +127,8 @@ def launch(options: LaunchOptions) -> int:
             lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
             tracked=ground.tracked,
-            total=total,
-            counts=counted,
+            total=work.total,
+            counts=work.counted,
         )
     seconds = time.monotonic() - started
     record = storage.read(name)
@@ -127,6 +139,18 @@ def launch(options: LaunchOptions) -> int:
         print_fronts(record)
     _say_what_next(options, name, ended, ledger)
     return ended.exit_code
+
+
+def _what_comes_first(options: LaunchOptions, storage: Storage, ground: Ground) -> tuple[Prior, Sequence[Candidate]]:
+    """What another search tells, and the designs that come before any that the sampler decides on."""
+    prior = Prior()
+    if options.from_ is not None:
+        prior = Prior.of(storage.read(storage.find(options.from_)), ground.settings)
+        say(f"from {prior}")
+    papers = fitting(papers_designs(), ground.settings) if options.enqueue_papers else []
+    if options.enqueue_papers:
+        say(f"papers: {len(papers)} of their designs are in the space, and come first")
+    return prior, [*ground.enqueued, *prior.designs, *papers]
 
 
 def _save(path: Path, options: LaunchOptions) -> None:
@@ -142,13 +166,12 @@ def _dry_run(
     name: str,
     designs: int,
     feasible: int,
-    left: int,
-    room: float,
+    work: Work,
     engine: Engine,
     seconds_each: float,
 ) -> int:
-    trials = min(left, feasible)
-    seconds = min(trials / (1 - options.confirm), room) * seconds_each / engine.workers
+    trials = min(work.left, feasible)
+    seconds = min(trials / (1 - options.confirm), work.room) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {

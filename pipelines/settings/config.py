@@ -34,10 +34,11 @@ def read_config(path: Path, command: str, fields: Mapping[str, Field]) -> dict[s
     except (OSError, UnicodeDecodeError):
         raise UserError(f"--config {path}: no such TOML file") from None
     found = {}
+    names = {name.rstrip("_"): name for name in fields}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in fields:
-            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {', '.join(fields)}")
+        name = names.get(key.replace("-", "_").rstrip("_"))
+        if name is None:
+            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {', '.join(names)}")
         found[name] = value
         one, several = fields[name].one
         types, words = WORDS[one]

@@ -37,8 +37,8 @@ class Field:
 
 
 def flag(name: str) -> str:
-    """What is typed for the field of this name, if it is no argument."""
-    return f"--{name.replace('_', '-')}"
+    """What is typed for the field of this name, if it is no argument; `from_` is --from, since from is Python's."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def opposite(name: str) -> str:

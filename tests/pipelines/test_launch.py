@@ -416,3 +416,60 @@ def test_a_bound_that_nothing_is_within_is_one_line(
     assert ended.code == 2
     assert words in ended.err
     assert not (here / "runs").exists()
+
+
+def designs_of(study: str) -> list[str]:
+    return [str(trial.job.design) for trial in Storage("runs").read(study).trials if trial.trained]
+
+
+def test_what_is_enqueued_is_trained_first_in_the_space_or_not(launch: Search) -> None:
+    name = launch("--budget", "4", "--enqueue", "cbam", "--enqueue", "ras", "--json").json["study"]
+    assert designs_of(name)[:3] == ["none", "cbam", "ras"]
+    assert launch("--budget", "5", "--json").json["trials"] == 5
+
+
+def test_the_papers_designs_are_enqueued_where_they_are_in_the_space(launch: Search) -> None:
+    name = launch("--budget", "3", "--enqueue-papers", "--json").json["study"]
+    assert designs_of(name)[1:3] == ["ras", "ras:depth=1"]
+
+
+def test_trainings_of_another_study_count_where_they_would_be_the_same(launch: Search, here: Path) -> None:
+    launch("--budget", "3", "--study", "one")
+    (here / "wide.toml").write_text('attention = ["none", "se", "ras", "eca"]\n[se]\nreduction = [4, 16]')
+    wide = launch("--budget", "4", "--study", "two", "--space", "wide.toml", "--from", "one", "--json")
+    assert wide.json["trials"] == 4
+    assert "from one: the same trainings" in wide.err
+    before, after = (Storage("runs").read(study).trials for study in ("one", "two"))
+    carried = {trial.job.candidate: trial for trial in after if trial.origin == "one"}
+    assert carried
+    for trial in before:
+        if trial.job.candidate in carried:
+            assert carried[trial.job.candidate].history == trial.history
+    again = launch("--study", "two", "--space", "wide.toml", "--from", "one", "--budget", "4", "--json")
+    assert again.json["epochs_trained"] == wide.json["epochs_trained"]
+    assert "carried_over_from" in {tag for run in mlflow_runs() for tag in run.data.tags}
+
+
+def test_of_a_study_of_other_trainings_the_best_designs_come_first(launch: Search) -> None:
+    launch("--budget", "4", "--study", "one")
+    ended = launch("--budget", "3", "--study", "two", "--seed", "7", "--from", "one", "--json")
+    assert "from one: other trainings (seed); its best 3 designs come first" in ended.err
+    trials = Storage("runs").read("two").trials
+    assert not any(trial.origin for trial in trials)
+    assert set(designs_of("two")) <= set(designs_of("one"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--enqueue", "sex"], "no attention 'sex'"),
+        (["--enqueue", "se:stages=5"], "stages"),
+        (["--from", "nowhere"], "no study"),
+        (["--enqueue", "ras", "--max-params", "281242"], "--enqueue ras has"),
+    ],
+)
+def test_what_cannot_come_first_is_one_line(launch: Search, here: Path, arguments: list[str], words: str) -> None:
+    ended = launch("--budget", "2", *arguments)
+    assert ended.code == 2
+    assert words in ended.err.splitlines()[-1]
+    assert not (here / "runs").exists()

@@ -203,7 +203,8 @@ def make_ledger(
     space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
 ) -> Callable[..., Ledger]:
     """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
-    nan_is_a_result=False, confirm=0.0, bound=none, rest=False).
+    nan_is_a_result=False, confirm=0.0, bound=none, rest=False,
+    first=()).
     """
     default_space = space
 
@@ -219,9 +220,10 @@ def make_ledger(
         confirm: float = 0.0,
         bound: Bound = UNBOUND,
         rest: bool = False,
+        first: Sequence[Candidate] = (),
     ) -> Ledger:
         replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed, rest=rest)
-        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates)
+        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates, first)
         return Ledger(study, proposer, budget, goes_on, nan_is_a_result, bound)
 
     return make

@@ -12,7 +12,7 @@ from pipelines.settings.fields import fields_of, flag, values_of
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.commands import Limits, MaxParams, MinFps
-from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one
+from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one, check_designs
 from pipelines.settings.options.task import TaskOptions
 from space.errors import UserError
 
@@ -65,6 +65,22 @@ class LaunchOptions:
     )
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
+    enqueue: Annotated[
+        tuple[str, ...],
+        Option(
+            help="A design to train first, after the plain network, in the space or not; may be given several times."
+        ),
+    ] = ()
+    enqueue_papers: Annotated[bool, Option(help="Train the papers' designs first, those that are in the space.")] = (
+        False
+    )
+    from_: Annotated[
+        str | None,
+        Option(
+            help="Another study. Where data, recipe, networks, weights and seed are the same its complete trainings "
+            "count as this search's own; else its best designs are trained first, and nothing else of it counts."
+        ),
+    ] = None
     limit: Limits = ()
     max_params: MaxParams = None
     min_fps: MinFps = None
@@ -90,6 +106,7 @@ class LaunchOptions:
             raise UserError(f"--confirm {self.confirm:g}: a share of the epochs is wanted, such as 0.3; 0 for none")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
+        check_designs(self.enqueue)
         parse_objectives(self.task.objectives, self.task.metric)
         limits_typed(self.limit, self.max_params, self.min_fps)
         if self.table is not None:
