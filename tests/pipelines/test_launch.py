@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from pipelines.results.fronts import Row, rows
 from pipelines.tracking.pages import NOTE, VIEW
 from search.hopeless import HANDFUL
+from search.storage import Storage
 from search.trials import Trial
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 from trainers.training import Training
