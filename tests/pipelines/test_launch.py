@@ -430,8 +430,9 @@ def test_what_is_enqueued_is_trained_first_in_the_space_or_not(launch: Search) -
 
 
 def test_the_papers_designs_are_enqueued_where_they_are_in_the_space(launch: Search) -> None:
-    name = launch("--budget", "3", "--enqueue-papers", "--json").json["study"]
-    assert designs_of(name)[1:3] == ["ras", "ras:depth=1"]
+    ended = launch("--budget", "2", "--enqueue-papers", "--json")
+    assert designs_of(ended.json["study"]) == ["none", "ras"]
+    assert "of their designs are in the space, and come first" in ended.err
 
 
 def test_trainings_of_another_study_count_where_they_would_be_the_same(launch: Search, here: Path) -> None:
