@@ -107,7 +107,7 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
     if not trained:
         return []
     plain = plain_of(trials)
-    estimates = _estimates(tuple((it.candidate[0], tuple(it.scores.items())) for it in trained), images)
+    estimates = estimates_of(trained, images)
     candidates = [it.candidate for it in trained]
     gains = None if plain is None else estimates.gains(candidates.index(plain))
     on_fronts = {
@@ -128,6 +128,11 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
         )
         for row, it in enumerate(trained)
     ]
+
+
+def estimates_of(trained: Sequence[TrainedDesign], images: int) -> Estimates:
+    """The joint distribution of what designs, at least one, come to under a new seed; scores judged on `images`."""
+    return _estimates(tuple((it.candidate[0], tuple(it.scores.items())) for it in trained), images)
 
 
 @functools.lru_cache(maxsize=4)

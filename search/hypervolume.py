@@ -8,11 +8,28 @@ from typing import Any
 import numpy as np
 
 from search import pareto
-from search.designs import plain_of, trained_designs
+from search.designs import estimates_of, plain_of, trained_designs
 from search.objectives import Objectives
 from search.pareto import Points
 from search.trials import Trial
+from space.choices import Candidate
 from space.cost import Costs
+
+DRAWS = 50
+"""Of what designs may come to, for a standard deviation."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What some designs add to a gain hypervolume.
+
+    Attributes:
+        volume: that they are expected to add.
+        noise: standard deviation of it, by what is not known of the scores.
+    """
+
+    volume: float
+    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +82,29 @@ class Bounds:
     def scaled(self, points: Points, plain: float) -> Points:
         """Such points between the bounds, 0..1 and clipped: a score of `plain` is 0, and 1 is 1."""
         return pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high]))
+
+    def growth(self, trials: Sequence[Trial], latest: Collection[Candidate], images: int) -> Growth | None:
+        """What the latest designs add, in what designs may come to under a new seed; None before plain is trained.
+
+        Args:
+            trials: of a search.
+            latest: some of its designs.
+            images: that the metric is judged on.
+        """
+        trained = trained_designs(trials, self.objectives.metric)
+        reference = plain_of(trials)
+        candidates = [it.candidate for it in trained]
+        if reference is None:
+            return None
+        estimates = estimates_of(trained, images)
+        costs = [it.first.job.costs for it in trained]
+        plain = candidates.index(reference)
+        earlier = np.array([it not in latest or it == reference for it in candidates])
+        drawn = []
+        for draw in estimates.draws[:: len(estimates.draws) // DRAWS]:
+            points = self.scaled(self.points(draw, costs), draw[plain])
+            drawn.append(pareto.hypervolume(points) - pareto.hypervolume(points[earlier]))
+        return Growth(float(np.mean(drawn)), float(np.std(drawn)))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""

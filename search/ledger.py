@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import optuna
 
+from search.ending import UNBOUND, Bound, Ending
 from search.hopeless import hopeless
 from search.optuna_trials import OptunaTrials
 from search.proposals import Proposed, Proposer
@@ -46,6 +47,7 @@ class Ledger:
         budget: trials to train, to the end or to the rung that stopped them; replicates beside them.
         goes_on: judges what is no replicate, at rungs; None trains every trial to the end.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
+        bound: what else ends the search.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class Ledger:
         budget: int,
         goes_on: GoesOn | None = None,
         nan_is_a_result: bool = False,
+        bound: Bound = UNBOUND,
     ) -> None:
         self._study = study
         self._proposer = proposer
         self._budget = budget
         self._observers: list[Observer] = []
         self._goes_on = goes_on
+        self._bound = bound
         self._nan_is_a_result = nan_is_a_result
         self._kept = OptunaTrials(study, proposer)
         self._trials = self._kept.by_number
@@ -91,6 +95,15 @@ class Ledger:
     def exhausted(self) -> bool:
         """Whether every design has been given out."""
         return self._proposer.exhausted
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why no other trial is begun now; None while one is."""
+        if self._wants_designs() or self._proposer.replicate(self.trials) is not None:
+            return self._bound(self.trials)
+        if self.exhausted:
+            return Ending("space", "Every design within the limits has been tried")
+        return Ending("budget", f"--budget {self._budget} is reached")
 
     @property
     def ended(self) -> list[Trial]:
@@ -184,7 +197,7 @@ class Ledger:
 
     def _wants_more(self) -> bool:
         """Whether another trial is to be begun now."""
-        return self._wants_designs() or self._proposer.replicate(self.trials) is not None
+        return self.ending is None
 
     def _wants_designs(self) -> bool:
         """Whether the budget has room for another design, and there is one."""

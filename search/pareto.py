@@ -25,7 +25,7 @@ def non_dominated(points: Points) -> list[int]:
 
 def hypervolume(points: Points) -> float:
     """Volume of what the points dominate, above 0 in every coordinate."""
-    points = np.clip(points, 0.0, None)
+    points = points[(points > 0).all(axis=1)]
     if len(points) == 0:
         return 0.0
     if points.shape[1] == 1:

@@ -24,7 +24,7 @@ COMES_FIRST = 3
 
 
 class Sampled:
-    """Proposes what an Optuna sampler decides on, but first the plain backbone, if the limits allow it.
+    """Proposes what an Optuna sampler decides on, but first the plain backbone, if the limits allow it, and others.
 
     Designs that failed in an earlier session by no fault of their own come before what is decided, too.
     A design proposed before, or one outside the limits, is replaced by the unseen design within
@@ -38,6 +38,7 @@ class Sampled:
         seed: of the study.
         objectives: of the study.
         replicates: which designs are trained again; None for none.
+        first: designs that come after plain and before what the sampler decides on; they need not be in the space.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Sampled:
         seed: int,
         objectives: Objectives,
         replicates: Replicates | None = None,
+        first: Sequence[Candidate] = (),
     ) -> None:
         self._space = space
         self._costs = costs
@@ -67,7 +69,8 @@ class Sampled:
         }
         self._unseen = {candidate: self._decisions[candidate] for candidate in allowed}
         self._lost: Counter[Candidate] = Counter()
-        self._first = [candidate for candidate in [self._plain()] if candidate is not None]
+        wanted = [candidate for candidate in [self._plain(), *first] if candidate is not None]
+        self._first = [candidate for candidate in dict.fromkeys(wanted) if self._may_train(candidate)]
 
     def sampler(self, number: int) -> BaseSampler:
         """The sampler that decides for the trial of this number."""
@@ -98,7 +101,7 @@ class Sampled:
         if self._sampler not in DECIDING_STEP_BY_STEP:
             for name, options in self._space.choices().items():
                 choose(name, options)
-        if first is not None and not fixed:  # the plain backbone where the space leaves it out
+        if first is not None and not fixed:  # where the space leaves it out
             return Proposed(self._job(first))
         candidate = self._space.sample(choose)
         job = self._job(candidate)
@@ -109,7 +112,7 @@ class Sampled:
 
     def replicate(self, trials: Sequence[Trial]) -> Job | None:
         """A design to train again, as long as the share of replicates is not used up."""
-        return None if self._replicates is None else self._replicates.next(trials)
+        return None if self._replicates is None else self._replicates.next(trials, last=self.exhausted)
 
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""

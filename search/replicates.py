@@ -26,6 +26,7 @@ class Replicates:
         images: that the metric is judged on.
         seed: of the study.
         most: trainings of one design, of which a table of curves may have no more; None for any number.
+        rest: whether all that designs leave of the epochs trains them again, too: something else ends the search.
     """
 
     share: float
@@ -33,13 +34,15 @@ class Replicates:
     images: int
     seed: int
     most: int | None = None
+    rest: bool = False
 
-    def next(self, trials: Sequence[Trial]) -> Job | None:
+    def next(self, trials: Sequence[Trial], *, last: bool = False) -> Job | None:
         """What to train again now; None if it is time for another design, or nothing can be trained again.
 
+        `last` says that there is no other design to try: then the rest is not bound by the share.
         The plain network is trained under a seed before any other design is: all gains are over it.
         """
-        if not self._due(trials):
+        if not self._due(trials, unbound=last and self.rest):
             return None
         known = known_designs(trials, self.objectives, self.images)
         spoilt = _spoilt(trials)
@@ -51,19 +54,22 @@ class Replicates:
         }
         if not worth:
             return None
-        chosen = max(worth, key=lambda candidate: worth[candidate])  # of equals the one that was trained first
+        # Of equals the one that was trained least, and then first.
+        chosen = max(worth, key=lambda candidate: (worth[candidate], -begun[candidate]))
         plain = next((it.candidate for it in known if it.plain), None)
         if plain in worth and begun[plain] <= begun[chosen]:
             chosen = plain
         first = next(it.first for it in known if it.candidate == chosen)
         return self._again(first.job, trials)
 
-    def _due(self, trials: Sequence[Trial]) -> bool:
+    def _due(self, trials: Sequence[Trial], *, unbound: bool) -> bool:
         """Whether another replicate stays within the share; a running training counts as if it were at its end."""
         whole = max((len(trial.history) for trial in trials if trial.state is State.COMPLETE), default=0)
         if not self.share or not whole:
             return False
         epochs = [whole if trial.state is State.RUNNING else len(trial.history) for trial in trials]
+        if unbound:
+            return True
         again = sum(count for trial, count in zip(trials, epochs, strict=True) if trial.job.replicate)
         return again + whole <= self.share * (sum(epochs) + whole) + 1e-9
 

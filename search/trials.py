@@ -18,6 +18,8 @@ JOB = "job"
 PASSED = "passed"
 """The history of a trial up to the last rung that it passed."""
 OUTCOME = "outcome"
+ORIGIN = "origin"
+"""In the outcome of a trial that was carried over: the study that trained it."""
 VALUES = "values"
 """In the outcome of a complete replicate: its objectives, which Optuna does not take of it."""
 
@@ -128,6 +130,7 @@ class Trial:
         started: when it was asked for.
         finished: when it was told; None while it runs.
         worker: where it trained last, host and GPU; empty where nobody knows.
+        origin: the study that trained it, if it was carried over from there.
     """
 
     number: int
@@ -138,6 +141,7 @@ class Trial:
     started: datetime
     finished: datetime | None = None
     worker: str = ""
+    origin: str = ""
 
     @property
     def last(self) -> Report:
@@ -176,6 +180,7 @@ def read_trial(frozen: FrozenTrial) -> Trial | None:
         started=frozen.datetime_start or datetime.min,
         finished=frozen.datetime_complete,
         worker=outcome.get("worker", ""),
+        origin=outcome.get(ORIGIN, ""),
     )
 
 

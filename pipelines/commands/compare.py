@@ -6,18 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from pipelines.results import plots
 from pipelines.results.paired import (
     best_figures,
     every_result,
+    explanation,
+    paired_table,
     paired_verdict,
-    show_difference,
-    show_score,
     summarise,
 )
-from pipelines.results.tables import cost_cells, result_table
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
@@ -27,7 +24,6 @@ from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout
-from pipelines.terminal.formats import show_metric
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.runs import where_to_look
 from pipelines.tracking.view import View
@@ -39,10 +35,6 @@ from space.files import write_whole
 
 STUDIES = "compare"
 """Folder of the studies, and kind of the runs in MLflow."""
-EXPLANATION = (
-    "± is the standard deviation over the seeds. A difference is paired by seed, with its 95 % interval by "
-    "Student's t: it says how sure it is on this split, not on other data."
-)
 
 
 def compare(options: CompareOptions) -> int:
@@ -89,8 +81,8 @@ def compare(options: CompareOptions) -> int:
     if run.json:
         print_json({"study": name, "metric": objectives.metric, "results": results})
     elif results:
-        stdout.print(_table(results, settings))
-        stdout.print(EXPLANATION, soft_wrap=True)
+        stdout.print(paired_table(results, objectives, _title(settings), "val"))
+        stdout.print(explanation(results), soft_wrap=True)
     if ended.exit_code != exit_codes.COMPLETE:
         say(ended.why)
         return ended.exit_code
@@ -131,7 +123,8 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
 
     def describe(trials: Sequence[Trial]) -> list[str]:
         there = results(trials)
-        return [paired_verdict(there), markdown(_table(there, settings)), EXPLANATION]
+        table = markdown(paired_table(there, objectives, _title(settings), "val"))
+        return [paired_verdict(there), table, explanation(there)]
 
     return trainings_view(
         kind=STUDIES,
@@ -147,19 +140,5 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
     )
 
 
-def _table(results: Sequence[Mapping[str, Any]], settings: Settings) -> Table:
-    objectives = objectives_named(settings.objectives)
-    metric = objectives.metric
-    title = f"paired with plain {settings.backbones[0]} by seed"
-    table = result_table(title, objectives.costs, "n", f"val {show_metric(metric)}", "difference (95 %)")
-    table.add_column("verdict", no_wrap=True)
-    for result in results:
-        table.add_row(
-            str(result["n"]),
-            show_score(result, metric),
-            show_difference(result),
-            *cost_cells(objectives.costs, result),
-            result["design"],
-            result["verdict"] or "",
-        )
-    return table
+def _title(settings: Settings) -> str:
+    return f"paired with plain {settings.backbones[0]} by seed"

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.papers.experiments import papers_designs
 from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts, rows_of, show_row_gain
 from pipelines.running import session
+from pipelines.running.bounds import Work, with_patience
 from pipelines.running.costs import feasible
-from pipelines.running.ground import ground_of
+from pipelines.running.ground import Ground, ground_of
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
+from pipelines.running.warm_start import Prior, check_enqueued, fitting
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
 from pipelines.settings.engines import show_engine
+from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
@@ -28,16 +32,19 @@ from pipelines.terminal.console import print_json, say
 from pipelines.terminal.formats import show_duration, show_percent
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
+from search.carrying_over import carry_over
 from search.engine import Engine
 from search.halving import Halving, expected_share, rungs_of
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.replicates import Replicates
-from search.samplers import make_sampler
+from search.samplers import DECIDING_STEP_BY_STEP, make_sampler
 from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
 from search.trials import State, Trial
+from space.choices import Candidate
+from space.errors import UserError
 
 
 def launch(options: LaunchOptions) -> int:
@@ -57,17 +64,21 @@ def launch(options: LaunchOptions) -> int:
     record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
     say(str(ground))
 
-    left = max(0, options.budget - sum(trial.counts for trial in record.trials))
-    engine = ground.engine(left)
+    prior, first = _what_comes_first(options, storage, ground)
+    work = Work.of(options, ground, record.trials)
+    engine = ground.engine(work.left)
     say(f"{show_engine(engine)} · {options.sampler} · seed {settings.seed} · study {name}")
     costs = ground.costs(limits, engine, record.attributes)
     allowed = feasible(costs, limits)
+    check_enqueued(ground.enqueued, costs, limits)
+    if options.patience is not None and settings.search_space.plain() not in allowed:
+        raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
-    rungs = rungs_of(rungs_typed(options.rungs), settings.recipe.epochs) if options.halving else ()
+    rungs = _rungs(options, settings.recipe.epochs)
     if options.dry_run:
         each = ground.seconds_each * expected_share(rungs, options.reduction_factor, settings.recipe.epochs)
-        return _dry_run(options, name, len(costs), len(allowed), left, engine, each)
+        return _dry_run(options, name, len(costs), len(allowed), work, engine, each)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
@@ -84,17 +95,35 @@ def launch(options: LaunchOptions) -> int:
         settings = founded
         costs = ground.kept_costs(record.attributes, study.set_user_attr)
         bounds = Bounds.from_json(record.attributes["bounds"], objectives)
+        carry_over(
+            study,
+            record.trials,
+            prior.trials,
+            prior.name,
+            space=settings.search_space,
+            costs=feasible(costs, limits),
+            objectives=objectives,
+            fill=options.sampler not in DECIDING_STEP_BY_STEP,
+        )
         replicates = Replicates(
             share=options.confirm,
             objectives=objectives,
             images=settings.images["val"],
             seed=settings.seed,
             most=ground.most_trainings,
+            rest=options.max_epochs is not None,
         )
-        proposer = Sampled(settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates)
-        halving = Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor)
-        ledger = Ledger(study, proposer, options.budget, halving)
-        ledger.annotate("budget", options.budget)
+        proposer = Sampled(
+            settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates, first
+        )
+        ledger = Ledger(
+            study,
+            proposer,
+            work.budget,
+            Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor),
+            bound=with_patience(work.bounds, options, bounds, settings.images["val"]),
+        )
+        ledger.annotate("budget", work.budget)
         commands = _next_commands(options, name)
         ended = session.run(
             ledger,
@@ -107,11 +136,13 @@ def launch(options: LaunchOptions) -> int:
             lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
             tracked=ground.tracked,
+            total=work.total,
+            counts=work.counted,
         )
     seconds = time.monotonic() - started
     record = storage.read(name)
     if run.json:
-        print_json(_result(record, bounds, seconds, ended, engine))
+        print_json(_result(record, bounds, seconds, ended, engine, ledger))
     else:
         _say_how_it_went(record, ended, seconds, engine)
         print_fronts(record)
@@ -119,19 +150,42 @@ def launch(options: LaunchOptions) -> int:
     return ended.exit_code
 
 
+def _what_comes_first(options: LaunchOptions, storage: Storage, ground: Ground) -> tuple[Prior, Sequence[Candidate]]:
+    """What another search tells, and the designs that come before any that the sampler decides on."""
+    prior = Prior()
+    if options.from_ is not None:
+        prior = Prior.of(storage.read(storage.find(options.from_)), ground.settings)
+        say(f"from {prior}")
+    papers = fitting(papers_designs(), ground.settings) if options.enqueue_papers else []
+    if options.enqueue_papers:
+        say(f"papers: {len(papers)} of their designs are in the space, and come first")
+    return prior, [*ground.enqueued, *prior.designs, *papers]
+
+
+def _rungs(options: LaunchOptions, epochs: int) -> tuple[int, ...]:
+    """After which epochs halving judges; none without halving."""
+    return rungs_of(rungs_typed(options.rungs), epochs) if options.halving else ()
+
+
 def _save(path: Path, options: LaunchOptions) -> None:
     """Write the options for `--config`, and say so."""
     secret = write_config(path, options)
     say(f"wrote {path}: search launch --config {path}")
-    for flag in secret:
-        say(f"{flag} has a password, and was left out of {path}; type it again")
+    for secret_flag in secret:
+        say(f"{secret_flag} has a password, and was left out of {path}; type it again")
 
 
 def _dry_run(
-    options: LaunchOptions, name: str, designs: int, feasible: int, left: int, engine: Engine, seconds_each: float
+    options: LaunchOptions,
+    name: str,
+    designs: int,
+    feasible: int,
+    work: Work,
+    engine: Engine,
+    seconds_each: float,
 ) -> int:
-    trials = min(left, feasible)
-    seconds = trials / (1 - options.confirm) * seconds_each / engine.workers
+    trials = min(work.left, feasible)
+    seconds = min(trials / (1 - options.confirm), work.room) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {
@@ -173,12 +227,16 @@ def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[s
     return lines
 
 
-def _result(record: Record, bounds: Bounds, seconds: float, ended: Session, engine: Engine) -> dict[str, Any]:
+def _result(
+    record: Record, bounds: Bounds, seconds: float, ended: Session, engine: Engine, ledger: Ledger
+) -> dict[str, Any]:
     simulated = {"simulated_seconds": engine.seconds} if isinstance(engine, SimulatedEngine) else {}
+    ending = ledger.ending if ended.exit_code == exit_codes.COMPLETE else None
     return {
         "study": record.name,
+        "ended_by": None if ending is None else ending.by,
         "trials": sum(trial.counts for trial in record.trials),
-        "stopped": sum(trial.state is State.STOPPED for trial in record.trials),
+        "stopped": sum(trial.counts and trial.state is State.STOPPED for trial in record.trials),
         "replicates": sum(trial.trained and not trial.counts for trial in record.trials),
         "epochs_trained": sum(len(trial.history) for trial in record.trials),
         "seconds": seconds,
@@ -194,10 +252,11 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Eng
     count = {state: sum(trial.state is state for trial in record.trials) for state in State}
     designs = sum(trial.counts for trial in record.trials)
     says = [f"{designs:,} designs trained"]
-    if stopped := count[State.STOPPED]:
+    if stopped := sum(trial.counts and trial.state is State.STOPPED for trial in record.trials):
         says[0] += f" ({stopped:,} of them stopped at a rung)"
     if again := sum(trial.trained for trial in record.trials) - designs:
         says[0] += f", {again:,} trainings more to confirm them"
+    says[0] += f", {sum(len(trial.history) for trial in record.trials):,} epochs"
     for state, what in ((State.FAILED, "failed"), (State.DUPLICATE, "duplicates replaced")):
         if count[state]:
             says.append(f"{count[state]:,} {what}")
@@ -217,10 +276,11 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     elif ended.exit_code == exit_codes.STOPPED:
         say(f"{ended.why}: {ledger.trained} of {ledger.budget} are trained.")
     else:
-        if ledger.trained < ledger.budget:
-            say("Every design within the limits has been tried.")
+        ending = ledger.ending
+        assert ending is not None, "it is complete"
+        say(f"{ending.says}.")
         if lost := lost_designs(ledger.trials):
-            how = "the same command" if ledger.trained < ledger.budget else "a larger --budget"
+            how = "the same command" if ending.by == "space" else f"a larger {flag(ending.by)}"
             say(f"Not trained by the machine's fault: {', '.join(lost)}; {how} tries them again.")
         if ended.mlflow_run is not None:
             say(f" look     {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
@@ -231,7 +291,9 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
 def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
     where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {hidden(options.run.storage)}"
     where += "".join(f" --plugin {path}" for path in options.run.plugin)
+    said = {"budget": options.designs, "max_epochs": options.max_epochs, "gpu_hours": options.gpu_hours}
+    more = "".join(f" {flag(bound)} {2 * value:g}" for bound, value in said.items() if value is not None)
     return {
         "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
-        "more": f"search launch --study {name} --budget {2 * options.budget}{where}",
+        "more": f"search launch --study {name}{more}{where}",
     }

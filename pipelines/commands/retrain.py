@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from pipelines.results.fronts import knee_row, top
-from pipelines.results.paired import (
-    best_figures,
-    every_result,
-    paired_verdict,
-    show_difference,
-    show_score,
-    summarise,
-)
-from pipelines.results.tables import cost_cells, result_table, rows_of
+from pipelines.results.paired import best_figures, every_result, explanation, paired_table, paired_verdict, summarise
+from pipelines.results.tables import rows_of
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
@@ -27,14 +19,13 @@ from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.commands import RetrainOptions
+from pipelines.settings.options.commands import LEARNT_FROM, RetrainOptions
 from pipelines.settings.resolve import default_recipe, digests, find_recipe, read
 from pipelines.settings.study import Settings
 from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import ASKED
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout, warn
-from pipelines.terminal.formats import show_metric
 from pipelines.tracking.markdown import markdown
 from pipelines.tracking.models import log_model
 from pipelines.tracking.runs import run_ids, where_to_look
@@ -51,12 +42,11 @@ from trainers.recipe import Recipe
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
 RESULTS = "results.json"
-
-EXPLANATION = "± is the standard deviation over n seeds; a gain is paired with plain by seed, with its 95 % interval."
+TRAIN, TRAIN_AND_VAL = LEARNT_FROM
 
 
 def retrain(options: RetrainOptions) -> int:
-    """Train the chosen designs and the plain backbone on train and validation images; returns the exit code.
+    """Train the chosen designs and the plain backbone in full; returns the exit code.
 
     Raises:
         UserError: a mistake in the options; nothing has been written then.
@@ -74,7 +64,9 @@ def retrain(options: RetrainOptions) -> int:
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     objectives = _objectives(settings)
-    name = _name(searched.name, settings, recipe)
+    on = options.on or learnt_from(settings.images)
+    with_val = on != TRAIN
+    name = _name(searched.name, settings, recipe, on)
     folder = storage.folder(name)
     find_device(settings.device, options.run.resources.address, searched.name)
     plan = Plan(
@@ -86,31 +78,31 @@ def retrain(options: RetrainOptions) -> int:
             evaluator_of(settings, source, options.run),
             recipe=recipe,
             judge="test",
-            learn_from_val=True,
+            learn_from_val=with_val,
             weights_into=folder,
         ),
         objectives=objectives,
     )
-    images = {"train": settings.images["train"] + settings.images["val"], "val": 0}
+    images = {"train": settings.images["train"] + with_val * settings.images["val"], "val": 0}
     seconds_each = plain_seconds(settings, recipe, images)
     engine = make_engine(options.run.resources, settings.device, plan.left(storage), seconds_each)
     say(
         f"{settings.describe_data()} · {len(chosen)} designs x {options.seeds} seeds · {recipe.epochs} epochs"
-        f" on train + val · {show_engine(engine)} · {name}"
+        f" on {on} ({images['train']:,} images) · {show_engine(engine)} · {name}"
     )
     with trained(
         plan,
         engine,
         storage,
-        lambda uid, costs: _view(name, uid, searched.name, settings, recipe),
+        lambda uid, costs: _view(name, uid, searched.name, settings, recipe, on),
         known=searched.attributes,
         tracking_uri=options.run.tracking_uri,
         time_limit=options.run.seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
-        results = summarise(run.trials, chosen, objectives)
+        results = _with_source(summarise(run.trials, chosen, objectives), on)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
-        every = every_result(ledger.trials, (settings.backbones[0], Design()), objectives)
+        every = _with_source(every_result(ledger.trials, (settings.backbones[0], Design()), objectives), on)
         write_whole(folder / RESULTS, json.dumps(every, indent=2))
         if ended.exit_code == exit_codes.COMPLETE:
             for result in every:
@@ -118,10 +110,10 @@ def retrain(options: RetrainOptions) -> int:
             ledger.annotate(ASKED, [[backbone, str(design)] for backbone, design in chosen])
             _log_models(chosen, folder, settings, storage.read(name), options, ledger.annotate)
     if options.run.json:
-        print_json({"study": searched.name, "retraining": name, "folder": str(folder), "results": results})
+        print_json({"study": searched.name, "retraining": name, "on": on, "folder": str(folder), "results": results})
     else:
-        stdout.print(_table(results, objectives))
-        stdout.print(EXPLANATION, soft_wrap=True)
+        stdout.print(paired_table(results, objectives, _title(on), "test"))
+        stdout.print(explanation(results), soft_wrap=True)
         say(f"weights and designs are in {folder}")
         if ended.mlflow_run is not None:
             say(f" look    {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
@@ -158,19 +150,32 @@ def choose(options: RetrainOptions, searched: Record, settings: Settings) -> lis
     return list(dict.fromkeys(candidates))
 
 
-def _name(study: str, settings: Settings, recipe: Recipe) -> str:
-    """The same study and recipe go on where they stopped; other designs and more seeds extend them."""
-    table = json.dumps([settings.to_json(), recipe.to_dict()], sort_keys=True)
+def learnt_from(images: Mapping[str, int]) -> str:
+    """What a retraining learns from unless told, from the sizes of the splits: validation images too, if they are few.
+
+    With many times the images that a search learnt from, training is another task, in which its ranking says little.
+    """
+    return TRAIN if images["val"] > images["train"] else TRAIN_AND_VAL
+
+
+def _name(study: str, settings: Settings, recipe: Recipe, on: str) -> str:
+    """The same study, recipe and images go on where they stopped; other designs and more seeds extend them."""
+    table = json.dumps([settings.to_json(), recipe.to_dict(), on], sort_keys=True)
     return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
 
 
-def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -> View:
+def _with_source(results: Sequence[dict[str, Any]], on: str) -> list[dict[str, Any]]:
+    """The same results, each with what it learnt from."""
+    return [{**result, "trained_on": on} for result in results]
+
+
+def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, on: str) -> View:
     """What MLflow shows of a retraining."""
     objectives = _objectives(settings)
     plain = (settings.backbones[0], Design())
 
     def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        return every_result(trials, plain, objectives)
+        return _with_source(every_result(trials, plain, objectives), on)
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         there = results(trials)
@@ -185,7 +190,8 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
 
     def describe(trials: Sequence[Trial]) -> list[str]:
         there = results(trials)
-        return [paired_verdict(there), markdown(_table(there, objectives)), EXPLANATION]
+        table = markdown(paired_table(there, objectives, _title(on), "test"))
+        return [paired_verdict(there), table, explanation(there)]
 
     return trainings_view(
         kind="retrain",
@@ -195,6 +201,7 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe) -
         params={
             "study": study,
             "dataset": settings.dataset,
+            "on": on,
             **recipe.to_params(),
         },
         objectives=objectives,
@@ -240,16 +247,5 @@ def _objectives(settings: Settings) -> Objectives:
     return replace(objectives_named(settings.objectives), metric=f"test_{settings.metric}")
 
 
-def _table(results: Sequence[Mapping[str, Any]], objectives: Objectives) -> Table:
-    metric = objectives.metric
-    title = f"test {show_metric(metric)}, trained on train + val"
-    table = result_table(title, objectives.costs, show_metric(metric), "gain (95 %)", "n")
-    for result in results:
-        table.add_row(
-            show_score(result, metric),
-            show_difference(result),
-            str(result["n"]),
-            *cost_cells(objectives.costs, result),
-            f"{result['backbone']} {result['design']}",
-        )
-    return table
+def _title(on: str) -> str:
+    return f"paired with plain by seed, trained on {on}"

@@ -43,7 +43,7 @@ def counts_of(record: Record) -> dict[str, Any]:
         "running": count[State.RUNNING],
         "duplicates": count[State.DUPLICATE],
         "infeasible": count[State.INFEASIBLE],
-        "epochs": sum(len(trial.history) for trial in record.trials),
+        "epochs_trained": sum(len(trial.history) for trial in record.trials),
     }
 
 

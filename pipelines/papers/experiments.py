@@ -127,6 +127,11 @@ def experiment(name: str) -> Experiment:
     return experiments()[name]
 
 
+def papers_designs() -> list[Design]:
+    """Every design that the papers train, each once, in the order of the papers."""
+    return list(dict.fromkeys(row.design for each in experiments().values() for row in each.rows))
+
+
 def _order(experiment: Experiment) -> tuple[bool, int, str]:
     places = ("section", "table", "figure")
     kind = next((number for number, place in enumerate(places) if place in experiment.name), len(places))

@@ -6,48 +6,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.table import Table
 from scipy import stats
 
 from pipelines.results.fronts import costs_json
 from pipelines.results.glance import figures
-from pipelines.terminal.formats import show_interval
+from pipelines.results.tables import cost_cells, result_table
+from pipelines.terminal.formats import show_interval, show_metric
 from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
 
 CONFIDENCE = 0.95
+"""Of all intervals that are shown together: by Bonferroni the error of each is its share of the rest."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean of paired differences with its 95 % interval by Student's t.
+    """A mean of paired differences with its interval by Student's t.
 
     Attributes:
         mean: of ours minus theirs.
         low: lower end of the interval.
         high: upper end.
         pairs: seeds that both were trained under.
+        comparisons: intervals that hold together with 95 % confidence, this one among them.
     """
 
     mean: float
     low: float
     high: float
     pairs: int
+    comparisons: int = 1
 
 
-def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
-    """Ours minus theirs by seed; None with fewer than two seeds in common, which say nothing about the spread."""
+def paired_difference(
+    ours: Mapping[int, float], theirs: Mapping[int, float], comparisons: int = 1
+) -> Difference | None:
+    """Ours minus theirs by seed; None with fewer than two seeds in common, which say nothing about the spread.
+
+    Args:
+        ours: scores by seed.
+        theirs: likewise.
+        comparisons: differences that are looked at together; the more, the wider the interval (Bonferroni).
+    """
     differences = [value - theirs[seed] for seed, value in ours.items() if seed in theirs]
     count = len(differences)
     if count < 2:
         return None
     mean = statistics.fmean(differences)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
-    return Difference(mean, mean - half, mean + half, count)
+    tail = (1 - CONFIDENCE) / comparisons / 2
+    half = float(stats.t.isf(tail, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
+    return Difference(mean, mean - half, mean + half, count, comparisons)
 
 
 def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], objectives: Objectives) -> list[dict[str, Any]]:
     """For each design that trained to the end the metric over its seeds, and what it gains on the first one.
+
+    The intervals of all the designs hold together.
 
     Args:
         trials: one for each training.
@@ -65,7 +81,7 @@ def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], objectiv
     for candidate, by_seed in scores.items():
         if not by_seed:
             continue
-        paired = None if candidate == plain else paired_difference(by_seed, plain_scores)
+        paired = None if candidate == plain else paired_difference(by_seed, plain_scores, len(scores) - 1)
         gains = [score - plain_scores[seed] for seed, score in by_seed.items() if seed in plain_scores]
         results.append(
             {
@@ -113,7 +129,7 @@ def best_figures(results: Sequence[Mapping[str, Any]], objectives: Objectives) -
 
 
 def verdict(difference: Difference) -> str:
-    """Better, worse, or indistinguishable where the 95 % interval holds zero."""
+    """Better, worse, or indistinguishable where the interval holds zero."""
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "indistinguishable"
@@ -134,6 +150,43 @@ def paired_verdict(results: Sequence[Mapping[str, Any]]) -> str:
         says.append(f"indistinguishable from plain: {count} of {len(judged)} designs")
     sentence = "; ".join(says)
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def paired_table(results: Sequence[Mapping[str, Any]], objectives: Objectives, title: str, score: str) -> Table:
+    """Results as `summarise` gives them, beside plain.
+
+    Args:
+        results: of the designs.
+        objectives: of these.
+        title: of the table.
+        score: what the metric is of, such as `test`.
+    """
+    metric = objectives.metric
+    several = len({result["backbone"] for result in results}) > 1
+    table = result_table(title, objectives.costs, "n", f"{score} {show_metric(metric)}", "difference (95 %)")
+    table.add_column("verdict", no_wrap=True)
+    for result in results:
+        table.add_row(
+            str(result["n"]),
+            show_score(result, metric),
+            show_difference(result),
+            *cost_cells(objectives.costs, result),
+            f"{result['backbone']} {result['design']}" if several else result["design"],
+            result["verdict"] or "",
+        )
+    return table
+
+
+def explanation(results: Sequence[Mapping[str, Any]]) -> str:
+    """What the numbers of a table of results mean."""
+    together = max((r["paired_difference"]["comparisons"] for r in results if r["paired_difference"]), default=1)
+    held = (
+        "its 95 % interval is" if together <= 1 else f"the {together} intervals hold together with 95 % (Bonferroni),"
+    )
+    return (
+        f"± is the standard deviation over n seeds. A difference to plain is paired by seed; {held} by Student's t. "
+        "Better or worse is what has its interval on one side of 0; that is on this split, not on other data."
+    )
 
 
 def show_score(result: Mapping[str, Any], metric: str) -> str:

@@ -184,7 +184,8 @@ def write_comparison(results: Sequence[Mapping[str, Any]], objectives: Objective
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set(
-        title=title, xlabel=f"difference in validation {show_metric(objectives.metric)}, points, with 95 % interval"
+        title=title,
+        xlabel=f"difference in validation {show_metric(objectives.metric)}, points, with joint 95 % intervals",
     )
     axes.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)

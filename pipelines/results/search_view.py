@@ -53,9 +53,13 @@ def search_view(
         first = {(row.backbone, row.design): row.trial for row in complete}
 
         def tags(trial: Trial) -> dict[str, str]:
+            whose = {"carried_over_from": trial.origin} if trial.origin else {}
             if trial.job.replicate:
-                return {"replicate_of": str(first[trial.job.backbone, str(trial.job.design)])}
-            return {f"on_front_{name}": str(trial.number in found).lower() for name, found in there.items()}
+                return {**whose, "replicate_of": str(first[trial.job.backbone, str(trial.job.design)])}
+            return {
+                **whose,
+                **{f"on_front_{name}": str(trial.number in found).lower() for name, found in there.items()},
+            }
 
         return {trial.number: tags(trial) for trial in trials}
 

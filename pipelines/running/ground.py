@@ -41,6 +41,14 @@ class Ground(Protocol):
         """About how long a training takes."""
 
     @property
+    def enqueued(self) -> Sequence[Candidate]:
+        """Designs that the user wants first.
+
+        Raises:
+            UserError: one cannot be trained here.
+        """
+
+    @property
     def tracked(self) -> bool:
         """Whether MLflow is to have the search."""
 

@@ -73,6 +73,15 @@ class Networks:
         """About how long a training takes."""
         return plain_seconds(self.settings)
 
+    @cached_property
+    def enqueued(self) -> Sequence[Candidate]:
+        """Designs that the user wants first, of the space or not.
+
+        Raises:
+            UserError: the backbone does not take one.
+        """
+        return [self.settings.candidate(text) for text in self.options.enqueue]
+
     def engine(self, trials: int) -> Engine:
         """Where so many more trials run."""
         return make_engine(self.options.run.resources, self.settings.device, trials, self.seconds_each)
@@ -109,4 +118,4 @@ class Networks:
     @cached_property
     def _candidates(self) -> Sequence[Candidate]:
         space = self.settings.search_space
-        return list(dict.fromkeys([space.plain(), *space.enumerate()]))
+        return list(dict.fromkeys([space.plain(), *self.enqueued, *space.enumerate()]))

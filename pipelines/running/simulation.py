@@ -33,6 +33,7 @@ class Simulation:
         source: where the images are that trained its networks.
         workers: trials at once.
         tracked: whether MLflow has the search.
+        enqueued: designs that the user wants first.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Simulation:
     source: Source
     workers: int
     tracked: bool
+    enqueued: Sequence[Candidate] = ()
 
     @classmethod
     def of(cls, options: LaunchOptions, frozen: Settings | None = None, data_root: Path | None = None) -> "Simulation":
@@ -77,6 +79,10 @@ class Simulation:
         if frozen is not None:
             assert options.study is not None
             check_same(options.study, frozen, settings)
+        enqueued = [settings.candidate(text) for text in options.enqueue]
+        for _, design in enqueued:
+            if design not in table.rows:
+                raise UserError(f"--enqueue {design}: {path} does not have it")
         return cls(
             path=path,
             table=table,
@@ -84,6 +90,7 @@ class Simulation:
             source=settings.source(find_data_root(run, data_root), run.cache_folder, run.cache_bytes),
             workers=run.resources.workers or 1,
             tracked=run.tracking_uri is not None,
+            enqueued=enqueued,
         )
 
     @property
@@ -129,7 +136,7 @@ class Simulation:
     @property
     def _costs(self) -> Mapping[Candidate, Costs]:
         space = self.settings.search_space
-        candidates = dict.fromkeys([space.plain(), *space.enumerate()])
+        candidates = dict.fromkeys([space.plain(), *self.enqueued, *space.enumerate()])
         return {it: self.table.costs_of(it[1]) for it in candidates if it[1] in self.table.rows}
 
     def to_keep(self) -> Mapping[str, Any]:

@@ -128,5 +128,6 @@ def _changed(study: str, file: str) -> str:
 
 def _differs(study: str, made: str) -> str:
     return (
-        f"study {study} was made with {made}; a study keeps its settings: leave that flag out, or start another study"
+        f"study {study} was made with {made}; a study keeps its settings: leave that flag out, or start another study "
+        f"(--from {study} tells it what is known)"
     )

@@ -59,6 +59,8 @@ def _parameter(field: Field) -> inspect.Parameter:
         if field.kind is bool:
             both = f"{flag(field.name)}/{opposite(field.name)}"  # what a file says can be typed away
             says.default, says.param_decls = ..., (both, *field.declared)
+        elif field.name.endswith("_"):
+            says.param_decls = (flag(field.name),)
     kind = GenericAlias(list, one) if several else field.kind
     default = inspect.Parameter.empty if field.default is MISSING else None if several else field.default
     return _keyword(field.name, kind, says, default)

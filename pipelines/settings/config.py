@@ -36,9 +36,10 @@ def read_config(path: Path, command: str, fields: Mapping[str, Field]) -> dict[s
     found = {}
     named = {name: field.name for field in fields.values() for name in field.names}
     for key, value in table.items():
-        if key.replace("-", "_") not in named:
-            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {', '.join(fields)}")
-        name = named[key.replace("-", "_")]
+        if (said := key.replace("-", "_")) not in named:
+            known = ", ".join(field.names[0] for field in fields.values())
+            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {known}")
+        name = named[said]
         found[name] = value
         one, several = fields[name].one
         types, words = WORDS[one]

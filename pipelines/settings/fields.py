@@ -39,7 +39,7 @@ class Field:
     def names(self) -> tuple[str, ...]:
         """Its name, and those that it also goes by."""
         also = (declared.partition("/")[0].removeprefix("--").replace("-", "_") for declared in self.declared)
-        return tuple(dict.fromkeys([self.name, *also]))
+        return tuple(dict.fromkeys([self.name.rstrip("_"), *also]))
 
     @property
     def declared(self) -> tuple[str, ...]:
@@ -48,8 +48,8 @@ class Field:
 
 
 def flag(name: str) -> str:
-    """What is typed for the field of this name, if it is no argument."""
-    return f"--{name.replace('_', '-')}"
+    """What is typed for the field of this name, if it is no argument; `from_` is --from, since from is Python's."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def opposite(name: str) -> str:

@@ -26,6 +26,7 @@ def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> L
     space = settings.space_name
     return replace(
         options,
+        budget=options.designs,
         space=space if space in PRESETS else str(_absolute(Path(space))),
         seed=settings.seed,
         sampler=full_name(options.sampler),

@@ -21,6 +21,9 @@ from trainers.recipe import Recipe
 from trainers.source import Preparation, Source
 from trainers.task import Task
 
+BESIDE_TRAINING = {"space", "space_name", "recipe_name", "objectives", "device_name", "groups"}
+"""Settings that no training depends on: what is searched, how it is judged, names, and what the digests cover."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Preparation):
@@ -134,6 +137,11 @@ class Settings(Preparation):
         """Sizes of the splits, in one line."""
         sizes = " / ".join(f"{size:,} {split}" for split, size in self.images.items())
         return f"{self.dataset} · {sizes} · {self.num_classes} classes"
+
+    def differing_trainings(self, other: "Settings") -> list[str]:
+        """What differs of all that a training depends on, in words; nothing where the same design trains alike."""
+        mine, its = self.to_json(), other.to_json()
+        return [name.replace("_", " ") for name in mine if name not in BESIDE_TRAINING and mine[name] != its[name]]
 
     def study_name(self) -> str:
         """A readable name with a digest of everything that matters to the results."""

@@ -16,6 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
+from search.ending import UNBOUND, Bound
 from search.execution import Evaluate, ResumableTraining
 from search.halving import Halving
 from search.hypervolume import Bounds
@@ -204,7 +205,8 @@ def make_ledger(
     space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
 ) -> Callable[..., Ledger]:
     """Makes a searching ledger: (study, budget=8, sampler="random", seed=0, limits=None, goes_on=None, space=space,
-    nan_is_a_result=False, confirm=0.0).
+    nan_is_a_result=False, confirm=0.0, bound=none, rest=False,
+    first=()).
     """
     default_space = space
 
@@ -218,10 +220,13 @@ def make_ledger(
         space: SearchSpace = default_space,
         nan_is_a_result: bool = False,
         confirm: float = 0.0,
+        bound: Bound = UNBOUND,
+        rest: bool = False,
+        first: Sequence[Candidate] = (),
     ) -> Ledger:
-        replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed)
-        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates)
-        return Ledger(study, proposer, budget, goes_on, nan_is_a_result)
+        replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed, rest=rest)
+        proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates, first)
+        return Ledger(study, proposer, budget, goes_on, nan_is_a_result, bound)
 
     return make
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESERVED = {"trial", "trials", "backbone", "design", "seed", "replicate", "attention", "study", "state", "epoch", "row"}
 RESERVED |= {"score", "gain", "n", "low", "high", "p_better", "p_front", "verdict", "by_seed", "paired_difference"}
 RESERVED |= {"mlflow_run_id", "hypervolume", "seconds", "epochs_trained", "startup_seconds", "overhead_seconds", "time"}
+RESERVED |= {"trained_on"}
 """What results say beside costs."""
 PREFIXES = ("train_", "val_", "test_", "relative_", "front_")
 

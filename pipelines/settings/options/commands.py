@@ -28,6 +28,9 @@ from pipelines.settings.options.task import (
 )
 from space.errors import UserError
 
+LEARNT_FROM = ("train", "train+val")
+"""Images that a retraining may learn from."""
+
 Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
 Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
 OneDesign = Annotated[str | None, Option(help="Which design of a retraining; the first asked for if left out.")]
@@ -89,7 +92,7 @@ class ImportanceOptions(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainOptions:
-    """Train the best designs on train + val, several seeds each; read the test images once.
+    """Train the best designs in full, several seeds each; read the test images once.
 
     The plain backbone is always trained too. The same command goes on where it stopped.
     """
@@ -104,6 +107,13 @@ class RetrainOptions:
     ] = False
     design: Annotated[tuple[str, ...], Option(help="A design by its text; may be given several times.")] = ()
     seeds: Annotated[int, Option(help="Trainings of each design; more extend a retraining.")] = 3
+    on: Annotated[
+        str | None,
+        Option(
+            help="Images to learn from: train, as the search did, or train+val. Default: train+val, but train where "
+            "val has more images, since many more make another task."
+        ),
+    ] = None
     recipe: RecipeName = None
     epochs: Annotated[int | None, Option(help="Epochs, instead of the recipe's.")] = None
     register: Annotated[
@@ -114,6 +124,8 @@ class RetrainOptions:
     def __post_init__(self) -> None:
         if (self.top is not None) + self.knee + bool(self.design) > 1:
             raise UserError("--top, --knee and --design exclude each other; use one of them")
+        if self.on not in (None, *LEARNT_FROM):
+            raise UserError(f"--on {self.on}: there are {', '.join(LEARNT_FROM)}")
         check_at_least_one(top=self.top, seeds=self.seeds, epochs=self.epochs)
         check_designs(self.design)
         check_recipe(self.recipe)

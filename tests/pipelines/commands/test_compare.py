@@ -35,7 +35,7 @@ def test_each_design_is_paired_with_the_plain_network_by_seed(compare: Search) -
         assert set(result["by_seed"]) == {"0", "1", "2"} == set(plain["by_seed"])
         paired = result["paired_difference"]
         differences = [result["by_seed"][seed] - plain["by_seed"][seed] for seed in result["by_seed"]]
-        expected = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+        expected = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - 0.05 / 2)  # two designs
         assert paired["mean"] == pytest.approx(sum(differences) / 3)
         if len(set(differences)) > 1:
             assert (paired["low"], paired["high"]) == pytest.approx((expected.low, expected.high))
@@ -89,6 +89,13 @@ def test_the_terminal_shows_the_interval_and_the_verdict(compare: Search) -> Non
     row = next(line for line in ended.out.splitlines() if " se " in line)
     assert "[" in row
     assert any(word in row for word in ("better", "worse", "indistinguishable"))
+    assert "its 95 % interval" in ended.out
+
+
+def test_the_terminal_says_that_the_intervals_of_several_designs_hold_together(compare: Search) -> None:
+    assert "2 intervals hold together with 95 % (Bonferroni)" in " ".join(
+        compare("se", "eca", "--seeds", "2").out.split()
+    )
 
 
 def test_a_metric_other_than_accuracy_is_compared(compare: Search) -> None:

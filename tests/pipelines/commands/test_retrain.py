@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import space
+from pipelines.commands.retrain import learnt_from
 from pipelines.results.fronts import Row, front_rows, knee_row, top
 from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import find
@@ -97,6 +98,31 @@ def test_the_written_weights_give_the_reported_accuracy(launch: Search, search: 
         predicted = network.eval()((images / 255 - mean) / std).argmax(1)
     accuracy = float((predicted == labels).float().mean())
     assert accuracy == pytest.approx(described["test_accuracy"], abs=2 / len(labels))
+
+
+def test_a_retraining_learns_from_validation_images_too_unless_they_are_more_than_the_search_learnt_from() -> None:
+    assert learnt_from({"train": 200, "val": 798, "test": 799}) == "train"
+    assert learnt_from({"train": 45_000, "val": 5_000, "test": 10_000}) == "train+val"
+
+
+def test_on_other_images_it_is_another_retraining_and_says_which(launch: Search, search: Search) -> None:
+    launch("--budget", "1", "--backbone", "resnet11")
+    arguments = ("retrain", "--design", "se", "--seeds", "1", "--epochs", "1", "--engine", "local", "--json")
+    found = {on: search(*arguments, *(("--on", on) if on else ())) for on in ("", "train", "train+val")}
+
+    default, train, both = (ended.json for ended in found.values())
+    assert default == train
+    assert train["retraining"] != both["retraining"]
+    assert "on train (200 images)" in found["train"].err
+    assert "on train+val (998 images)" in found["train+val"].err
+    for on, result in (("train", train), ("train+val", both)):
+        assert result["on"] == on
+        written = json.loads((Path(result["folder"]) / "results.json").read_text())
+        assert {entry["trained_on"] for entry in written} == {on}
+    assert both["results"][0]["test_accuracy"] > train["results"][0]["test_accuracy"]  # five times the images
+    assert {run.data.params["on"] for run in mlflow_runs("retrain")} == {"train", "train+val"}
+
+    assert search(*arguments, "--on", "test").code == 2
 
 
 def test_other_designs_and_more_seeds_extend_a_retraining_and_each_model_is_logged_once(

@@ -47,7 +47,7 @@ def assert_complete(search: Search) -> None:
     """The budget is trained exactly, nothing runs, and MLflow has each trial once."""
     status = search("status", "mine", "--json").json
     assert (status["complete"], status["running"], status["failed"]) == (5, 0, 0)
-    assert status["epochs"] == 10
+    assert status["epochs_trained"] == 10
     designs = Counter(trial.job.candidate for trial in trials() if trial.trained)
     assert set(designs.values()) == {1}
     runs = Counter(run.data.tags["trial"] for run in mlflow_runs())

@@ -52,6 +52,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "objectives": ("macro_f1,fps", "params,macs"),
     "design": ("se", "eca"),
     "designs": ("se", "eca"),
+    "enqueue": ("se", "eca"),
+    "on": ("train", "train+val"),
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
     "rungs": ("0.25,0.5", "0.1"),
@@ -75,7 +77,7 @@ def test_every_option_of_every_command_is_in_its_help(search: Search, monkeypatc
 def two_values(field: Field) -> tuple[Any, Any]:
     one, several = field.one
     values = TAKEN.get(field.name, ANY[one])
-    if several and field.name in ("plugin", "design", "limit") and not isinstance(values[0], list):
+    if several and field.name in ("plugin", "design", "limit", "enqueue") and not isinstance(values[0], list):
         return [values[0], values[1]], [values[1]]
     return ([values[0]], [values[1]]) if several else values
 
@@ -170,7 +172,7 @@ def test_a_file_may_say_one_for_a_list_and_a_number_for_its_text(tmp_path: Path)
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("budgte = 3", ["no option 'budgte' of `search launch`", "there are budget, space"]),
+        ("budgte = 3", ["no option 'budgte' of `search launch`", "there are budget, max_epochs"]),
         ("config = 'other.toml'", ["no option 'config'"]),
         ("run = 3", ["no option 'run'"]),
         ("[launch]\nbudget = 3", ["no option 'launch'"]),
