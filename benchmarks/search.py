@@ -31,6 +31,8 @@ from pipelines.results.fronts import front_rows, rows
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
 from search.checkpoints import Checkpoints
+from search.ending import MaxEpochs
+from search.halving import Halving, rungs_of
 from search.ledger import Ledger
 from search.objectives import Objectives
 from search.proposers import Sampled
@@ -120,18 +122,22 @@ class Ground:
             images=self.images,
             seed=self.seed,
             most=len(self.seen),
+            rest=method.confirm > 0,
         )
         space = self.settings.search_space
         proposer = Sampled(space, self.costs, (), method.sampler, self.seed, self.objectives, replicates)
-        ledger = Ledger(study, proposer, budget=len(self.costs))
+        halving = Halving(
+            bounds=self.truth.bounds,
+            rungs=rungs_of(method.rungs, self.epochs),
+            reduction_factor=method.factor,
+        )
+        bound = MaxEpochs(epochs=TRAININGS * self.epochs, each=self.epochs)
+        ledger = Ledger(study, proposer, len(self.costs), halving, bound=bound)
         columns = {mix_seed(self.seed, k): column for k, column in enumerate(self.seen)}
-
-        def over() -> bool:
-            return sum(len(trial.history) for trial in ledger.trials) >= TRAININGS * self.epochs
 
         with tempfile.TemporaryDirectory() as folder:
             evaluate = Replay(self.table, columns.__getitem__)
-            SimulatedEngine().run(ledger, evaluate, Checkpoints(Path(folder), "benchmark"), over)
+            SimulatedEngine().run(ledger, evaluate, Checkpoints(Path(folder), "benchmark"), lambda: False)
         return ledger.trials
 
     def _elsewhere(self, method: Method) -> Sequence[Trial]:

@@ -120,7 +120,7 @@ def test_two_backbones_are_both_searched(search: Search) -> None:
         *("launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"),
         *("--backbone", "resnet11,resnet20", "--budget", "6", "--sampler", "random", "--json"),
     )
-    assert ended.json["study"].startswith("digits-resnet11-resnet20-")
+    assert ended.json["study"].startswith("hard-digits-resnet11-resnet20-")
     assert "resnet11" in {entry["backbone"] for entry in ended.json["params"]}
 
 
@@ -322,7 +322,7 @@ def test_a_trial_has_one_run_even_if_the_server_fails_in_between(
 def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
     ended = launch("--budget", "2", "--json")
     assert isinstance(ended.json, dict)  # nothing but JSON is on stdout
-    assert "digits · 200 train / 798 val / 799 test" in ended.err
+    assert "hard-digits · 300 train / 698 val / 799 test" in ended.err
 
 
 def test_a_users_own_folder_is_searched_and_retrained(search: Search, here: Path) -> None:
