@@ -85,23 +85,24 @@ def variances(scores: Array) -> tuple[float, float]:
     return max(0.0, float(between)), float(within)
 
 
-def calibration(reported: Sequence[tuple[float, int, float]]) -> dict[str, float]:
-    """Whether reported probabilities of being better than plain are true, of designs of many searches.
+def calibration(reported: Sequence[tuple[float, int, float]]) -> dict[str, int]:
+    """Whether reported probabilities of being better than plain are true, as counts that add up over searches.
 
     Args:
         reported: probability, number of trainings, true gain.
 
     Returns:
-        of those at 0.9 or above the share that is better, and how many they are; of designs that are better by a point
-        or more and were trained three times the share that is at 0.9 or above, and how many they are.
+        designs at 0.9 or above (`sure`), and how many of them are better (`sure_and_better`); designs that are better by
+        a point or more and were trained three times (`better`), and how many of them are at 0.9 or above
+        (`better_and_sure`).
     """
     sure = [gain > 0 for p, _, gain in reported if p >= 0.9]
     found = [p >= 0.9 for p, n, gain in reported if n >= 3 and gain >= 0.01]
     return {
-        "sure_and_better": float(np.mean(sure)) if sure else np.nan,
         "sure": len(sure),
-        "better_and_sure": float(np.mean(found)) if found else np.nan,
+        "sure_and_better": sum(sure),
         "better": len(found),
+        "better_and_sure": sum(found),
     }
 
 

@@ -61,8 +61,8 @@ class LaunchOptions:
         float,
         Option(help="Share of all epochs that trains designs again that may be on a front, so that luck is not one."),
     ] = 0.3
-    sampler: Annotated[str, Option(help="tpe, nsga2, random, front, or an Optuna sampler: package.module:Class.")] = (
-        "tpe"
+    sampler: Annotated[str, Option(help="front, tpe, nsga2, random, or an Optuna sampler: package.module:Class.")] = (
+        "front"
     )
     halving: Annotated[
         bool,
