@@ -18,7 +18,7 @@ NUMBERS, FEWEST_DRAWS = 400_000, 250
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedDesign:
     """A design that trained to the end.
 
     Attributes:
@@ -72,7 +72,7 @@ class Known:
         return self.first.job.candidate
 
 
-def trained_designs(trials: Iterable[Trial], metric: str) -> list[Trained]:
+def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]:
     """The designs that trained to the end, by number of their first complete training."""
     complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=lambda trial: trial.number)
     first: dict[Candidate, Trial] = {}
@@ -80,16 +80,19 @@ def trained_designs(trials: Iterable[Trial], metric: str) -> list[Trained]:
     for trial in complete:
         first.setdefault(trial.job.candidate, trial)
         scores.setdefault(trial.job.candidate, {})[trial.job.replicate] = trial.last[metric]
-    return [Trained(trial, scores[candidate]) for candidate, trial in first.items()]
+    return [TrainedDesign(trial, scores[candidate]) for candidate, trial in first.items()]
 
 
-def plain_of(trials: Iterable[Trial]) -> Candidate | None:
-    """What gains are over: the plain backbone, if it trained to the end; of several the one that was begun first."""
+def plain_begun(trials: Iterable[Trial]) -> Candidate | None:
+    """The plain backbone that gains are over, however far it is; of several the one that was begun first."""
     begun = [t for t in trials if t.job.design == Design() and t.state not in (State.DUPLICATE, State.INFEASIBLE)]
-    if not begun:
-        return None
-    plain = min(begun, key=lambda trial: trial.number).job.candidate
-    return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in begun) else None
+    return min(begun, key=lambda trial: trial.number).job.candidate if begun else None
+
+
+def plain_of(trials: Sequence[Trial]) -> Candidate | None:
+    """The same if it trained to the end: before that there are no gains."""
+    plain = plain_begun(trials)
+    return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in trials) else None
 
 
 def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) -> list[Known]:
@@ -127,7 +130,7 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
     ]
 
 
-def estimates_of(trained: Sequence[Trained], images: int) -> Estimates:
+def estimates_of(trained: Sequence[TrainedDesign], images: int) -> Estimates:
     """The joint distribution of what designs, at least one, come to under a new seed; scores judged on `images`."""
     return _estimates(tuple((it.candidate[0], tuple(it.scores.items())) for it in trained), images)
 

@@ -24,7 +24,7 @@ NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED
 BROKEN_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error")
 
 
-class Training(Protocol):
+class ResumableTraining(Protocol):
     """One network being trained, an epoch a step."""
 
     @property
@@ -41,7 +41,7 @@ class Training(Protocol):
         """Go on from where `state_dict` was taken."""
 
 
-Evaluate = Callable[[str, Design, int], Training]
+Evaluate = Callable[[str, Design, int], ResumableTraining]
 """(backbone, design, seed) -> a training that has not begun. It is pickled and sent to the workers."""
 
 
@@ -82,7 +82,7 @@ class Execution:
         self._job = job
         self._evaluate = evaluate
         self._checkpoint = checkpoint
-        self._training: Training | None = None
+        self._training: ResumableTraining | None = None
         self._reports: list[Report] = []
         self._notes: list[str] = []
         self._saved_at = time.monotonic()
@@ -129,7 +129,7 @@ class Execution:
         told, self._notes = tuple(self._notes), []
         return told
 
-    def _begin(self) -> Training:
+    def _begin(self) -> ResumableTraining:
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)
         try:
             saved = self._checkpoint.load()

@@ -17,6 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.expected_gain import expected_gain
+from search.extrapolation import curves, learnt
 from search.surrogate import Array, Encoding, Point, Surrogate
 from search.trials import JOB, OUTCOME, VALUES
 from search.unit_interval import all_or_some, field_of, value_at
@@ -40,6 +41,8 @@ class FrontSampler(BaseSampler):
             alternatives a and b. A trial's candidate is that of its job, or the one that has its parameters.
         costs: of each candidate the values of all objectives but the first; else they are foreseen by models, too.
         seed: of what is drawn. Everything else comes from the study.
+        metric: what the first objective is called in the reports of epochs. With it, trials that were stopped at a rung
+            tell what they are worth.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class FrontSampler(BaseSampler):
         candidates: Mapping[Any, Mapping[str, Any]] | None = None,
         costs: Mapping[Any, Sequence[float]] | None = None,
         seed: int | None = None,
+        metric: str | None = None,
     ) -> None:
+        self._metric = metric
         self._candidates = candidates
         self._costs = costs
         self._random = np.random.default_rng(seed)
@@ -138,14 +143,19 @@ class FrontSampler(BaseSampler):
         if len(complete) < AT_RANDOM:
             return int(self._random.integers(len(points)))
         pending = [it.point for it in tried if it.trial.state is TrialState.RUNNING]
-        encoding = Encoding([*points, *(it.point for it in complete), *pending])
-        rows, known = encoding.rows(points), encoding.rows([it.point for it in complete])
+        stopped = [it for it in tried if it.trial.state is TrialState.PRUNED and it.history(self._metric)]
+        telling = [*complete, *stopped]
+        encoding = Encoding([*points, *(it.point for it in telling), *pending])
+        rows, told = encoding.rows(points), encoding.rows([it.point for it in telling])
+        known = told[: len(complete)]
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
         values = signs * np.array([it.values for it in complete])
         foreseen = [Surrogate.fit(known, column).predict(rows)[0] for column in values.T[1:]] if costs is None else []
         better = np.array(foreseen).T.reshape(len(points), -1) if costs is None else signs[1:] * costs
         scaled = _scaled(np.concatenate([better, values[:, 1:]]))
-        model = Surrogate.fit(known, values[:, 0])
+        ends = np.append(values[:, 0], np.full(len(stopped), np.nan))
+        histories = [it.history(self._metric) if stopped else () for it in telling]
+        model = learnt(told, signs[0] * curves(histories, signs[0] * ends))
         expected, _ = model.predict(known)
         if pending:
             model = model.believing(encoding.rows(pending))
@@ -166,6 +176,11 @@ class _Tried:
         """Its objectives, a replicate's, too; none if it has not come to any."""
         told: Sequence[float] = self.trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
         return list(self.trial.values) if self.trial.state is TrialState.COMPLETE else told
+
+    def history(self, metric: str | None) -> Sequence[float | None]:
+        """The metric, epoch by epoch; none where nobody wrote it down."""
+        told: Sequence[float | None] = self.trial.user_attrs.get(OUTCOME, {}).get("history", {}).get(metric, ())
+        return told
 
 
 def _others(study: Study, trial: FrozenTrial) -> Iterable[FrozenTrial]:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search import pareto
 from search.designs import estimates_of, plain_of, trained_designs
 from search.objectives import Objectives
+from search.pareto import Points
 from search.trials import Trial
 from space.choices import Candidate
 from space.cost import Costs
-
-Array = NDArray[np.float64]
 
 DRAWS = 50
 """Of what designs may come to, for a standard deviation."""
@@ -70,8 +68,20 @@ class Bounds:
         plain = next((it.mean for it in trained if it.candidate == reference), 1.0)
         if plain == 1.0:
             return 0.0
-        costs = np.array([self._costs(it.first.job.costs) for it in trained])
-        return self._volume(np.array([it.mean for it in trained]), costs, plain)
+        return self.of_gains([it.mean for it in trained], [it.first.job.costs for it in trained], plain)
+
+    def of_gains(self, scores: Sequence[float], costs: Sequence[Costs], plain: float) -> float:
+        """Of designs with these scores and costs, where the plain network has this score, below 1."""
+        return pareto.hypervolume(self.scaled(self.points(scores, costs), plain))
+
+    def points(self, scores: Sequence[float], costs: Sequence[Costs]) -> Points:
+        """Scores with what they cost, (n, 1 + costs), better when larger."""
+        rows = [(score, *self._costs(cost)) for score, cost in zip(scores, costs, strict=True)]
+        return np.array(rows, float).reshape(len(rows), 1 + len(self.low))
+
+    def scaled(self, points: Points, plain: float) -> Points:
+        """Such points between the bounds, 0..1 and clipped: a score of `plain` is 0, and 1 is 1."""
+        return pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high]))
 
     def growth(self, trials: Sequence[Trial], latest: Collection[Candidate], images: int) -> Growth | None:
         """What the latest designs add, in what designs may come to under a new seed; None before plain is trained.
@@ -87,19 +97,14 @@ class Bounds:
         if reference is None:
             return None
         estimates = estimates_of(trained, images)
-        costs = np.array([self._costs(it.first.job.costs) for it in trained])
+        costs = [it.first.job.costs for it in trained]
         plain = candidates.index(reference)
         earlier = np.array([it not in latest or it == reference for it in candidates])
-        drawn = [
-            self._volume(draw, costs, draw[plain]) - self._volume(draw[earlier], costs[earlier], draw[plain])
-            for draw in estimates.draws[:: len(estimates.draws) // DRAWS]
-        ]
+        drawn = []
+        for draw in estimates.draws[:: len(estimates.draws) // DRAWS]:
+            points = self.scaled(self.points(draw, costs), draw[plain])
+            drawn.append(pareto.hypervolume(points) - pareto.hypervolume(points[earlier]))
         return Growth(float(np.mean(drawn)), float(np.std(drawn)))
-
-    def _volume(self, scores: Array, costs: Array, plain: float) -> float:
-        """Of designs with these scores (n,) and costs (n, m), over a plain network's score."""
-        points = np.concatenate([scores[:, None], costs], axis=1)
-        return pareto.hypervolume(pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high])))
 
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""

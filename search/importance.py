@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.extrapolation import curves, learnt
 from search.surrogate import Encoding, Point, Surrogate
 from search.trials import State, Trial
 from space.choices import ALL_STAGES, Candidate
@@ -46,14 +47,16 @@ class Effect:
 
 
 def effects(trials: Sequence[Trial], metric: str) -> list[Effect]:
-    """Of every choice that designs of complete trials differ in; the field with the largest effect comes first."""
-    complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    points = [_fields(trial.job.candidate) for trial in complete]
-    designs = [_fields(candidate) for candidate in dict.fromkeys(trial.job.candidate for trial in complete)]
-    if len(designs) < 2:
+    """Of every choice that trained designs differ in; the field with the largest effect comes first."""
+    trained = [trial for trial in trials if trial.trained]
+    points = [_fields(trial.job.candidate) for trial in trained]
+    designs = [_fields(candidate) for candidate in dict.fromkeys(trial.job.candidate for trial in trained)]
+    ends = np.array([trial.last[metric] if trial.state is State.COMPLETE else np.nan for trial in trained])
+    if len(designs) < 2 or np.isnan(ends).all():
         return []
     encoding = Encoding(points)
-    model = Surrogate.fit(encoding.rows(points), np.array([trial.last[metric] for trial in complete]))
+    histories = [[report.get(metric) for report in trial.history] for trial in trained]
+    model = learnt(encoding.rows(points), curves(histories, ends))
     by_field = [_of_field(name, designs, encoding, model) for name in encoding.names]
     by_field.sort(key=lambda found: -max((abs(effect.mean) for effect in found), default=0.0))
     return [effect for found in by_field for effect in sorted(found, key=lambda it: -it.mean)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 
 
-def front(points: Points) -> list[int]:
+def non_dominated(points: Points) -> list[int]:
     """Indices of the points that no other point dominates, in the order of the points.
 
     One point dominates another if it is nowhere worse and somewhere better; equal points do not
@@ -30,7 +30,7 @@ def hypervolume(points: Points) -> float:
         return 0.0
     if points.shape[1] == 1:
         return float(points.max())
-    points = points[front(points)]
+    points = points[non_dominated(points)]
     points = points[np.argsort(-points[:, -1])]
     heights = points[:, -1] - np.append(points[1:, -1], 0.0)
     # Slices along the last coordinate: each is as deep as the points that reach it cover the others.
@@ -57,3 +57,38 @@ def scale(values: Points, low: Points, high: Points) -> Points:
     """Values (n, m) scaled to 0..1 between bounds (m,), and clipped; 1 where the bounds are equal."""
     spread = np.where(high > low, high - low, 1.0)
     return np.where(high > low, np.clip((values - low) / spread, 0.0, 1.0), 1.0)
+
+
+def layers(points: Points) -> NDArray[np.int64]:
+    """Of each point how many layers are before its own, (n,): non-dominated sorting.
+
+    Layer 0 is the front, and each further layer the front of what the earlier ones leave.
+    Deb et al.: A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE Trans. Evol. Comp. 2002, III-A.
+    """
+    count = len(points)
+    as_good, better = np.ones((count, count), bool), np.zeros((count, count), bool)
+    for values in points.T:
+        as_good &= values[:, None] >= values
+        better |= values[:, None] > values
+    dominates = as_good & better
+    ahead = dominates.sum(axis=0)  # points not in a layer yet that dominate each
+    found = np.full(count, -1)
+    for layer in range(count):
+        there = np.flatnonzero((ahead == 0) & (found < 0))
+        if not len(there):
+            break
+        found[there] = layer
+        ahead = ahead - dominates[there].sum(axis=0)
+    return found
+
+
+def contributions(points: Points) -> NDArray[np.float64]:
+    """What each point alone adds to the hypervolume of all, (n,); nothing where another is nowhere worse.
+
+    It is the volume that the point dominates, less what the others dominate of that.
+    While et al.: A fast way of calculating exact hypervolumes, IEEE Trans. Evol. Comp. 2012.
+    """
+    points = np.clip(points, 0.0, None)
+    others = (np.minimum(np.delete(points, index, axis=0), point) for index, point in enumerate(points))
+    alone = [float(point.prod()) - hypervolume(shared) for point, shared in zip(points, others, strict=True)]
+    return np.array(alone).clip(0.0)

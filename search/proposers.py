@@ -65,6 +65,7 @@ class Sampled:
         self._known = {
             "candidates": {candidate: self._decisions[candidate] for candidate in allowed},
             "costs": {candidate: objectives.traded(costs[candidate]) for candidate in allowed},
+            "metric": objectives.metric,
         }
         self._unseen = {candidate: self._decisions[candidate] for candidate in allowed}
         self._lost: Counter[Candidate] = Counter()

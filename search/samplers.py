@@ -51,7 +51,7 @@ def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
     Args:
         name: as typed.
         seed: of all that it draws.
-        known: what else is known of the search, for samplers that take it: `candidates` and `costs`, see
+        known: what else is known of the search, for samplers that take it: `candidates`, `costs` and `metric`, see
             `FrontSampler`.
 
     Raises:

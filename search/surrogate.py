@@ -15,8 +15,8 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
-Field = int | str | float | bool | None
-Point = Mapping[str, Field]
+FieldValue = int | str | float | bool | None
+Point = Mapping[str, FieldValue]
 """A design's fields by name. A float is a number in 0..1; anything else is a kind, and so is to have no such field."""
 
 REACH = 0.3
@@ -40,7 +40,7 @@ class Encoding:
     """
 
     def __init__(self, points: Iterable[Point]) -> None:
-        self._codes: dict[str, dict[Field, int]] = {}
+        self._codes: dict[str, dict[FieldValue, int]] = {}
         for point in points:
             for name, value in point.items():
                 codes = self._codes.setdefault(name, {})
@@ -51,7 +51,7 @@ class Encoding:
         """The columns."""
         return tuple(self._codes)
 
-    def values(self, name: str) -> tuple[Field, ...]:
+    def values(self, name: str) -> tuple[FieldValue, ...]:
         """The values that a field has in some point."""
         return tuple(self._codes[name])
 
@@ -61,7 +61,7 @@ class Encoding:
             [[self._number(name, point[name]) if name in point else -1.0 for name in self._codes] for point in points]
         ).reshape(len(points), len(self._codes))
 
-    def _number(self, name: str, value: Field) -> float:
+    def _number(self, name: str, value: FieldValue) -> float:
         return value if isinstance(value, float) else -2.0 - self._codes[name][value]
 
 
@@ -84,6 +84,11 @@ class Surrogate:
     _centre: float
     _scale: float
 
+    @property
+    def known(self) -> int:
+        """Designs that it is made from."""
+        return len(self._rows)
+
     @classmethod
     def fit(cls, rows: Array, scores: Array) -> "Surrogate":
         """The model of these trainings, at least one, in the order in which they were met."""
@@ -92,11 +97,15 @@ class Surrogate:
     def believing(self, rows: Array) -> "Surrogate":
         """The model if trainings of these designs came to what it expects of them."""
         means, _ = self.predict(rows)
+        return self.told(rows, means, np.ones(len(rows)))
+
+    def told(self, rows: Array, scores: Array, weights: Array) -> "Surrogate":
+        """The model if it is told of these scores (m,), too, each worth a fraction (m,) of a training."""
         return replace(
             self,
             _rows=np.concatenate([self._rows, rows]),
-            _targets=np.append(self._targets, (means - self._centre) / self._scale),
-            _counts=np.append(self._counts, np.ones(len(rows))),
+            _targets=np.append(self._targets, (scores - self._centre) / self._scale),
+            _counts=np.append(self._counts, weights),
         )
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
@@ -138,7 +147,7 @@ def _fitted(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Surrogate:
     first = _rung(len(scores))
     shares = _tuned(rows[:first].tobytes(), scores[:first].tobytes(), fields)
     designs, means, counts = _pooled(rows, scores)
-    centre, scale = _location(scores)
+    centre, scale = location(scores)
     targets = (means - centre) / scale
     noise = scale * math.sqrt(shares[0])
     return Surrogate(noise, designs[-KNOWN:], targets[-KNOWN:], counts[-KNOWN:], shares, centre, scale)
@@ -154,7 +163,7 @@ def _pooled(rows: Array, scores: Array) -> tuple[Array, Array, Array]:
     return rows[::-1][last[order]], means[order], counts[order]
 
 
-def _location(scores: Array) -> tuple[float, float]:
+def location(scores: Array) -> tuple[float, float]:
     """Centre and spread that a few bad scores hardly move."""
     low, centre, high = np.quantile(scores, (0.25, 0.5, 0.75))
     return float(centre), float((high - low) / 1.35 or scores.std() or 1.0)
@@ -201,7 +210,7 @@ def _tuned(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Array:
     scores = np.frombuffer(scores_bytes)
     rows = np.frombuffer(rows_bytes).reshape(len(scores), fields)
     designs, means, counts = _pooled(rows, scores)
-    centre, scale = _location(scores)
+    centre, scale = location(scores)
     targets = (means - centre) / scale
     within = max(((scores - centre) ** 2).sum() / scale**2 - (counts * targets**2).sum(), 0.0)
     parts = np.array([np.diag(1 / counts), *_parts(designs, designs)])

@@ -5,7 +5,7 @@ The file is an .npz without pickles. D designs, N seeds:
     design        (D,) texts, the plain network first
     val_accuracy  (D, N, epochs) float32; from the epoch on in which a training failed, nan
     seconds       (D, N); what each training took
-    num_params, fps and other costs  (D,)
+    each cost, by its key            (D,)
     settings      a JSON text: of the study that made it
 """
 
@@ -29,7 +29,6 @@ from space.files import written_whole
 from space.seeds import mix_seed
 
 METRIC = "val_accuracy"
-NEEDED_COSTS = ("num_params", "fps")
 NO_COSTS = ("design", METRIC, "seconds", "settings")
 
 
@@ -151,7 +150,7 @@ class Table:
         curves, settings = arrays[METRIC], json.loads(str(arrays["settings"]))
         if curves.ndim != 3 or 0 in curves.shape or not np.issubdtype(curves.dtype, np.floating):
             raise ValueError(f"{METRIC} is {curves.dtype} of shape {curves.shape}, not (designs, seeds, epochs)")
-        costs = {name: arrays[name] for name in dict.fromkeys([*NEEDED_COSTS, *arrays]) if name not in NO_COSTS}
+        costs = {name: arrays[name] for name in arrays if name not in NO_COSTS}
         shapes = {"design": curves.shape[:1], "seconds": curves.shape[:2], **dict.fromkeys(costs, curves.shape[:1])}
         for name, shape in shapes.items():
             if arrays[name].shape != shape:

@@ -15,6 +15,8 @@ Report = Mapping[str, float]
 """What one epoch gave, by name of the metric."""
 
 JOB = "job"
+PASSED = "passed"
+"""The history of a trial up to the last rung that it passed."""
 OUTCOME = "outcome"
 ORIGIN = "origin"
 """In the outcome of a trial that was carried over: the study that trained it."""
@@ -123,7 +125,7 @@ class Trial:
         number: its number in the study; duplicates take numbers too.
         state: how far it is.
         job: what it trains.
-        history: a report an epoch; while it runs, as far as the ledger was told.
+        history: a report an epoch; while it runs, as far as the ledger was told, or, read again, to its last rung.
         failure: set when the state is failed.
         started: when it was asked for.
         finished: when it was told; None while it runs.
@@ -173,7 +175,7 @@ def read_trial(frozen: FrozenTrial) -> Trial | None:
         number=frozen.number,
         state=State(outcome["state"]) if outcome else State.RUNNING,
         job=Job.from_json(frozen.user_attrs[JOB]),
-        history=unpack_history(outcome.get("history", {})),
+        history=unpack_history(outcome.get("history", frozen.user_attrs.get(PASSED, {}))),
         failure=Failure.from_json(outcome["failure"]) if "failure" in outcome else None,
         started=frozen.datetime_start or datetime.min,
         finished=frozen.datetime_complete,

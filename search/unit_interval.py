@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.surrogate import Field
+from search.surrogate import FieldValue
 
 
 def value_at(distribution: BaseDistribution, place: float) -> Any:
@@ -25,7 +25,7 @@ def value_at(distribution: BaseDistribution, place: float) -> Any:
     return distribution.low + (distribution.high - distribution.low) * place
 
 
-def field_of(distribution: BaseDistribution, value: Any) -> Field:
+def field_of(distribution: BaseDistribution, value: Any) -> FieldValue:
     """A value as a field of a point: numbers by their place in 0..1."""
     if isinstance(distribution, CategoricalDistribution):
         return int(distribution.to_internal_repr(value))

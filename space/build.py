@@ -5,11 +5,11 @@ from torch import nn
 from space.backbones import Backbone
 from space.design import Design
 from space.gating import Gated, place_gates
-from space.state import State, fit_state
+from space.state import StateDict, fit_state
 
 
 def build(
-    design: Design, backbone: Backbone, num_classes: int = 10, in_channels: int = 3, weights: State | None = None
+    design: Design, backbone: Backbone, num_classes: int = 10, in_channels: int = 3, weights: StateDict | None = None
 ) -> nn.Module:
     """The backbone with the design's gates, freshly initialised from torch's global generator.
 

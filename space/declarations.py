@@ -12,7 +12,7 @@ from space.errors import UserError
 
 Value: TypeAlias = int | str
 
-Changes: TypeAlias = Literal["params", "macs", "time"]
+GateCost: TypeAlias = Literal["params", "macs", "time"]
 """What a choice may change of one gate beside its function: parameters, multiply-accumulates, the time it takes."""
 
 RESERVED = ("attention", "channels", "blocks", "self")
@@ -48,7 +48,7 @@ class Choice:
     name: str
     values: tuple[Value, ...]
     default: Value | None = None
-    changes: tuple[Changes, ...] = ("params", "macs", "time")
+    changes: tuple[GateCost, ...] = ("params", "macs", "time")
     idle: tuple[When, ...] = ()
     default_if: tuple[tuple[When, Value], ...] = ()
     divides: bool = False
@@ -142,11 +142,11 @@ REDUCTION = Choice("reduction", (1, 2, 4, 8, 10, 16, 20, 32), default=16, divide
 KEEP_ZERO = ("identity", "relu", "tanh")
 """Connections that turn zero into zero."""
 
-Kind: TypeAlias = Literal["excitation", "gate", "stage"]
+AttentionKind: TypeAlias = Literal["excitation", "gate", "stage"]
 """What is registered: a class of excitations, which are applied in depth; one of whole gates; or a function that makes
 the gates of all blocks of a stage."""
 
-_OF_ALL: dict[Kind, tuple[Choice, ...]] = {
+_OF_ALL: dict[AttentionKind, tuple[Choice, ...]] = {
     "excitation": (DEPTH, DEEPENING, CONNECTION, BN, SHARING, STAGES),
     "gate": (SHARING, STAGES),
     "stage": (SHARED, STAGES),
@@ -186,7 +186,7 @@ class Declaration:
 
 
 def declare(
-    kind: Kind, choices: tuple[Choice, ...] = (), stalls: When | None = None, normalises: bool = False
+    kind: AttentionKind, choices: tuple[Choice, ...] = (), stalls: When | None = None, normalises: bool = False
 ) -> Declaration:
     """The declaration of an attention of this kind.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from space import declarations
-from space.declarations import Declaration, Kind, declare
+from space.declarations import AttentionKind, Declaration, declare
 from space.registry import Registry
 
 NONE = "none"
@@ -29,7 +29,7 @@ def registrations(source: str) -> Iterator[tuple[str, Declaration]]:
 
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            kind: Kind = "stage"
+            kind: AttentionKind = "stage"
         elif isinstance(node, ast.ClassDef):
             kind = "excitation" if "Excitation" in map(ast.unparse, node.bases) else "gate"
         else:

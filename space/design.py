@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeAlias
 
-from space.declarations import Changes, Declaration, Value, hidden_width, not_one_of
+from space.declarations import Declaration, GateCost, Value, hidden_width, not_one_of
 from space.declared import DECLARED, NONE, no_attention, no_field
 from space.errors import UserError
 
@@ -164,7 +164,7 @@ class Design:
         """This design with the defaults of these choices."""
         return Design(self.attention, **{name: value for name, value in self.choices if name not in names})
 
-    def bearing_on(self, quantity: Changes) -> "Design":
+    def bearing_on(self, quantity: GateCost) -> "Design":
         """This design with the defaults of all choices that do not change this quantity of one gate."""
         every = self.declaration.choices.values()
         return self.without(*(choice.name for choice in every if quantity not in choice.changes))

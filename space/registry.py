@@ -4,7 +4,10 @@ What a plug-in registers is there all or nothing: one that registers something a
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from importlib.abc import InspectLoader
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from space.errors import UserError
@@ -33,6 +36,7 @@ class Registry(dict[str, Entry], Generic[Entry]):
         self.kind = kind
         self.ours = dict(ours)
         self._admit = admit
+        self._parts: dict[str, Any] = {}
         REGISTRIES.append(self)
 
     def are_ours(self) -> None:
@@ -52,11 +56,29 @@ class Registry(dict[str, Entry], Generic[Entry]):
 
         def add(part: Any) -> Any:
             if name in self:
-                raise UserError(taken(self.kind, name))
+                if not _is_run_again(part, self._parts.get(name)):
+                    raise UserError(taken(self.kind, name))
+                return part
             self[name] = self._admit(name, part, **declared)
+            self._parts[name] = part
             return part
 
         return add
+
+
+def _is_run_again(part: Any, registered: Any) -> bool:
+    """Whether two parts are one: of a file that two plug-ins import, which is a module of its own for each."""
+    modules = [sys.modules.get(getattr(it, "__module__", "")) for it in (part, registered)]
+    one, other = map(_text, modules)
+    return modules[0] is not modules[1] and one is not None and one == other
+
+
+def _text(module: ModuleType | None) -> tuple[str, str | None] | None:
+    """File and source of a module; None where there is none."""
+    file, loader = (getattr(module, name, None) for name in ("__file__", "__loader__"))
+    if module is None or file is None or not isinstance(loader, InspectLoader):
+        return None
+    return file, loader.get_source(module.__name__)
 
 
 def taken(kind: str, name: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from space.errors import UserError
 
-State = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 """Tensors by name, as `Module.state_dict` gives them."""
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -21,7 +21,7 @@ SHOWN = 5
 
 
 @lru_cache(maxsize=1)
-def read_state(path: Path) -> State:
+def read_state(path: Path) -> StateDict:
     """The tensors of a file, on the CPU; nothing else in it is looked at.
 
     Raises:
@@ -46,7 +46,7 @@ def read_state(path: Path) -> State:
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def fit_state(network: nn.Module, weights: State, classifier: str, removed: Collection[str] = ()) -> None:
+def fit_state(network: nn.Module, weights: StateDict, classifier: str, removed: Collection[str] = ()) -> None:
     """Give a plain network these weights.
 
     Its last layer stays as it is where the classes differ in number, or where there are no weights for it.
@@ -83,7 +83,7 @@ def fit_state(network: nn.Module, weights: State, classifier: str, removed: Coll
     network.load_state_dict({**own, **weights})
 
 
-def _unwrapped(weights: State, first: str) -> State:
+def _unwrapped(weights: StateDict, first: str) -> StateDict:
     """Without what DataParallel, torch.compile or a Lightning module put before each name of the network."""
     before = [name.removesuffix(first) for name in weights if name.endswith(f".{first}") or name == first]
     prefix = min(before, key=len, default="")

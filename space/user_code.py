@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from space.errors import UserError, first_line
 from space.registry import all_or_nothing
-from space.user_imports import files_of, module_name, run, with_imported
+from space.user_imports import files_of, module_name, run_package, with_imported
 
 Result = TypeVar("Result")
 
@@ -110,7 +110,7 @@ class UserCode:
             return there
         try:
             with all_or_nothing():
-                return run(self.package, self.folder, dict(self.files), self.main)
+                return run_package(self.package, self.folder, dict(self.files), self.main)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
         except (Exception, SystemExit) as error:

@@ -55,7 +55,7 @@ def module_name(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace(".", "_").replace("/", ".")
 
 
-def run(package: str, folder: Path, files: Mapping[str, bytes], main: str) -> ModuleType:
+def run_package(package: str, folder: Path, files: Mapping[str, bytes], main: str) -> ModuleType:
     """Run one of the files as a module of this package; if it raises, nothing is left of it."""
     importer = _Importer(package, folder, files)
     sys.meta_path.insert(0, importer)

@@ -66,7 +66,7 @@ def test_the_commands_run_and_use_what_is_new(search: Search, here: Path, comman
     record = Storage("runs").read(ended.json["study"])
     settings, given = record.attributes["settings"], dict(itertools.pairwise(typed))
     assert {str(trial.job.design) for trial in record.trials if trial.trained} == {"none", attention}
-    assert settings["dataset"] == given.get("--dataset", "digits")
+    assert settings["dataset"] == given.get("--dataset", "hard-digits")
     assert settings["num_classes"] == (9 if "--dataset" in given else 10)
     (backbone,) = settings["backbones"]
     assert backbone.endswith(given.get("--backbone", "resnet20") + ("@1|4|7" if "--gate-at" in given else ""))

@@ -78,6 +78,34 @@ def test_optuna_stays_inside_search() -> None:
             assert "optuna" not in imports(path), path
 
 
+ONE_MEANING = {"Array"}
+"""What more than one file defines: an array of numbers of any shape."""
+
+
+def defined(path: Path) -> Iterator[str]:
+    """Public functions, classes and types that a file defines at its top, type variables aside."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            is_variable = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "TypeVar"
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [it.id for it in targets if isinstance(it, ast.Name) and not (is_variable or it.id.isupper())]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_") and name != "logger")
+
+
+def test_no_two_public_functions_or_classes_have_one_name() -> None:
+    where: dict[str, list[Path]] = {}
+    for package in ALLOWED:
+        for path in (ROOT / package).rglob("*.py"):
+            for name in set(defined(path)):
+                where.setdefault(name, []).append(path.relative_to(ROOT))
+    shared = {name: paths for name, paths in where.items() if len(paths) > 1}
+    assert set(shared) == ONE_MEANING, shared
+
+
 HEAVY = {"torch", "torchvision", "optuna", "ray", "mlflow", "sklearn", "scipy", "numpy", "matplotlib", "plotly"}
 
 
@@ -130,7 +158,8 @@ def test_a_mistake_that_needs_no_library_is_told_before_one_is_loaded(arguments:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["space"], ["profile", "se", "--no-fps"], ["reproduce", "--all", "--params-only", "--rows", "RAS"]]
+    "arguments",
+    [["space"], ["profile", "se", "--no-measuring"], ["reproduce", "--all", "--params-only", "--rows", "RAS"]],
 )
 def test_what_trains_nothing_needs_nothing_heavy_but_torch(arguments: list[str]) -> None:
     assert loaded_by(arguments, code=0) <= {"torch", "numpy", "optuna"}  # optuna loads its parts when they are used

@@ -81,7 +81,7 @@ def macs(design: Design, backbone: str, task: Task) -> int:
     return _plain(backbone, task).macs + sum(s.blocks * _gate_macs(gate, s.place) for s in stages)
 
 
-class Place(NamedTuple):
+class GateContext(NamedTuple):
     """Where a gate stands, as far as its cost depends on it.
 
     Attributes:
@@ -114,7 +114,7 @@ class GatedStage(NamedTuple):
     """The blocks of a stage that carry gates at one place: how many, where, and which stage, counted from 0."""
 
     blocks: int
-    place: Place
+    place: GateContext
     number: int
 
 
@@ -171,7 +171,7 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
     return tuple(
         GatedStage(
             alike.blocks,
-            Place((alike.channels, *pixels[number]), normalised[number], number not in multiplied_first),
+            GateContext((alike.channels, *pixels[number]), normalised[number], number not in multiplied_first),
             number,
         )
         for number, stage in enumerate(backbone.layout)
@@ -180,7 +180,7 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
 
 
 @cache
-def _gate_params(gate: Design, blocks: int, place: Place) -> int:
+def _gate_params(gate: Design, blocks: int, place: GateContext) -> int:
     """Parameters of the gates of one stage."""
     channels = place.size[0]
     with meta():
@@ -189,7 +189,7 @@ def _gate_params(gate: Design, blocks: int, place: Place) -> int:
 
 
 @cache
-def _gate_macs(gate: Design, place: Place) -> int:
+def _gate_macs(gate: Design, place: GateContext) -> int:
     """MACs of one gate."""
     with meta():
         on_its_own = place.gate(gate)

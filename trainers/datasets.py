@@ -12,7 +12,7 @@ from space.registry import Registry
 from trainers.contents import Content
 from trainers.data import Data, channel_statistics
 from trainers.decoded import MappedImages, decoded_once, decoding
-from trainers.digits import read_digits
+from trainers.digits import read_digits, read_hard_digits
 from trainers.folders import read_folder
 from trainers.identity import data_digest
 from trainers.imagenet import read_imagenet
@@ -99,6 +99,11 @@ def _digits(source: Source, download: bool) -> Data:
     return _data(source, classes, (1, 8, 8), splits, mirrors=False)
 
 
+def _hard_digits(source: Source, download: bool) -> Data:
+    classes, splits = read_hard_digits(source.train_size)
+    return _data(source, classes, (1, 8, 8), splits, mirrors=False)
+
+
 def _torchvision(source: Source, download: bool) -> Data:
     """A tenth of the official training images become the validation split."""
     learn, test, classes = TORCHVISION_SETS[source.name].read(source.name, source.root, download)
@@ -150,7 +155,12 @@ def _admit(name: str, reader: Reader) -> Reader:
 
 DATASETS: Registry[Reader] = Registry(
     "dataset",
-    {"digits": _digits, **dict.fromkeys(TORCHVISION_SETS, _torchvision), "imagenet": _imagenet},
+    {
+        "digits": _digits,
+        "hard-digits": _hard_digits,
+        **dict.fromkeys(TORCHVISION_SETS, _torchvision),
+        "imagenet": _imagenet,
+    },
     _admit,
 )
 """Reader of each data set by name; folder:PATH stands beside them.

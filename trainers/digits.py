@@ -1,7 +1,8 @@
-"""The digits that scikit-learn brings along: 1,797 grey images of 8 x 8."""
+"""The digits that scikit-learn brings along, 1,797 grey images of 8 x 8: as they are, and made hard."""
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from space.errors import UserError
 from trainers.images import TensorImages
@@ -9,6 +10,11 @@ from trainers.splits import split, subset
 
 TRAIN_SIZE = 200
 """With 1,000 images every design learns the digits to within noise; with 200 they differ."""
+HARD_TRAIN_SIZE = 300
+TURN, SCALES, SHIFT, NOISE = 10.0, (0.9, 1.1), 0.1, 0.1
+"""How hard digits are made: turned by up to so many degrees, scaled by a factor in between, shifted by up to this share
+of a side, and covered with normal noise of this share of the range."""
+BRIGHTEST = 16.0
 
 
 def read_digits(train_size: int | None) -> tuple[tuple[str, ...], list[TensorImages]]:
@@ -20,20 +26,61 @@ def read_digits(train_size: int | None) -> tuple[tuple[str, ...], list[TensorIma
     Raises:
         UserError: there are not so many.
     """
+    images, labels, classes = _digits()
+    return classes, _parted(images / BRIGHTEST, labels, TRAIN_SIZE if train_size is None else train_size)
+
+
+def read_hard_digits(train_size: int | None) -> tuple[tuple[str, ...], list[TensorImages]]:
+    """The same images in the same splits, 300 to train on, each turned, scaled, shifted and noisy.
+
+    What is done to an image does not depend on its split. So designs differ by more than luck, and more images are
+    more of the same task.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    images, labels, classes = _digits()
+    return classes, _parted(
+        _made_hard(images / BRIGHTEST), labels, HARD_TRAIN_SIZE if train_size is None else train_size
+    )
+
+
+def _digits() -> tuple[NDArray[np.float64], torch.Tensor, tuple[str, ...]]:
+    """Images (N, 8, 8) of 0 to 16, labels (N,), names of the classes."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
-    labels = torch.from_numpy(digits.target.astype(np.int64))
+    return digits.images, torch.from_numpy(digits.target.astype(np.int64)), tuple(map(str, digits.target_names))
+
+
+def _made_hard(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Images (N, S, S) of 0 to 1, each distorted in its own way, which is the same every time."""
+    from scipy.ndimage import affine_transform
+
+    rng = np.random.default_rng(0)
+    side = images.shape[1]
+    centre = np.full(2, (side - 1) / 2)
+    hard = np.empty_like(images)
+    for image, made in zip(images, hard, strict=True):
+        angle, factor = np.radians(rng.uniform(-TURN, TURN)), rng.uniform(*SCALES)
+        to = centre + rng.uniform(-SHIFT, SHIFT, 2) * side
+        back = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / factor
+        moved = affine_transform(image, back, centre - back @ to, order=1)
+        made[:] = np.clip(moved + rng.normal(0, NOISE, image.shape), 0, 1)
+    return hard
+
+
+def _parted(images: NDArray[np.float64], labels: torch.Tensor, train_size: int) -> list[TensorImages]:
+    """Images (N, 8, 8) of 0 to 1 in three splits."""
+    pixels = torch.from_numpy(np.rint(images * 255).astype(np.uint8)).unsqueeze(1)
     train, rest = split(labels, torch.arange(len(labels)), TRAIN_SIZE)
     val, test = split(labels, rest, len(rest) // 2)
     most = len(train) + len(val) - 1
-    if train_size is not None and not 0 < train_size <= most:
+    if not 0 < train_size <= most:
         raise UserError(f"--train-size {train_size}: digits have 1 to {most} images to train on")
-    if train_size is not None and train_size > TRAIN_SIZE:
+    if train_size > TRAIN_SIZE:
         moved = subset(labels, val, train_size - TRAIN_SIZE)
         train, val = torch.cat([train, moved]).sort().values, val[~torch.isin(val, moved)]
     else:
         train = subset(labels, train, train_size)
-    splits = [TensorImages(images[indices], labels[indices]) for indices in (train, val, test)]
-    return tuple(map(str, digits.target_names)), splits
+    return [TensorImages(pixels[indices], labels[indices]) for indices in (train, val, test)]

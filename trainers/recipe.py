@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from space.errors import UserError
 
-Schedule = Literal["one-cycle", "cosine", "milestones"]
+Schedule = Literal["one-cycle", "cosine", "milestones", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Recipe:
         momentum: of SGD; one-cycle swings it by 0.05 to both sides, against the rate.
         nesterov: Nesterov's momentum.
         weight_decay: L2 penalty, on every parameter.
-        schedule: one-cycle (up for 30 % of the steps, then down by a cosine), cosine, or milestones.
+        schedule: one-cycle (up for 30 % of the steps, then down by a cosine), cosine, milestones, or constant.
         milestones: epochs after which the rate is multiplied by `gamma`; see `drops`.
         gamma: see `milestones`.
         milestones_of: epochs of the training that the milestones are told for; None for `epochs`.
@@ -27,6 +27,8 @@ class Recipe:
         resized_crop: train on random parts of the images, 8 to 100 % of their area, resized.
         flip: mirror half of the images.
         label_smoothing: share of the target spread over all classes.
+        averaging: decay a step of an exponential average of the weights and BN statistics, which takes the network's
+            place where it is judged or written; 0 for none.
         mixed_precision: forward and backward in bfloat16 where that is safe.
         channels_last: memory layout; faster on CPU and on tensor cores.
         clip_norm: largest norm of the gradient; None for no clipping.
@@ -49,6 +51,7 @@ class Recipe:
     resized_crop: bool = False
     flip: bool = True
     label_smoothing: float = 0.0
+    averaging: float = 0.0
     mixed_precision: bool = False
     channels_last: bool = True
     clip_norm: float | None = None
@@ -92,6 +95,15 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=20, batch_size=50, weight_decay=5e-4, schedule="one-cycle", crop_padding=1, flip=False),
+    "hard-digits": Recipe(
+        epochs=20,
+        batch_size=25,
+        weight_decay=5e-4,
+        schedule="one-cycle",
+        crop_padding=1,
+        flip=False,
+        averaging=0.98,
+    ),
     "fine-tune": Recipe(
         epochs=10,
         batch_size=32,
@@ -111,7 +123,7 @@ RECIPES: dict[str, Recipe] = {
     "dianet-resnext": Recipe(epochs=300, batch_size=128, weight_decay=5e-4, milestones=(150, 225)),
     "dianet-imagenet": Recipe(epochs=120, batch_size=256, milestones=(30, 60, 90), crop_padding=0, resized_crop=True),
 }
-"""RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first three are for searching; fine-tune is for
+"""RAS: Section 3.1 of the paper. DIANet: Tables 10 and 11. The first four are for searching; fine-tune is for
 pretrained weights."""
 
 

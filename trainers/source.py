@@ -1,7 +1,8 @@
 """Which data set a user means, how it is split, and how its images are made ready."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from space.errors import UserError
 from space.normalisation import Levels
@@ -10,12 +11,10 @@ FOLDER_PREFIX = "folder:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which data set, how it is split, and how its images are made ready.
+class Preparation:
+    """How a data set is split, and how its images are made ready.
 
     Attributes:
-        name: digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
-        root: folder of the torchvision data sets.
         train_size: images to train on; None for the data set's own number.
         image_size: side of the square images in pixels; None for the data set's own, in a folder the shortest
             side of all, at most 96.
@@ -24,6 +23,27 @@ class Source:
         groups: CSV with the columns file (below the folder) and group; images of one group are in one split.
         mean: of each channel, to normalise with; None to measure it.
         std: likewise.
+    """
+
+    train_size: int | None = None
+    image_size: int | None = None
+    shorter_side: int | None = None
+    groups: Path | None = None
+    mean: Levels | None = None
+    std: Levels | None = None
+
+    def preparation(self) -> dict[str, Any]:
+        """These alone, by their names: what another one that extends this is made with."""
+        return {field.name: getattr(self, field.name) for field in fields(Preparation)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Preparation):
+    """Which data set, how it is split, and how its images are made ready.
+
+    Attributes:
+        name: digits, hard-digits, cifar10, cifar100, stl10, imagenet or folder:PATH.
+        root: folder of the torchvision data sets.
         cache: folder of decoded images and of what files hold; None for none.
         cache_bytes: that decoded images may take there; 0 to decode them each time they are read.
         digest: that the data has, see `data_digest`; empty where nobody knows it.
@@ -31,12 +51,6 @@ class Source:
 
     name: str
     root: Path = Path("data")
-    train_size: int | None = None
-    image_size: int | None = None
-    shorter_side: int | None = None
-    groups: Path | None = None
-    mean: Levels | None = None
-    std: Levels | None = None
     cache: Path | None = None
     cache_bytes: int = 8 * 1024**3
     digest: str = ""

@@ -20,7 +20,7 @@ from space.backbones import backbone as find_backbone
 from space.build import build
 from space.choices import Candidate
 from space.design import Design
-from trainers.counting import Place, attended_stages, computation
+from trainers.counting import GateContext, attended_stages, computation
 from trainers.recipe import Recipe
 from trainers.task import Task
 from trainers.training import steps_per_epoch, trainable
@@ -118,7 +118,7 @@ class FpsTable:
         return cls(Conditions(**table["conditions"]), table["plain"], table["gates"])
 
 
-def gate_key(gate: Design, place: Place) -> str:
+def gate_key(gate: Design, place: GateContext) -> str:
     """Name of a gate's entry: what it computes, and where."""
     return f"{gate} {place}"
 
@@ -134,7 +134,7 @@ def measure_table(candidates: Sequence[Candidate], task: Task, device: str, know
     """
     known = known or FpsTable(conditions_for(task.shape, device), {}, {})
     backbones = [name for name in dict.fromkeys(name for name, _ in candidates) if name not in known.plain]
-    by_place: dict[Place, dict[str, Design]] = {}
+    by_place: dict[GateContext, dict[str, Design]] = {}
     for name, design in candidates:
         for stage in attended_stages(design, name, task):
             key = gate_key(computation(design), stage.place)
@@ -160,7 +160,7 @@ def measure_table(candidates: Sequence[Candidate], task: Task, device: str, know
 class _Bench:
     """Times what stands at the end of a branch, together with the addition of the shortcut."""
 
-    def __init__(self, place: Place, conditions: Conditions, device: str) -> None:
+    def __init__(self, place: GateContext, conditions: Conditions, device: str) -> None:
         self._place = place
         self._features = _random((conditions.batch, *place.size), device)
         self._shortcut = _random((conditions.batch, *place.size), device)

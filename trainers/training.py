@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from space.errors import UserError
 from space.files import written_whole
@@ -89,6 +90,7 @@ class Training:
             fused=True,
         )
         self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels)))
+        self._average = _average(network, recipe.averaging) if recipe.averaging else None
 
     @property
     def done(self) -> bool:
@@ -132,6 +134,7 @@ class Training:
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
+            **({} if self._average is None else {"average": self._average.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -140,6 +143,13 @@ class Training:
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+
+    @property
+    def _judged(self) -> nn.Module:
+        """The network that is judged and written: the average of all, where the recipe has one."""
+        return self._network if self._average is None else self._average.module
 
     def _train_epoch(self) -> tuple[float, float]:
         self._network.train()
@@ -149,7 +159,7 @@ class Training:
         if len(order) % recipe.batch_size == 1:
             order = order[:-1]  # a BN over (B, C) cannot train on one image
         for images, labels in train.batches(order, recipe.batch_size, recipe.resized_crop):
-            logits = self._logits(self._augmented(images))
+            logits = self._logits(self._network, self._augmented(images))
             loss = cross_entropy(logits, labels, self._class_weights, label_smoothing=recipe.label_smoothing)
             self._optimizer.zero_grad()
             loss.backward()
@@ -157,6 +167,8 @@ class Training:
                 nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip_norm)
             self._optimizer.step()
             self._scheduler.step()
+            if self._average is not None:
+                self._average.update_parameters(self._network)
             seen += len(labels)
             loss_sum += loss.detach() * len(labels)
             correct += (logits.detach().argmax(1) == labels).sum()
@@ -169,11 +181,11 @@ class Training:
 
     @torch.inference_mode()
     def _judge(self, images: Images) -> dict[str, float]:
-        self._network.eval()
+        network = self._judged.eval()
         count, num_classes, loss_sum = len(images.labels), len(self._data.classes), 0.0
         counts = torch.zeros((num_classes, num_classes), dtype=torch.int64, device=self._device)
         for batch, labels in images.batches(torch.arange(count), EVALUATION_BATCH):
-            logits = self._logits(batch)
+            logits = self._logits(network, batch)
             loss_sum += float(cross_entropy(logits, labels, reduction="sum"))
             counts += confusion(labels, logits.argmax(1), num_classes)
         return {"loss": loss_sum / count, **scores(counts)}
@@ -181,12 +193,12 @@ class Training:
     def _write_weights(self, path: Path) -> None:
         metadata = None if self._identity is None else self._identity.metadata()
         with written_whole(path) as partial:
-            save_file(_portable(self._network.state_dict()), partial, metadata)
+            save_file(_portable(self._judged.state_dict()), partial, metadata)
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         normalised = self._normalise(images).contiguous(memory_format=self._layout)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.mixed_precision):
-            logits: Tensor = self._network(normalised)
+            logits: Tensor = network(normalised)
         return logits.float()
 
 
@@ -224,6 +236,11 @@ def _class_weights(data: Data) -> Tensor:
     return counts.sum() / (len(counts) * counts.clamp(min=1))
 
 
+def _average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential average of all that is in a network, of what it is after the first step on."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
 def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRScheduler:
     total = recipe.epochs * steps
     if recipe.schedule == "one-cycle":
@@ -236,4 +253,6 @@ def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRSche
         )
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=total)
+    if recipe.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
     return MultiStepLR(optimizer, [epoch * steps for epoch in recipe.drops], recipe.gamma)

@@ -1,13 +1,16 @@
 """`search backbones`: the networks that attention can go into."""
 
+from typing import Any
+
 from rich.table import Table
 
+from pipelines.settings.objectives import DEFAULT_COSTS
 from pipelines.settings.options.commands import BackbonesOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design
 from space.backbones import BACKBONES, backbone
-from trainers.counting import num_params
+from trainers.costs import COSTS, MeasuredCost
 from trainers.task import Task
 
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
@@ -15,7 +18,8 @@ CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
 
 def backbones(options: BackbonesOptions) -> int:
     """Print each family with its numbers, and an example with its size; in words those that have no example."""
-    found = []
+    found: list[dict[str, Any]] = []
+    costs = [COSTS[name] for name in DEFAULT_COSTS if not issubclass(COSTS[name], MeasuredCost)]
     for form, family in BACKBONES.items():
         if not family.example:
             continue
@@ -28,7 +32,7 @@ def backbones(options: BackbonesOptions) -> int:
                 "example": family.example,
                 "stages": [{"blocks": stage.blocks, "channels": stage.channels} for stage in example.layout],
                 "smallest_image": example.stride,
-                "num_params": num_params(Design(), family.example, task),
+                **{cost.quantity.key: cost(task, "cpu").value(family.example, Design()) for cost in costs},
                 "num_classes": task.num_classes,
             }
         )
@@ -38,16 +42,16 @@ def backbones(options: BackbonesOptions) -> int:
     table = Table(box=None)
     for column in ("name", "with", "example", "blocks x channels"):
         table.add_column(column, overflow="fold")
-    for column in ("params", "classes"):
+    for column in (*(cost.quantity.head for cost in costs), "classes"):
         table.add_column(column, justify="right")
     for entry in found:
-        stages = backbone(str(entry["example"])).layout
+        stages = backbone(entry["example"]).layout
         table.add_row(
-            str(entry["name"]),
-            str(entry["numbers"]),
-            str(entry["example"]),
+            entry["name"],
+            entry["numbers"],
+            entry["example"],
             ", ".join(f"{stage.blocks} x {stage.channels}" for stage in stages),
-            f"{entry['num_params']:,}",
+            *(cost.quantity.show(entry[cost.quantity.key]) for cost in costs),
             str(entry["num_classes"]),
         )
     stdout.print(table)
@@ -57,6 +61,6 @@ def backbones(options: BackbonesOptions) -> int:
     stdout.print(f"Others: {', '.join(others)}, and those of --plugin;")
     stdout.print("`search profile --backbone NAME --show-gates` says where gates would sit.")
     for form in BACKBONES:
-        if form not in BACKBONES.ours:
+        if form not in BACKBONES.ours and not BACKBONES[form].example:
             stdout.print(f"  {form}: of a plug-in")
     return exit_codes.COMPLETE

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.results import plots
-from pipelines.results.glance import figure_names
 from pipelines.results.paired import (
     best_figures,
+    every_result,
     explanation,
     paired_table,
     paired_verdict,
     summarise,
-    trial_figures,
 )
+from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import CompareOptions
-from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
@@ -78,19 +77,14 @@ def compare(options: CompareOptions) -> int:
         ended = done.session
         results = summarise(done.trials, candidates, objectives)
         failed = [trial for trial in done.trials if trial.state is State.FAILED]
-        _write(
-            summarise(done.ledger.trials, _all_candidates(done.ledger.trials, plain), objectives),
-            settings,
-            storage.folder(name),
-        )
+        _write(every_result(done.ledger.trials, plain, objectives), settings, storage.folder(name))
     if run.json:
         print_json({"study": name, "metric": objectives.metric, "results": results})
     elif results:
         stdout.print(paired_table(results, objectives, _title(settings), "val"))
         stdout.print(explanation(results), soft_wrap=True)
     if ended.exit_code != exit_codes.COMPLETE:
-        goes_on = "; the same command goes on" if ended.exit_code == exit_codes.STOPPED else ""
-        say(f"{ended.reason}{goes_on}")
+        say(ended.why)
         return ended.exit_code
     if failed:
         say(f"search: {len(failed)} of {len(candidates) * options.seeds} trainings failed")
@@ -100,11 +94,6 @@ def compare(options: CompareOptions) -> int:
         say(f"         {where_to_look(ended.mlflow_run, run.tracking_uri)}")
     say(f" surer   the same command with --seeds {2 * options.seeds}")
     return exit_codes.COMPLETE
-
-
-def _all_candidates(trials: Sequence[Trial], plain: Candidate) -> list[Candidate]:
-    """Every design of the study, those of other comparisons included, the plain one first."""
-    return list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
 
 
 def _write(results: Sequence[Mapping[str, Any]], settings: Settings, folder: Path) -> None:
@@ -121,7 +110,7 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
     objectives = objectives_named(settings.objectives)
 
     def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        return summarise(trials, _all_candidates(trials, plain), objectives)
+        return every_result(trials, plain, objectives)
 
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
         there = results(trials)
@@ -137,17 +126,16 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         table = markdown(paired_table(there, objectives, _title(settings), "val"))
         return [paired_verdict(there), table, explanation(there)]
 
-    return View(
-        name=name,
+    return trainings_view(
+        kind=STUDIES,
+        study=name,
         uid=uid,
         params=settings.to_params(),
-        tags={"kind": STUDIES, "study": name, **provenance()},
-        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        objectives=objectives,
+        plain=plain,
         metrics=metrics,
-        columns=figure_names(objectives),
-        figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
-        write_artifacts=lambda trials, run_ids, folder: _write(results(trials), settings, folder),
+        write=lambda trials, folder: _write(results(trials), settings, folder),
         pages={"picture": "comparison.png"},
     )
 

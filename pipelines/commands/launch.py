@@ -24,6 +24,7 @@ from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.rungs import rungs_typed
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
@@ -33,6 +34,7 @@ from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
 from search.carrying_over import carry_over
 from search.engine import Engine
+from search.halving import Halving, expected_share, rungs_of
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
@@ -73,8 +75,10 @@ def launch(options: LaunchOptions) -> int:
         raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
+    rungs = _rungs(options, settings.recipe.epochs)
     if options.dry_run:
-        return _dry_run(options, name, len(costs), len(allowed), work, engine, ground.seconds_each)
+        each = ground.seconds_each * expected_share(rungs, options.reduction_factor, settings.recipe.epochs)
+        return _dry_run(options, name, len(costs), len(allowed), work, engine, each)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
@@ -112,8 +116,13 @@ def launch(options: LaunchOptions) -> int:
         proposer = Sampled(
             settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates, first
         )
-        bound = with_patience(work.bounds, options, bounds, settings.images["val"])
-        ledger = Ledger(study, proposer, work.budget, bound=bound)
+        ledger = Ledger(
+            study,
+            proposer,
+            work.budget,
+            Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor),
+            bound=with_patience(work.bounds, options, bounds, settings.images["val"]),
+        )
         ledger.annotate("budget", work.budget)
         commands = _next_commands(options, name)
         ended = session.run(
@@ -151,6 +160,11 @@ def _what_comes_first(options: LaunchOptions, storage: Storage, ground: Ground) 
     if options.enqueue_papers:
         say(f"papers: {len(papers)} of their designs are in the space, and come first")
     return prior, [*ground.enqueued, *prior.designs, *papers]
+
+
+def _rungs(options: LaunchOptions, epochs: int) -> tuple[int, ...]:
+    """After which epochs halving judges; none without halving."""
+    return rungs_of(rungs_typed(options.rungs), epochs) if options.halving else ()
 
 
 def _save(path: Path, options: LaunchOptions) -> None:
@@ -239,7 +253,7 @@ def _say_how_it_went(record: Record, ended: Session, seconds: float, engine: Eng
     designs = sum(trial.counts for trial in record.trials)
     says = [f"{designs:,} designs trained"]
     if stopped := sum(trial.counts and trial.state is State.STOPPED for trial in record.trials):
-        says[0] += f", {stopped:,} of them stopped early"
+        says[0] += f" ({stopped:,} of them stopped at a rung)"
     if again := sum(trial.trained for trial in record.trials) - designs:
         says[0] += f", {again:,} trainings more to confirm them"
     says[0] += f", {sum(len(trial.history) for trial in record.trials):,} epochs"
@@ -260,7 +274,7 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
     if ended.exit_code == exit_codes.FAILED:
         say(f"search: {ended.reason}")
     elif ended.exit_code == exit_codes.STOPPED:
-        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+        say(f"{ended.why}: {ledger.trained} of {ledger.budget} are trained.")
     else:
         ending = ledger.ending
         assert ending is not None, "it is complete"

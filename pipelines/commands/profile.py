@@ -22,7 +22,7 @@ SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
 
 
 def profile(options: ProfileOptions) -> int:
-    """Print a design's canonical form, parameters, MACs for one image, and measured FPS; or the places for gates.
+    """Print a design's canonical form and its costs, those that are measured included; or the places for gates.
 
     Raises:
         UserError: a network or a design that does not exist, or images that the network does not take.
@@ -47,7 +47,7 @@ def profile(options: ProfileOptions) -> int:
         if not isinstance(cost, MeasuredCost):
             cost.prepare([(network_of.name, design)])
             result[cost.quantity.key] = cost.value(network_of.name, design)
-        elif not options.no_fps:
+        elif not options.no_measuring:
             with stderr.status(f"measuring {cost.quantity.words}"):
                 value = cost.of_network(build(design, network_of, options.num_classes, options.channels))
             result |= {cost.quantity.key: round(value, 1), f"{cost.quantity.key}_conditions": dict(cost.conditions)}

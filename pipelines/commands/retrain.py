@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.results.fronts import knee_row, top
-from pipelines.results.glance import figure_names
-from pipelines.results.paired import (
-    best_figures,
-    explanation,
-    paired_table,
-    paired_verdict,
-    summarise,
-    trial_figures,
-)
+from pipelines.results.paired import best_figures, every_result, explanation, paired_table, paired_verdict, summarise
 from pipelines.results.tables import rows_of
+from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
@@ -27,8 +20,7 @@ from pipelines.settings.devices import find_device
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.commands import LEARNT_FROM, RetrainOptions
-from pipelines.settings.provenance import provenance
-from pipelines.settings.resolve import digests, read
+from pipelines.settings.resolve import default_recipe, digests, find_recipe, read
 from pipelines.settings.study import Settings
 from pipelines.shipping.design_json import write_design
 from pipelines.shipping.find import ASKED
@@ -46,7 +38,6 @@ from space.choices import Candidate
 from space.files import write_whole
 from trainers.evaluator import trained_network
 from trainers.recipe import Recipe
-from trainers.recipe import recipe as find_recipe
 
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
@@ -65,12 +56,11 @@ def retrain(options: RetrainOptions) -> int:
     searched = storage.read(storage.find(options.study))
     settings = Settings.from_json(searched.attributes["settings"])
     check_plugins(searched.name, settings, plugins)
-    files = digests(settings.backbones, settings.weights, None if settings.groups is None else Path(settings.groups))
+    files = digests(settings.backbones, settings.weights, settings.groups)
     check_same(searched.name, settings, replace(settings, files=files))
     chosen = choose(options, searched, settings)
-    recipe = settings.recipe if options.recipe is None else find_recipe(options.recipe)
-    recipe = recipe if options.epochs is None else recipe.with_epochs(options.epochs)
-    data, source = read(settings, options.run, options.run.data_root or Path(searched.attributes["data_root"]))
+    recipe, _ = find_recipe(options.recipe, options.epochs, settings, default_recipe(settings.dataset))
+    data, source = read(settings, options.run, Path(searched.attributes["data_root"]))
     check_fit(data, recipe, tuple(name for name, _ in chosen))
 
     objectives = _objectives(settings)
@@ -110,9 +100,9 @@ def retrain(options: RetrainOptions) -> int:
         time_limit=options.run.seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
-        results = _results(run.trials, chosen, objectives, on)
+        results = _with_source(summarise(run.trials, chosen, objectives), on)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
-        every = _every_result(ledger.trials, settings, on)
+        every = _with_source(every_result(ledger.trials, (settings.backbones[0], Design()), objectives), on)
         write_whole(folder / RESULTS, json.dumps(every, indent=2))
         if ended.exit_code == exit_codes.COMPLETE:
             for result in every:
@@ -128,7 +118,7 @@ def retrain(options: RetrainOptions) -> int:
         if ended.mlflow_run is not None:
             say(f" look    {where_to_look(ended.mlflow_run, options.run.tracking_uri)}")
     if ended.exit_code == exit_codes.STOPPED:
-        say(f"{ended.reason}; the same command goes on: {ledger.trained} of {ledger.budget} are trained.")
+        say(f"{ended.why}: {ledger.trained} of {ledger.budget} are trained.")
     elif ended.exit_code == exit_codes.FAILED:
         say(f"search: {ended.reason}")
     elif failed:
@@ -174,18 +164,9 @@ def _name(study: str, settings: Settings, recipe: Recipe, on: str) -> str:
     return f"{study}/retrain-{hashlib.sha256(table.encode()).hexdigest()[:6]}"
 
 
-def _results(
-    trials: Sequence[Trial], candidates: Sequence[Candidate], objectives: Objectives, on: str
-) -> list[dict[str, Any]]:
-    """As `summarise` gives them, each with what it learnt from."""
-    return [{**result, "trained_on": on} for result in summarise(trials, candidates, objectives)]
-
-
-def _every_result(trials: Sequence[Trial], settings: Settings, on: str) -> list[dict[str, Any]]:
-    """The results of every design that the retraining has trained, asked for now or before, the plain one first."""
-    latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
-    candidates = dict.fromkeys([(settings.backbones[0], Design()), *(candidate for candidate, _ in latest)])
-    return _results(list(latest.values()), list(candidates), _objectives(settings), on)
+def _with_source(results: Sequence[dict[str, Any]], on: str) -> list[dict[str, Any]]:
+    """The same results, each with what it learnt from."""
+    return [{**result, "trained_on": on} for result in results]
 
 
 def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, on: str) -> View:
@@ -193,8 +174,11 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, o
     objectives = _objectives(settings)
     plain = (settings.backbones[0], Design())
 
+    def results(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        return _with_source(every_result(trials, plain, objectives), on)
+
     def metrics(trials: Sequence[Trial]) -> dict[str, float]:
-        there = _every_result(trials, settings, on)
+        there = results(trials)
         means = {(result["backbone"], result["design"]): result[objectives.metric] for result in there}
         designs = float(len({trial.job.candidate for trial in trials}))
         of_plain = means.get((plain[0], str(plain[1])))
@@ -205,29 +189,26 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, o
         }
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        there = _every_result(trials, settings, on)
+        there = results(trials)
         table = markdown(paired_table(there, objectives, _title(on), "test"))
         return [paired_verdict(there), table, explanation(there)]
 
-    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / RESULTS).write_text(json.dumps(_every_result(trials, settings, on), indent=2))
-
-    return View(
-        name=name,
+    return trainings_view(
+        kind="retrain",
+        study=study,
         uid=uid,
+        name=name,
         params={
             "study": study,
             "dataset": settings.dataset,
             "on": on,
             **recipe.to_params(),
         },
-        tags={"kind": "retrain", "study": study, **provenance()},
-        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        objectives=objectives,
+        plain=plain,
         metrics=metrics,
-        columns=figure_names(objectives),
-        figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
-        write_artifacts=write_artifacts,
+        write=lambda trials, folder: write_whole(folder / RESULTS, json.dumps(results(trials), indent=2)),
     )
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.results.glance import figure_names
-from pipelines.results.paired import paired_verdict, summarise, trial_figures
+from pipelines.results.paired import every_result, paired_verdict
+from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import TabulateOptions
-from pipelines.settings.provenance import provenance
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
@@ -67,8 +66,7 @@ def tabulate(options: TabulateOptions) -> int:
         ended, trials = done.session, done.trials
         costs = {candidate: done.costs[candidate] for candidate in candidates}
     if ended.exit_code != exit_codes.COMPLETE:
-        goes_on = "; the same command goes on" if ended.exit_code == exit_codes.STOPPED else ""
-        say(f"{ended.reason}{goes_on}; a table is written when all are trained")
+        say(f"{ended.why}; a table is written when all are trained")
         return ended.exit_code
     if lost := [trial for trial in trials if trial.failure is not None and not trial.failure.own]:
         last = lost[-1]
@@ -97,17 +95,15 @@ def _view(name: str, uid: str, settings: Settings) -> View:
     plain = (settings.backbones[0], Design())
 
     def describe(trials: Sequence[Trial]) -> list[str]:
-        candidates = list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)]))
-        return [paired_verdict(summarise(trials, candidates, objectives))]
+        return [paired_verdict(every_result(trials, plain, objectives))]
 
-    return View(
-        name=name,
+    return trainings_view(
+        kind=STUDIES,
+        study=name,
         uid=uid,
         params=settings.to_params(),
-        tags={"kind": STUDIES, "study": name, **provenance()},
-        trial_name=lambda trial: f"{trial.job.design} seed {trial.job.seed}",
+        objectives=objectives,
+        plain=plain,
         metrics=lambda trials: {"trainings": float(len(trials))},
-        columns=figure_names(objectives),
-        figures=lambda trials: trial_figures(trials, plain, objectives),
         describe=describe,
     )

@@ -8,27 +8,27 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.papers.experiments import Experiment, Row
+from pipelines.papers.experiments import Experiment, PaperRow
 from pipelines.papers.variants import Group, candidate
 from pipelines.results.fronts import costs_json
 from pipelines.results.paired import paired_difference
-from pipelines.settings.objectives import DEFAULT_COSTS, objectives_named
+from pipelines.settings.objectives import objectives_named
 from search.trials import Kind, State, Trial
 from space import Design
 from space.choices import Candidate
 from space.cost import Costs
 
 METRIC = "test_accuracy"
-OBJECTIVES = objectives_named([METRIC, *DEFAULT_COSTS])
+OBJECTIVES = objectives_named([METRIC, "params", "fps"])
 """What the papers print."""
 
 
 def beside_paper(
     group: Group,
-    rows: Sequence[Row],
+    rows: Sequence[PaperRow],
     trials: Sequence[Trial],
     costs: Mapping[Candidate, Costs],
-    of_paper: Sequence[Row],
+    of_paper: Sequence[PaperRow],
 ) -> list[dict[str, Any]]:
     """For each row of a group what the paper prints and what came out, accuracies in percent.
 
@@ -89,7 +89,7 @@ def _std(values: Collection[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _printed(row: Row, of_paper: Sequence[Row]) -> dict[str, Any]:
+def _printed(row: PaperRow, of_paper: Sequence[PaperRow]) -> dict[str, Any]:
     printed = row.printed
     plain = next(
         (r for r in of_paper if (r.backbone, r.dataset, r.design) == (row.backbone, row.dataset, Design())), None

@@ -12,8 +12,8 @@ from torch import Tensor
 from pipelines.papers.experiments import Analysis
 from pipelines.papers.figures import draw_gradients, draw_integration
 from pipelines.terminal.formats import file_name
-from space import Design
 from space.backbones import backbone
+from space.choices import Candidate
 from space.files import write_whole
 from trainers.data import Data
 from trainers.evaluator import fresh_network, trained_network
@@ -24,12 +24,15 @@ from trainers.integration import dia_states, feature_integration
 BATCH = 128
 """Images that an analysis looks at, as many as a training step of the paper."""
 
-Networks = Mapping[str, tuple[str, Design]]
-"""(backbone, design) by name of the row."""
-
 
 def integration(
-    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path, study: str
+    networks: Mapping[str, Candidate],
+    seeds: Sequence[int],
+    weights: Path,
+    data: Data,
+    device: str,
+    folder: Path,
+    study: str,
 ) -> dict[str, Any]:
     """Feature integration of each network with DIA (Figure 5): writes a picture for each seed.
 
@@ -63,7 +66,13 @@ def integration(
 
 
 def gradients(
-    networks: Networks, seeds: Sequence[int], weights: Path, data: Data, device: str, folder: Path, study: str
+    networks: Mapping[str, Candidate],
+    seeds: Sequence[int],
+    weights: Path,
+    data: Data,
+    device: str,
+    folder: Path,
+    study: str,
 ) -> dict[str, Any]:
     """Gradients behind each stage (Figure 6), before and after training: writes pictures, of the first seed.
 
@@ -97,7 +106,13 @@ def gradients(
 
 
 def analyse(
-    kind: Analysis, networks: Networks, seeds: Sequence[int], weights: Path, data: Data, into: Path, study: str
+    kind: Analysis,
+    networks: Mapping[str, Candidate],
+    seeds: Sequence[int],
+    weights: Path,
+    data: Data,
+    into: Path,
+    study: str,
 ) -> dict[str, Any]:
     """Do this analysis, or read it if the same one is there already.
 

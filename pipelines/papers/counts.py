@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.papers.experiments import CLASSES, Experiment, Row
+from pipelines.papers.experiments import CLASSES, Experiment, PaperRow
 from pipelines.terminal.console import print_json, stdout
 from space.backbones import backbone
 from space.build import build
@@ -15,7 +15,7 @@ from space.meta import meta
 from trainers.counting import count_params
 
 
-def show_counts(chosen: Sequence[Experiment], wanted: Mapping[str, Sequence[Row]], as_json: bool) -> None:
+def show_counts(chosen: Sequence[Experiment], wanted: Mapping[str, Sequence[PaperRow]], as_json: bool) -> None:
     """Print the parameter counts of these experiments with match or mismatch.
 
     Args:
@@ -83,7 +83,7 @@ def counts(what: Experiment) -> list[dict[str, Any]]:
 
 
 @cache
-def _count(row: Row, design: Design) -> int:
+def _count(row: PaperRow, design: Design) -> int:
     """Parameters of the network with this design, as it is built."""
     with meta():
         return count_params(build(design, backbone(row.backbone), CLASSES[row.dataset]))

@@ -37,7 +37,7 @@ class Printed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PaperRow:
     """A network on a data set.
 
     Attributes:
@@ -87,20 +87,20 @@ class Experiment:
     title: str
     note: str
     analysis: Analysis | None
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
     @property
-    def counts(self) -> list[Row]:
+    def counts(self) -> list[PaperRow]:
         """A row for each parameter count that the paper prints."""
-        counted: dict[str, Row] = {}
+        counted: dict[str, PaperRow] = {}
         for row in self.rows:
             if row.printed.params is not None:
                 counted.setdefault(row.counted_name, row)
         return list(counted.values())
 
-    def of(self, texts: Sequence[str]) -> list[Row]:
+    def of(self, texts: Sequence[str]) -> list[PaperRow]:
         """Rows of this name, or else with these words in their name: CIFAR10 is not CIFAR100; all without a text."""
-        found: dict[str, Row] = {}
+        found: dict[str, PaperRow] = {}
         for text in texts:
             words = re.compile(rf"(?<!\w){re.escape(text.strip())}(?!\w)", re.IGNORECASE)
             same = [row for row in self.rows if text.strip().lower() in (row.name.lower(), row.network.lower())]
@@ -155,11 +155,11 @@ def _read(name: str, table: Mapping[str, Any]) -> Experiment:
     )
 
 
-def _row(table: Mapping[str, Any], network: Mapping[str, Any], dataset: str, suffix: str) -> Row:
+def _row(table: Mapping[str, Any], network: Mapping[str, Any], dataset: str, suffix: str) -> PaperRow:
     printed = dict(network[dataset])
     mismatch = printed.pop("mismatch", None)
     counted = network.get("counted", {"name": network["name"], "design": network["design"]})
-    return Row(
+    return PaperRow(
         name=network["name"] + suffix,
         network=network["name"],
         backbone=network["backbone"],

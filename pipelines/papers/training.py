@@ -10,16 +10,14 @@ from typing import Any
 
 from pipelines.papers.against_paper import OBJECTIVES, beside_paper, comparison_table, explanations
 from pipelines.papers.analyses import analyse
-from pipelines.papers.experiments import Experiment, Row
+from pipelines.papers.experiments import Experiment, PaperRow
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
-from pipelines.results.glance import figure_names
-from pipelines.results.paired import trial_figures
-from pipelines.running.plan import Plan, Trained, trained
+from pipelines.results.trainings_view import trainings_view
+from pipelines.running.plan import Plan, Trained, latest, trained
 from pipelines.running.trainings import training_seconds
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.options.commands import ReproduceOptions
-from pipelines.settings.provenance import provenance
 from pipelines.shipping.design_json import write_design
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
@@ -38,7 +36,7 @@ from space.user_code import UserCode
 from trainers.evaluator import Evaluator
 
 
-def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) -> int:
+def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOptions) -> int:
     """Train these rows of an experiment, or what is left to train of them; returns the exit code.
 
     Raises:
@@ -82,8 +80,7 @@ def train(what: Experiment, wanted: Sequence[Row], options: ReproduceOptions) ->
             write_whole(folder / "results.json", json.dumps(there, indent=2))
             exit_code = run.session.exit_code
             if exit_code != exit_codes.COMPLETE:
-                goes_on = "; the same command goes on" if exit_code == exit_codes.STOPPED else ""
-                say(f"{run.session.reason}{goes_on}")
+                say(run.session.why)
                 break
             for result in found:
                 write_design(result, folder, group.data, group.source, group.recipe, run.uid)
@@ -163,10 +160,9 @@ def _results_so_far(
     what: Experiment, group: Group, trials: Sequence[Trial], costs: Mapping[Candidate, Costs]
 ) -> list[dict[str, Any]]:
     """The results of every row of the experiment that this study has trainings of, wanted now or not."""
-    latest = {(trial.job.candidate, trial.job.seed): trial for trial in trials}
-    begun = {trained for trained, _ in latest}
+    begun = {trial.job.candidate for trial in trials}
     rows = [row for row in group.every if row in group.rows or candidate(row) in begun]
-    return beside_paper(group, rows, list(latest.values()), costs, what.rows)
+    return beside_paper(group, rows, latest(trials), costs, what.rows)
 
 
 def metric_name(row: str) -> str:
@@ -189,12 +185,15 @@ def _view(what: Experiment, group: Group, name: str, uid: str, costs: Mapping[Ca
         results = _results_so_far(what, group, trials, costs)
         return [*explanations(what, results, changed), markdown(comparison_table(what, results, changed))]
 
-    def write_artifacts(trials: Sequence[Trial], run_ids: Mapping[int, str], folder: Path) -> None:
-        (folder / "results.json").write_text(json.dumps(_results_so_far(what, group, trials, costs), indent=2))
+    def write(trials: Sequence[Trial], folder: Path) -> None:
+        write_whole(folder / "results.json", json.dumps(_results_so_far(what, group, trials, costs), indent=2))
 
-    return View(
-        name=name.removeprefix(f"{STUDIES}/"),
+    return trainings_view(
+        kind=STUDIES,
+        study=name,
         uid=uid,
+        name=name.removeprefix(f"{STUDIES}/"),
+        several_backbones=True,
         params={
             "experiment": what.name,
             "source": what.source,
@@ -203,11 +202,9 @@ def _view(what: Experiment, group: Group, name: str, uid: str, costs: Mapping[Ca
             "backbones": ", ".join(dict.fromkeys(row.backbone for row in group.every)),
             **group.recipe.to_params(),
         },
-        tags={"kind": "reproduce", "study": name, **provenance()},
-        trial_name=lambda trial: f"{trial.job.backbone} {trial.job.design} seed {trial.job.seed}",
+        objectives=OBJECTIVES,
+        plain=None,
         metrics=metrics,
-        columns=figure_names(OBJECTIVES),
-        figures=lambda trials: trial_figures(trials, None, OBJECTIVES),
         describe=describe,
-        write_artifacts=write_artifacts,
+        write=write,
     )

@@ -4,14 +4,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from pipelines.papers.experiments import CLASSES, Printed, Row
+from pipelines.papers.experiments import CLASSES, PaperRow, Printed
 from pipelines.settings.checks import check_fit
 from pipelines.settings.format import FORMAT
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import Changes
-from pipelines.settings.resolve import default_recipe, digests, full_dataset_name
+from pipelines.settings.resolve import (
+    default_recipe,
+    digests,
+    find_data_root,
+    find_recipe,
+    full_dataset_name,
+    meant,
+)
 from pipelines.terminal.console import say
 from pipelines.terminal.formats import file_name
 from pipelines.terminal.reading import reading_bar
@@ -22,7 +28,6 @@ from space.user_code import UserCode
 from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.recipe import Recipe
-from trainers.recipe import recipe as find_recipe
 from trainers.source import Source
 from trainers.task import Task
 
@@ -44,8 +49,8 @@ class Group:
         changes: to the paper's training.
     """
 
-    rows: tuple[Row, ...]
-    every: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
+    every: tuple[PaperRow, ...]
     source: Source
     data: Data
     recipe: Recipe
@@ -86,13 +91,13 @@ class Group:
         return f"{STUDIES}/{experiment_name}/{'-'.join([*readable, digest])}"
 
 
-def candidate(row: Row) -> Candidate:
+def candidate(row: PaperRow) -> Candidate:
     """What is trained for a row."""
     return row.backbone, row.design.canonical(backbone(row.backbone).layout)
 
 
 def grouped(
-    rows: Sequence[Row], wanted: Sequence[Row], changes: Changes, run: RunOptions, download: bool
+    rows: Sequence[PaperRow], wanted: Sequence[PaperRow], changes: Changes, run: RunOptions, download: bool
 ) -> list[Group]:
     """The wanted rows by data and recipe, all of it read and checked.
 
@@ -107,7 +112,7 @@ def grouped(
         UserError: data that is not there, or that does not fit the recipe or the networks.
     """
     names = {row.name for row in wanted}
-    by_key: dict[tuple[str, str, bool], list[Row]] = {}
+    by_key: dict[tuple[str, str, bool], list[PaperRow]] = {}
     for row in _distinct([_moved(row, changes) for row in _on(rows, changes.dataset)], names):
         by_key.setdefault((row.dataset, row.recipe, row.augmentation), []).append(row)
     groups = []
@@ -115,11 +120,10 @@ def grouped(
         there = tuple(row for row in every if row.name in names)
         if not there:
             continue
-        recipe = find_recipe(recipe_name)
-        recipe = recipe if changes.epochs is None else recipe.with_epochs(changes.epochs)
+        recipe, _ = find_recipe(None, changes.epochs, None, recipe_name)
         source = Source(
             name=dataset,
-            root=(run.data_root or Path("data")).absolute(),
+            root=find_data_root(run),
             train_size=changes.train_size,
             cache=run.cache_folder,
             cache_bytes=run.cache_bytes,
@@ -145,25 +149,26 @@ def grouped(
     return groups
 
 
-def _on(rows: Sequence[Row], dataset: str | None) -> Sequence[Row]:
+def _on(rows: Sequence[PaperRow], dataset: str | None) -> Sequence[PaperRow]:
     """The rows that the paper trains on this data set; all of them if it does not train there."""
     return [row for row in rows if row.dataset == dataset] or rows
 
 
-def _moved(row: Row, changes: Changes) -> Row:
+def _moved(row: PaperRow, changes: Changes) -> PaperRow:
     """The row on the data set and backbone that the user wants; where that is another, the paper prints nothing."""
-    dataset = row.dataset if changes.dataset is None else full_dataset_name(changes.dataset)
+    dataset = full_dataset_name(meant(changes.dataset, None, "dataset", row.dataset))
     options = "".join(row.backbone.partition("+")[1:])
-    on = row.backbone if changes.backbone is None else backbone(changes.backbone).name
+    on = backbone(meant(changes.backbone, None, "backbones", row.backbone)).name
     on = on if "+" in on else backbone(on + options).name
-    recipe = changes.recipe or (row.recipe if dataset in CLASSES else default_recipe(dataset))
+    default = row.recipe if dataset in CLASSES else default_recipe(dataset)
+    recipe = meant(changes.recipe, None, "recipe_name", default)
     printed = row.printed if (dataset, on) == (row.dataset, row.backbone) else Printed()
     return replace(row, dataset=dataset, backbone=on, recipe=recipe, printed=printed)
 
 
-def _distinct(rows: Sequence[Row], names: set[str]) -> list[Row]:
+def _distinct(rows: Sequence[PaperRow], names: set[str]) -> list[PaperRow]:
     """Each network once, and compared with one that is there; says which wanted rows fall together."""
-    kept: dict[tuple[str, str, bool, Candidate], Row] = {}
+    kept: dict[tuple[str, str, bool, Candidate], PaperRow] = {}
     instead: dict[tuple[str, str], str] = {}
     for row in sorted(rows, key=lambda row: row.name not in names):
         key = (row.dataset, row.recipe, row.augmentation, candidate(row))

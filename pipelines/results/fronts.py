@@ -130,7 +130,7 @@ def front_rows(complete: Sequence[Row], cost: Quantity) -> list[Row]:
     """The rows that no other dominates in score and in this cost, the best first, plain as the reference last."""
     if not complete:
         return []
-    kept = [complete[index] for index in pareto.front(points(complete, cost))]
+    kept = [complete[index] for index in pareto.non_dominated(points(complete, cost))]
     return sorted(kept, key=lambda row: (row.plain, -row.score, *_cheapest(row), row.trial))
 
 

@@ -100,6 +100,11 @@ def summarise(trials: Sequence[Trial], candidates: Sequence[Candidate], objectiv
     return results
 
 
+def every_result(trials: Sequence[Trial], plain: Candidate, objectives: Objectives) -> list[dict[str, Any]]:
+    """The same of every design that there are trials of, whichever command asked for it, the plain one first."""
+    return summarise(trials, list(dict.fromkeys([plain, *(trial.job.candidate for trial in trials)])), objectives)
+
+
 def trial_figures(
     trials: Sequence[Trial], plain: Candidate | None, objectives: Objectives
 ) -> dict[int, dict[str, float]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.results.cost_axes import cost_axis, reference
 from pipelines.results.fronts import Row, front_rows
+from pipelines.results.looks import colours, markers
 from pipelines.results.tables import show_row_gain
 from pipelines.terminal.formats import show_metric
 from search.objectives import Objectives
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = {
-    "none": "#000000",
-    "se": "#0072B2",
-    "ras": "#D55E00",
-    "eca": "#009E73",
-    "dia": "#CC79A7",
-    "cbam": "#E69F00",
-    "sem": "#56B4E9",
-    "spa": "#7F7F7F",
-}
-OTHER = "#A6761D"
-MARKERS = {"none": ("star", "*"), "se": ("circle", "o"), "ras": ("diamond", "D"), "eca": ("square", "s")}
-MARKERS |= {"dia": ("triangle-up", "^"), "cbam": ("cross", "P"), "sem": ("triangle-down", "v"), "spa": ("x", "X")}
 LINE = "#888888"
 PALE = 0.3
 STEPS: Mapping[str, tuple[Literal["hv", "vh"], Literal["post", "pre"]]] = {
@@ -46,11 +33,13 @@ class _Dots:
 
     Attributes:
         attention: its name.
+        colour: of it.
         rows: the designs.
         on_front: whether they are; the others are pale.
     """
 
     attention: str
+    colour: str
     rows: Sequence[Row]
     on_front: bool
 
@@ -59,12 +48,8 @@ class _Dots:
         return "plain" if self.attention == "none" else self.attention
 
     @property
-    def colour(self) -> str:
-        return COLOURS.get(self.attention, OTHER)
-
-    @property
     def markers(self) -> tuple[str, str]:
-        return MARKERS.get(self.attention, ("hexagon", "h"))
+        return markers(self.attention)
 
     @property
     def diameter(self) -> int:
@@ -179,15 +164,17 @@ def write_comparison(results: Sequence[Mapping[str, Any]], objectives: Objective
     figure = Figure(figsize=(8, 1.6 + 0.45 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for row, result in enumerate(shown):
-        paired, attention = result["paired_difference"], result["design"].partition(":")[0]
+    attentions = [result["design"].partition(":")[0] for result in shown]
+    colour_of = colours(attentions)
+    for row, (result, attention) in enumerate(zip(shown, attentions, strict=True)):
+        paired = result["paired_difference"]
         mean, low, high = (100 * paired[name] for name in ("mean", "low", "high"))
         axes.errorbar(
             mean,
             row,
             xerr=[[mean - low], [high - mean]],
-            fmt=MARKERS.get(attention, ("hexagon", "h"))[1],
-            color=COLOURS.get(attention, OTHER),
+            fmt=markers(attention)[1],
+            color=colour_of[attention],
             capsize=4,
             markersize=8,
             alpha=1.0 if low > 0 or high < 0 else 0.55,
@@ -250,12 +237,11 @@ def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
     by_attention: dict[str, list[Row]] = {}
     for row in rows:
         by_attention.setdefault(row.design.partition(":")[0], []).append(row)
-    order = [*COLOURS, *sorted(set(by_attention) - set(COLOURS))]
-    for attention in order:
+    for attention, colour in colours(by_attention).items():
         for on_front in (False, True):
-            there = [row for row in by_attention.get(attention, []) if (row.trial in best) is on_front]
+            there = [row for row in by_attention[attention] if (row.trial in best) is on_front]
             if there:
-                yield _Dots(attention=attention, rows=there, on_front=on_front)
+                yield _Dots(attention=attention, colour=colour, rows=there, on_front=on_front)
 
 
 def _whiskers(row: Row) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,8 +62,13 @@ class Plan:
         return self.holds(trial) and trial.finished is not None and not Planned.may_try_again(trial)
 
     def latest(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The last trial of each training; an earlier one failed."""
-        return list({(t.job.candidate, t.job.seed): t for t in trials if self.holds(t)}.values())
+        """The last trial of each of these trainings."""
+        return latest(trial for trial in trials if self.holds(trial))
+
+
+def latest(trials: Iterable[Trial]) -> list[Trial]:
+    """The last trial of each training; an earlier one failed."""
+    return list({(trial.job.candidate, trial.job.seed): trial for trial in trials}.values())
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ class Session:
     watch: Stopwatch
     mlflow_run: str | None
 
+    @property
+    def why(self) -> str:
+        """The reason, and that the same command goes on, where it does."""
+        return f"{self.reason}; the same command goes on" if self.exit_code == STOPPED else self.reason
+
 
 def run(
     ledger: Ledger,

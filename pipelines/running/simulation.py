@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.settings.checks import check_same
 from pipelines.settings.objectives import objectives_named, parse_objectives
 from pipelines.settings.options.search import LaunchOptions
-from pipelines.settings.resolve import meant
+from pipelines.settings.resolve import find_data_root, meant
 from pipelines.settings.study import Settings
 from search.engine import Engine
 from search.replay import Replay
@@ -83,12 +83,11 @@ class Simulation:
         for _, design in enqueued:
             if design not in table.rows:
                 raise UserError(f"--enqueue {design}: {path} does not have it")
-        root = (run.data_root or data_root or Path("data")).absolute()
         return cls(
             path=path,
             table=table,
             settings=settings,
-            source=settings.source(root, run.cache_folder, run.cache_bytes),
+            source=settings.source(find_data_root(run, data_root), run.cache_folder, run.cache_bytes),
             workers=run.resources.workers or 1,
             tracked=run.tracking_uri is not None,
             enqueued=enqueued,

@@ -57,7 +57,8 @@ def _parameter(field: Field) -> inspect.Parameter:
     if isinstance(says, OptionInfo):
         says.rich_help_panel = field.group
         if field.kind is bool:
-            says.param_decls = (f"{flag(field.name)}/{opposite(field.name)}",)  # what a file says can be typed away
+            both = f"{flag(field.name)}/{opposite(field.name)}"  # what a file says can be typed away
+            says.default, says.param_decls = ..., (both, *field.declared)
         elif field.name.endswith("_"):
             says.param_decls = (flag(field.name),)
     kind = GenericAlias(list, one) if several else field.kind

@@ -34,11 +34,12 @@ def read_config(path: Path, command: str, fields: Mapping[str, Field]) -> dict[s
     except (OSError, UnicodeDecodeError):
         raise UserError(f"--config {path}: no such TOML file") from None
     found = {}
-    names = {name.rstrip("_"): name for name in fields}
+    named = {name: field.name for field in fields.values() for name in field.names}
     for key, value in table.items():
-        name = names.get(key.replace("-", "_").rstrip("_"))
-        if name is None:
-            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {', '.join(names)}")
+        if (said := key.replace("-", "_")) not in named:
+            known = ", ".join(field.names[0] for field in fields.values())
+            raise UserError(f"{path}: no option {key!r} of `search {command}`; there are {known}")
+        name = named[said]
         found[name] = value
         one, several = fields[name].one
         types, words = WORDS[one]

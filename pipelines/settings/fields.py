@@ -35,6 +35,17 @@ class Field:
             return get_args(self.kind)[0], True
         return next((kind for kind in get_args(self.kind) if kind is not type(None)), self.kind), False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and those that it also goes by."""
+        also = (declared.partition("/")[0].removeprefix("--").replace("-", "_") for declared in self.declared)
+        return tuple(dict.fromkeys([self.name.rstrip("_"), *also]))
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The flags that typer is given: in `Annotated` the first one stands in the place of the default."""
+        return tuple(it for it in (self.says.default, *(self.says.param_decls or ())) if isinstance(it, str))
+
 
 def flag(name: str) -> str:
     """What is typed for the field of this name, if it is no argument; `from_` is --from, since from is Python's."""

@@ -24,12 +24,12 @@ from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
-from trainers.recipe import recipe as find_recipe
+from trainers.recipe import recipe as named_recipe
 from trainers.source import FOLDER_PREFIX, Source
 
 T = TypeVar("T")
 
-DATASET = "digits"
+DATASET = "hard-digits"
 """Unless the user names another one."""
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
@@ -48,6 +48,32 @@ def meant(said: T | None, frozen: Settings | None, name: str, default: T) -> T:
         return said
     there: T = default if frozen is None else getattr(frozen, name)
     return there
+
+
+def find_data_root(run: RunOptions, kept: Path | None = None) -> Path:
+    """Folder of the torchvision data sets, absolute: workers may run in another one.
+
+    Args:
+        run: what was said.
+        kept: folder that the study was made with, if it exists.
+    """
+    return (run.data_root or kept or Path("data")).expanduser().absolute()
+
+
+def find_recipe(said: str | None, epochs: int | None, frozen: Settings | None, default: str) -> tuple[Recipe, str]:
+    """The recipe that is meant, over the epochs that were said, and the name of the one that it began as.
+
+    Args:
+        said: name, if one was said.
+        epochs: if any were said.
+        frozen: settings of the study, if it exists.
+        default: name for a new study.
+
+    Raises:
+        UserError: there is no recipe of that name.
+    """
+    found = meant(None if said is None else named_recipe(said), frozen, "recipe", named_recipe(default))
+    return found if epochs is None else found.with_epochs(epochs), meant(said, frozen, "recipe_name", default)
 
 
 def resolve(
@@ -82,8 +108,7 @@ def resolve(
         say(note)
     weights, images = _weights(task, run, frozen, names)
     recipe, recipe_name = _recipe(task, frozen, bool(weights))
-    root = (run.data_root or data_root or Path("data")).absolute()
-    source = _source(task, run, frozen, root, recipe, images)
+    source = _source(task, run, frozen, find_data_root(run, data_root), recipe, images)
     with reading_bar() as on_read:
         data = read_data(source, download=task.download, check=frozen is None, on_read=on_read)
     for note in data.notes:
@@ -106,12 +131,7 @@ def resolve(
     costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
     settings = Settings(
         dataset=source.name,
-        train_size=source.train_size,
-        image_size=source.image_size,
-        shorter_side=source.shorter_side,
-        groups=None if source.groups is None else str(source.groups),
-        mean=source.mean,
-        std=source.std,
+        **source.preparation(),
         data=data.digest,
         images=data.sizes(),
         num_classes=len(data.classes),
@@ -146,16 +166,22 @@ def default_recipe(dataset: str, pretrained: bool = False) -> str:
     """The recipe for a data set unless the user names another one."""
     if pretrained:
         return "fine-tune"
-    return "digits" if dataset == "digits" else "one-cycle"
+    return dataset if dataset in ("digits", "hard-digits") else "one-cycle"
 
 
 def read(settings: Settings, run: RunOptions, data_root: Path, *, download: bool = False) -> tuple[Data, Source]:
     """The data of a study, and where it is.
 
+    Args:
+        settings: of the study.
+        run: where things are.
+        data_root: folder of the torchvision data sets that it was made with.
+        download: fetch what is missing.
+
     Raises:
         UserError: it is not there, or no longer what the study was made with.
     """
-    source = settings.source(data_root, run.cache_folder, run.cache_bytes)
+    source = settings.source(find_data_root(run, data_root), run.cache_folder, run.cache_bytes)
     with reading_bar() as on_read:
         return read_data(source, download=download, on_read=on_read), source
 
@@ -190,7 +216,7 @@ def _source(
 ) -> Source:
     """The data; without its digest, so that what was said otherwise is told of before the images."""
     dataset = None if task.dataset is None else full_dataset_name(task.dataset)
-    groups = meant(None if task.groups is None else str(task.groups.expanduser().absolute()), frozen, "groups", None)
+    groups = None if task.groups is None else task.groups.expanduser().absolute()
     levels = None if task.normalise is None else _levels(task.normalise, images)
     mean, std = meant(levels, frozen, "levels", _levels("weights" if images else "measured", images))
     source = Source(
@@ -198,7 +224,7 @@ def _source(
         root=data_root,
         train_size=meant(task.train_size, frozen, "train_size", None),
         image_size=meant(task.image_size, frozen, "image_size", None if images is None else images.side),
-        groups=None if groups is None else Path(groups),
+        groups=meant(groups, frozen, "groups", None),
         mean=mean,
         std=std,
         cache=run.cache_folder,
@@ -237,9 +263,7 @@ def _normalisation(source: Source) -> str:
 def _recipe(task: TaskOptions, frozen: Settings | None, pretrained: bool) -> tuple[Recipe, str]:
     """The recipe with what was said instead of its own, and the name of the one that this began with."""
     default = default_recipe(full_dataset_name(task.dataset or DATASET), pretrained)
-    name = meant(task.recipe, frozen, "recipe_name", default)
-    recipe = frozen.recipe if frozen and task.recipe is None else find_recipe(name)
-    recipe = recipe if task.epochs is None else recipe.with_epochs(task.epochs)
+    recipe, name = find_recipe(task.recipe, task.epochs, frozen, default)
     recipe = recipe.without_augmentation() if task.no_augmentation else recipe
     if task.resized_crop is not None:
         padding = 0 if task.resized_crop else recipe.crop_padding

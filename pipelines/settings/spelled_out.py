@@ -50,7 +50,7 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         dataset=settings.dataset,
         train_size=settings.train_size,
         image_size=settings.image_size if by_size else None,
-        groups=None if settings.groups is None else Path(settings.groups),
+        groups=settings.groups,
         normalise=settings.normalisation,
         backbone=",".join(map(str, names)),
         gate_at=pattern or None,

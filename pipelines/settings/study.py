@@ -18,7 +18,7 @@ from space.build import build
 from space.choices import Candidate
 from space.normalisation import IMAGENET
 from trainers.recipe import Recipe
-from trainers.source import Source
+from trainers.source import Preparation, Source
 from trainers.task import Task
 
 BESIDE_TRAINING = {"space", "space_name", "recipe_name", "objectives", "device_name", "groups"}
@@ -26,17 +26,11 @@ BESIDE_TRAINING = {"space", "space_name", "recipe_name", "objectives", "device_n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Preparation):
     """The frozen settings of a study.
 
     Attributes:
         dataset: name, as typed.
-        train_size: as typed; None for the data set's own.
-        image_size: of `Source`, likewise the next four.
-        shorter_side: see there.
-        groups: see there.
-        mean: see there.
-        std: see there.
         data: digest of all images, labels and splits.
         images: images in each split.
         num_classes: classes.
@@ -57,12 +51,6 @@ class Settings:
     """
 
     dataset: str
-    train_size: int | None
-    image_size: int | None = None
-    shorter_side: int | None = None
-    groups: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
     data: str
     images: dict[str, int]
     num_classes: int
@@ -118,15 +106,10 @@ class Settings:
         return Source(
             name=self.dataset,
             root=root,
-            train_size=self.train_size,
-            image_size=self.image_size,
-            shorter_side=self.shorter_side,
-            groups=None if self.groups is None else Path(self.groups),
-            mean=self.mean,
-            std=self.std,
             cache=cache,
             cache_bytes=cache_bytes,
             digest=self.data,
+            **self.preparation(),
         )
 
     def candidate(self, text: str) -> Candidate:
@@ -171,7 +154,7 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """For the study; `from_json` is the way back."""
         table = {"format": FORMAT, **asdict(self), "recipe": self.recipe.to_dict()}
-        normalised: dict[str, Any] = json.loads(json.dumps(table))
+        normalised: dict[str, Any] = json.loads(json.dumps(table, default=str))  # of paths
         return normalised
 
     def to_params(self) -> dict[str, Any]:
@@ -193,6 +176,7 @@ class Settings:
                 "recipe": Recipe.from_dict(table["recipe"]),
                 "shape": tuple(table["shape"]),
                 **{name: tuple(table[name]) for name in ("mean", "std") if table.get(name)},
+                **({"groups": Path(table["groups"])} if table.get("groups") else {}),
                 "backbones": tuple(table["backbones"]),
                 "objectives": tuple(table["objectives"]),
             }

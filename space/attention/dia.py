@@ -15,7 +15,7 @@ from space.attention.gate import Gate, mean
 from space.attention.registry import ATTENTION
 from space.declarations import REDUCTION, Choice, hidden_width
 
-State: TypeAlias = tuple[Tensor, Tensor]
+CellState: TypeAlias = tuple[Tensor, Tensor]
 """h and c of a cell, (B, C) each."""
 
 OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
@@ -45,7 +45,7 @@ class Cell(nn.Module):
         self.state = state
         self.output = output
 
-    def forward(self, y: Tensor, state: State) -> State:
+    def forward(self, y: Tensor, state: CellState) -> CellState:
         h, c = state
         mixed: Tensor = self.input(y) + self.state(h)
         i, f, g, o = mixed.chunk(4, dim=1)
@@ -95,14 +95,14 @@ class DIALSTM(nn.Module):
             self.cells.append(Cell(nn.Linear(channels, 4 * channels), nn.Linear(channels, 4 * channels), output))
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, pooled: Tensor, states: list[State]) -> list[State]:
-        following: list[State] = []
+    def forward(self, pooled: Tensor, states: list[CellState]) -> list[CellState]:
+        following: list[CellState] = []
         for cell, state in zip(self.cells, states, strict=True):
             seen = self.dropout(following[-1][0]) if following else pooled
             following.append(cell(seen, state))
         return following
 
-    def start(self, pooled: Tensor) -> list[State]:
+    def start(self, pooled: Tensor) -> list[CellState]:
         """Zeros for each cell."""
         zeros = torch.zeros_like(pooled)
         return [(zeros, zeros) for _ in self.cells]
@@ -128,7 +128,7 @@ class DIAUnit(nn.Module):
     def __init__(self, lstm: DIALSTM) -> None:
         super().__init__()
         self.lstm = lstm
-        self.carried: list[State] | None = None
+        self.carried: list[CellState] | None = None
 
     def advance(self, pooled: Tensor, first: bool, last: bool) -> Tensor:
         """Take one block's pooled feature (B, C); return h (B, C).
@@ -138,7 +138,7 @@ class DIAUnit(nn.Module):
         """
         if first or self.carried is None:
             self.carried = self.lstm.start(pooled)
-        states: list[State] = self.lstm(pooled, self.carried)
+        states: list[CellState] = self.lstm(pooled, self.carried)
         self.carried = None if last else states
         return states[-1][0]
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from space.attention.gate import Gate
 from space.attention.recurrence import RecurrentGate, connections
-from space.declarations import Kind
+from space.declarations import AttentionKind
 from space.design import Design
 from space.errors import UserError, first_line
 
@@ -15,7 +15,7 @@ MakeGates: TypeAlias = Callable[[Design, int, int], list[Gate]]
 T = TypeVar("T")
 
 
-def maker(name: str, part: Callable[..., Any], kind: Kind) -> MakeGates:
+def maker(name: str, part: Callable[..., Any], kind: AttentionKind) -> MakeGates:
     """How the gates of a stage are made by what is registered, of this kind."""
 
     def made(design: Design, channels: int, **size: int) -> Any:

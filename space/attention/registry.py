@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from space.attention.gate import Excitation, Gate
 from space.attention.making import MakeGates, maker, raises
-from space.declarations import REDUCTION, Choice, Declaration, Kind, declare, is_word
+from space.declarations import REDUCTION, AttentionKind, Choice, Declaration, declare, is_word
 from space.declared import DECLARED, NONE
 from space.design import Design
 from space.errors import UserError
@@ -55,7 +55,7 @@ def _admit(name: str, part: Any, choices: tuple[Choice, ...] = (), **declared: A
     return make
 
 
-def _kind(name: str, part: Any) -> Kind:
+def _kind(name: str, part: Any) -> AttentionKind:
     if inspect.isclass(part) and issubclass(part, Excitation | Gate):
         if inspect.isabstract(part):
             raise UserError(f"attention {name!r}: {part.__name__} lacks {', '.join(sorted(part.__abstractmethods__))}")
@@ -76,7 +76,7 @@ def _from_constructor(part: Callable[..., Any], choices: tuple[Choice, ...]) -> 
     return (REDUCTION.with_default(takes.default) if isinstance(takes.default, int) else REDUCTION,)
 
 
-def _check_parameters(name: str, part: Callable[..., Any], kind: Kind, declaration: Declaration) -> None:
+def _check_parameters(name: str, part: Callable[..., Any], kind: AttentionKind, declaration: Declaration) -> None:
     takes = inspect.signature(part).parameters
     needs = ("channels", *(("blocks",) if kind == "stage" else ()), *declaration.own)
     if takes.keys() != set(needs):

@@ -17,7 +17,9 @@ from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
 from search.ending import UNBOUND, Bound
-from search.execution import Evaluate, Training
+from search.execution import Evaluate, ResumableTraining
+from search.halving import Halving
+from search.hypervolume import Bounds
 from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
@@ -78,7 +80,7 @@ class Curves:
         self._epochs = epochs
         self._at_step = at_step
 
-    def __call__(self, backbone: str, design: Design, seed: int) -> Training:
+    def __call__(self, backbone: str, design: Design, seed: int) -> ResumableTraining:
         return Curve(backbone, design, seed, self._epochs, self._at_step)
 
 
@@ -225,6 +227,19 @@ def make_ledger(
         replicates = Replicates(share=confirm, objectives=OBJECTIVES, images=1000, seed=seed, rest=rest)
         proposer = Sampled(space, make_costs(space), limits, sampler, seed, OBJECTIVES, replicates, first)
         return Ledger(study, proposer, budget, goes_on, nan_is_a_result, bound)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_halving(
+    space: SearchSpace, make_costs: Callable[[SearchSpace], dict[Candidate, Costs]]
+) -> Callable[..., Halving]:
+    """Judges designs of the space: (rungs=(1, 2), reduction_factor=2.0)."""
+
+    def make(rungs: tuple[int, ...] = (1, 2), reduction_factor: float = 2.0) -> Halving:
+        bounds = Bounds.of(OBJECTIVES, make_costs(space).values())
+        return Halving(bounds=bounds, rungs=rungs, reduction_factor=reduction_factor)
 
     return make
 

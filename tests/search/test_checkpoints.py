@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search.checkpoints import Checkpoint, Checkpoints
-from search.execution import Evaluate, Execution, Progress, Training
+from search.execution import Evaluate, Execution, Progress, ResumableTraining
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.trials import Job, Report
@@ -171,7 +171,7 @@ def test_whatever_lies_there_is_no_reason_to_fail(
 class OtherCode:
     """A training that finds out that a state is not its own when it has taken up half of it."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: ResumableTraining) -> None:
         self._training = training
 
     @property

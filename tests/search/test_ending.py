@@ -1,6 +1,6 @@
 """What ends a search beside its budget: each bound is kept, and decided from the ledger alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import optuna
@@ -34,7 +34,7 @@ def by(ending: Ending | None) -> str | None:
     return None if ending is None else ending.by
 
 
-def stop_some(trial: Trial) -> bool:
+def stop_some(trial: Trial, trials: Sequence[Trial]) -> bool:
     """A rung after the second epoch, for all but the plain network."""
     return trial.last["epoch"] != 2 or trial.last["val_accuracy"] > 0.33 or trial.job.design == Design()
 

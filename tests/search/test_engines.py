@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def test_a_trial_stopped_by_goes_on_is_stopped_and_the_others_complete(
     make_curves: Callable[..., Evaluate],
     tmp_path: Path,
 ) -> None:
-    def goes_on(trial: Trial) -> bool:
+    def goes_on(trial: Trial, trials: Sequence[Trial]) -> bool:
         return trial.last["epoch"] != 2 or trial.number % 2 == 0
 
     study = make_study()

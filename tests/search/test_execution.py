@@ -1,7 +1,7 @@
 """One trial: stepped, saved, taken up, its failures typed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from search import execution
 from search.checkpoints import Checkpoint, Checkpoints
 from search.engine import record
 from search.execution import Evaluate, Execution, Progress
-from search.ledger import Ledger
+from search.ledger import GoesOn, Ledger
 from search.trials import Failure, Job, Kind, Report, State, Trial
 from space.design import Design
 
@@ -160,7 +160,7 @@ def test_an_error_keeps_its_traceback(job: Job, checkpoint: Checkpoint, make_cur
 
 
 def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, checkpoint: Checkpoint) -> None:
-    def evaluate(backbone: str, design: Design, seed: int) -> execution.Training:
+    def evaluate(backbone: str, design: Design, seed: int) -> execution.ResumableTraining:
         raise MemoryError("too large")
 
     failure = Execution(job, evaluate, checkpoint).advance(seconds=0.0).failure
@@ -182,7 +182,7 @@ REPORTS: tuple[Report, ...] = tuple({"epoch": float(n), "val_accuracy": n / 10} 
 FAILURE = Failure(kind=Kind.NAN, reason="x")
 
 
-def stop_at_2(trial: Trial) -> bool:
+def stop_at_2(trial: Trial, trials: Sequence[Trial]) -> bool:
     return len(trial.history) < 2
 
 
@@ -192,7 +192,7 @@ def recorded(
 ) -> Callable[..., Trial]:
     """Records progresses one after the other: (*progresses, goes_on=None); gives the trial."""
 
-    def record_there(*progresses: Progress, goes_on: Callable[[Trial], bool] | None = None) -> Trial:
+    def record_there(*progresses: Progress, goes_on: GoesOn | None = None) -> Trial:
         ledger = make_ledger(make_study(), goes_on=goes_on)
         ledger.ask()
         checkpoint.save({})
@@ -219,7 +219,7 @@ def test_progress_is_handed_to_the_ledger_epoch_by_epoch(recorded: Callable[...,
 )
 def test_the_checkpoint_is_removed_once_the_trial_is_told(
     progress: Progress,
-    goes_on: Callable[[Trial], bool] | None,
+    goes_on: GoesOn | None,
     state: State,
     recorded: Callable[..., Trial],
     checkpoint: Checkpoint,

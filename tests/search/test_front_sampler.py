@@ -8,14 +8,17 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+from optuna.trial import TrialState
 
+import search.front_sampler
 from search.expected_gain import expected_gain
+from search.extrapolation import curves, learnt
 from search.front_sampler import AT_RANDOM, FrontSampler
-from search.ledger import Ledger
+from search.ledger import GoesOn, Ledger
 from search.pareto import hypervolume
 from search.proposers import COMES_FIRST
 from search.surrogate import Array, Surrogate
-from search.trials import Failure, Kind, State, Trial
+from search.trials import OUTCOME, Failure, Kind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from tests.objectives import PARAMS
@@ -104,6 +107,55 @@ def test_it_learns_from_replicates(
     before = [trial for trial in ledger.trials if trial.number < last]
     assert any(trial.job.replicate for trial in before)
     assert list(seen[-1]) == [trial.last["val_accuracy"] for trial in before]
+
+
+def test_it_learns_from_what_was_stopped(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_halving: Callable[..., GoesOn],
+    run: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model of the last decision has seen the curves of all, in no matter which order."""
+    seen: list[Array] = []
+
+    def noting(rows: Array, trained: Array) -> Surrogate:
+        seen.append(trained)
+        return learnt(rows, trained)
+
+    monkeypatch.setattr(search.front_sampler, "learnt", noting)
+    ledger = run(make_ledger(make_study(), budget=25, sampler="front", confirm=0.2, goes_on=make_halving()))
+    last = max(trial.number for trial in ledger.trials if not trial.job.replicate)
+    before = [trial for trial in ledger.trials if trial.number < last]
+    assert {len(trial.history) for trial in before if trial.state is State.STOPPED} == {1, 2}
+    expected = curves(
+        [[report["val_accuracy"] for report in trial.history] for trial in before],
+        np.array([trial.last["val_accuracy"] if trial.state is State.COMPLETE else np.nan for trial in before]),
+    )
+    assert sorted(map(str, seen[-1].tolist())) == sorted(map(str, expected.tolist()))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_was_stopped_far_behind_keeps_from_what_is_like_it(sign: float) -> None:
+    """Of three groups half is tried, two of which are alike. All of group 0 are stopped: else it is the unknown one."""
+    candidates = {(group, kind): {"group": group, "kind": kind} for group in range(3) for kind in range(12)}
+    study = optuna.create_study(direction="maximize" if sign > 0 else "minimize")
+    kinds = np.random.default_rng(0).normal(size=6)
+    for group, kind in itertools.product(range(3), range(6)):
+        study.enqueue_trial({"group": group, "kind": kind})
+        trial = study.ask()
+        for name, options in (("group", range(3)), ("kind", range(12))):
+            trial.suggest_categorical(name, options)
+        end, stopped = sign * (float(kinds[kind]) - 3.0 * (group == 0)), group == 0
+        trial.set_user_attr(OUTCOME, {"history": {"m": [end] if stopped else [end, end]}})
+        study.tell(trial, None if stopped else end, TrialState.PRUNED if stopped else TrialState.COMPLETE)
+
+    def chosen(metric: str | None, seed: int) -> int:
+        study.sampler = FrontSampler(candidates, dict.fromkeys(candidates, ()), seed, metric)
+        return int(study.ask().suggest_categorical("group", range(3)))
+
+    assert chosen(None, seed=0) == 0
+    assert chosen("m", seed=0) != 0
 
 
 def test_a_design_that_failed_is_left_for_the_end(make_study: Callable[..., optuna.Study]) -> None:

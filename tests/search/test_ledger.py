@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optuna
 import pytest
@@ -12,7 +12,7 @@ from search.execution import Evaluate
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.samplers import SAMPLERS
-from search.trials import Failure, Kind, State, Trial
+from search.trials import Failure, Kind, State, Trial, read_trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit
 from space.design import Design
@@ -227,7 +227,8 @@ def test_goes_on_sees_the_history_and_its_answer_is_handed_on(
 ) -> None:
     seen: list[list[float]] = []
 
-    def goes_on(trial: Trial) -> bool:
+    def goes_on(trial: Trial, trials: Sequence[Trial]) -> bool:
+        assert trial in trials
         seen.append([report["epoch"] for report in trial.history])
         return len(trial.history) < 2
 
@@ -236,6 +237,21 @@ def test_goes_on_sees_the_history_and_its_answer_is_handed_on(
     assert ledger.report(number, {"epoch": 1.0, "val_accuracy": 0.1})
     assert not ledger.report(number, {"epoch": 2.0, "val_accuracy": 0.2})
     assert seen == [[1.0], [1.0, 2.0]]
+
+
+def test_what_passes_a_rung_is_written_down_with_its_history_and_nothing_else_is(
+    make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study]
+) -> None:
+    study = make_study()
+    ledger = make_ledger(study, goes_on=lambda trial, trials: True if trial.last["epoch"] == 2 else None)
+    number = ask(ledger).number
+    written = []
+    for epoch in (1.0, 2.0, 3.0):
+        ledger.report(number, {"epoch": epoch, "val_accuracy": 0.1})
+        trial = read_trial(study.get_trials()[number])
+        assert trial is not None
+        written.append([report["epoch"] for report in trial.history])
+    assert written == [[], [1.0, 2.0], [1.0, 2.0]]
 
 
 def test_an_epoch_reported_again_changes_nothing(

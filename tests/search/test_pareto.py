@@ -26,13 +26,13 @@ point_sets = pytest.mark.parametrize(
 
 @point_sets
 def test_a_dominated_point_is_never_on_the_front(points: Points) -> None:
-    for index in pareto.front(points):
+    for index in pareto.non_dominated(points):
         assert not any(dominates(other, points[index]) for other in points)
 
 
 @point_sets
 def test_every_point_off_the_front_is_dominated_by_one_on_it(points: Points) -> None:
-    front = pareto.front(points)
+    front = pareto.non_dominated(points)
     for index in set(range(len(points))) - set(front):
         assert any(dominates(points[other], points[index]) for other in front)
 
@@ -40,25 +40,25 @@ def test_every_point_off_the_front_is_dominated_by_one_on_it(points: Points) -> 
 @point_sets
 def test_the_front_does_not_depend_on_the_order_of_the_points(points: Points) -> None:
     order = np.random.default_rng(0).permutation(len(points))
-    assert sorted(order[pareto.front(points[order])]) == pareto.front(points)
+    assert sorted(order[pareto.non_dominated(points[order])]) == pareto.non_dominated(points)
 
 
 def test_the_front_keeps_the_order_of_the_points() -> None:
-    assert pareto.front(np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 0.0], [0.9, 0.1]])) == [0, 1, 3]
+    assert pareto.non_dominated(np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 0.0], [0.9, 0.1]])) == [0, 1, 3]
 
 
 def test_equal_points_are_both_on_the_front() -> None:
-    assert pareto.front(np.array([[0.2, 0.8], [0.1, 0.8], [0.2, 0.8]])) == [0, 2]
+    assert pareto.non_dominated(np.array([[0.2, 0.8], [0.1, 0.8], [0.2, 0.8]])) == [0, 2]
 
 
 def test_of_points_equal_in_all_but_one_objective_the_best_is_the_front() -> None:
-    assert pareto.front(np.array([[0.5, 0.1], [0.5, 0.9], [0.5, 0.4]])) == [1]
+    assert pareto.non_dominated(np.array([[0.5, 0.1], [0.5, 0.9], [0.5, 0.4]])) == [1]
 
 
 @pytest.mark.parametrize("objectives", [2, 3])
 def test_no_points_have_an_empty_front_and_no_hypervolume(objectives: int) -> None:
     none = np.empty((0, objectives))
-    assert pareto.front(none) == []
+    assert pareto.non_dominated(none) == []
     assert pareto.hypervolume(none) == 0.0
 
 
@@ -99,7 +99,7 @@ def test_an_undominated_point_raises_the_hypervolume(objectives: int) -> None:
 
 @point_sets
 def test_dominated_and_repeated_points_add_no_hypervolume(points: Points) -> None:
-    front = points[pareto.front(points)]
+    front = points[pareto.non_dominated(points)]
     assert pareto.hypervolume(points) == pytest.approx(pareto.hypervolume(front))
     assert pareto.hypervolume(np.vstack([points, points])) == pytest.approx(pareto.hypervolume(points))
 
@@ -144,3 +144,25 @@ def test_scale_maps_the_bounds_to_0_and_1_and_clips_beyond_them() -> None:
 def test_scale_is_1_where_the_bounds_are_equal() -> None:
     scaled = pareto.scale(np.array([[3.0, 0.5]]), np.array([3.0, 0.0]), np.array([3.0, 1.0]))
     np.testing.assert_allclose(scaled, [[1.0, 0.5]])
+
+
+@point_sets
+def test_layers_are_the_fronts_of_what_is_left(points: Points) -> None:
+    left, found = np.arange(len(points)), pareto.layers(points)
+    for layer in range(int(found.max()) + 1):
+        front = left[pareto.non_dominated(points[left])]
+        assert set(front) == set(np.flatnonzero(found == layer))
+        left = np.setdiff1d(left, front)
+    assert not len(left)
+
+
+@point_sets
+def test_a_contribution_is_what_the_hypervolume_lacks_without_the_point(points: Points) -> None:
+    whole = pareto.hypervolume(points)
+    without = [pareto.hypervolume(np.delete(points, index, axis=0)) for index in range(len(points))]
+    np.testing.assert_allclose(pareto.contributions(points), whole - np.array(without), atol=1e-12)
+
+
+def test_no_points_have_no_layers_and_no_contributions() -> None:
+    none = np.empty((0, 2))
+    assert (len(pareto.layers(none)), len(pareto.contributions(none))) == (0, 0)

@@ -6,7 +6,7 @@ A journal is a list of writes, so a process killed at some moment leaves a journ
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from optuna.storages.journal._storage import JournalOperation
 
 from search.checkpoints import Checkpoints
 from search.execution import Evaluate
-from search.ledger import Ledger
+from search.ledger import GoesOn, Ledger
 from search.local_engine import LocalEngine
 from search.storage import Storage
-from search.trials import JOB, OUTCOME, State, Trial
+from search.trials import JOB, OUTCOME, PASSED, State, Trial
 from space.cost import Limit, within
 from space.design import Design
 from space.seeds import mix_seed
@@ -30,6 +30,7 @@ Log = dict[str, Any]
 BEGUN = "an optuna trial was begun"
 DECIDED = "a decision was made"
 JOB_GIVEN = "the job was written"
+RUNG_PASSED = "a rung was passed"
 OUTCOME_WRITTEN = "the outcome was written"
 CLOSED = "the trial was closed"
 
@@ -39,7 +40,7 @@ CUTS = {
     JournalOperation.SET_STUDY_SYSTEM_ATTR: BEGUN,
     JournalOperation.SET_TRIAL_PARAM: DECIDED,
 }
-ALL_CUTS = (BEGUN, DECIDED, JOB_GIVEN, OUTCOME_WRITTEN, CLOSED)
+ALL_CUTS = (BEGUN, DECIDED, JOB_GIVEN, RUNG_PASSED, OUTCOME_WRITTEN, CLOSED)
 
 SEARCHES = {"random": (12, 0), "tpe": (16, 11), "nsga2": (27, 21), "front": (16, 9)}
 """For each sampler the budget, and the first trial after which the journal is cut: past its random start."""
@@ -52,7 +53,7 @@ def cut_of(log: Log) -> str:
     """What a line of the journal says has just happened."""
     operation = JournalOperation(log["op_code"])
     if operation is JournalOperation.SET_TRIAL_USER_ATTR:
-        return {JOB: JOB_GIVEN, OUTCOME: OUTCOME_WRITTEN}[next(iter(log["user_attr"]))]
+        return {JOB: JOB_GIVEN, PASSED: RUNG_PASSED, OUTCOME: OUTCOME_WRITTEN}[next(iter(log["user_attr"]))]
     if operation is JournalOperation.SET_TRIAL_STATE_VALUES:
         return BEGUN if log["state"] == optuna.trial.TrialState.RUNNING else CLOSED
     return CUTS[operation]
@@ -62,11 +63,6 @@ def fail_some(design: Design, epoch: int) -> None:
     """Part of the designs fail in their second epoch."""
     if design.attention == "se" and design["depth"] == 2 and epoch == 2:
         raise FloatingPointError("loss is nan")
-
-
-def stop_some(trial: Trial) -> bool:
-    """A rung after the second epoch: about half of the trials stop there."""
-    return trial.last["epoch"] != 2 or trial.last["val_accuracy"] > 0.33
 
 
 def given_out(ledger: Ledger) -> list[Trial]:
@@ -79,6 +75,7 @@ def journals(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     make_curves: Callable[..., Evaluate],
+    make_halving: Callable[..., GoesOn],
     journal_of: Callable[[optuna.Study], list[Log]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[Log]]:
@@ -86,7 +83,9 @@ def journals(
     written = {}
     for sampler, (budget, _) in SEARCHES.items():
         study = make_study()
-        ledger = make_ledger(study, budget=budget, sampler=sampler, limits=LIMITS, goes_on=stop_some, confirm=CONFIRM)
+        ledger = make_ledger(
+            study, budget=budget, sampler=sampler, limits=LIMITS, goes_on=make_halving(), confirm=CONFIRM
+        )
         LocalEngine().run(
             ledger,
             make_curves(at_step=fail_some),
@@ -110,12 +109,13 @@ def test_a_search_killed_after_any_write_ends_as_if_it_had_not_been(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     make_curves: Callable[..., Evaluate],
+    make_halving: Callable[..., GoesOn],
     story: Callable[[list[Trial]], list[object]],
     run: Callable[..., Ledger],
 ) -> None:
     journal = journals[sampler]
     budget, first = SEARCHES[sampler]
-    kwargs: dict[str, Any] = {"budget": budget, "sampler": sampler, "limits": LIMITS, "goes_on": stop_some}
+    kwargs: dict[str, Any] = {"budget": budget, "sampler": sampler, "limits": LIMITS, "goes_on": make_halving()}
     kwargs["confirm"] = CONFIRM
     expected = story(given_out(make_ledger(make_study(journal), **kwargs)))
     broken = {}
@@ -250,7 +250,7 @@ def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stoppe
     journal_of: Callable[[optuna.Study], list[Log]],
     run: Callable[..., Ledger],
 ) -> None:
-    def goes_on(trial: Trial) -> bool:
+    def goes_on(trial: Trial, trials: Sequence[Trial]) -> bool:
         return trial.last["epoch"] != 2
 
     study = make_study()
@@ -259,6 +259,30 @@ def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stoppe
     assert cut_of(journal[-2]) == OUTCOME_WRITTEN
     resumed = run(make_ledger(make_study(journal[:-1]), budget=1, goes_on=goes_on))
     assert [trial.state for trial in resumed.trials] == [State.STOPPED]
+
+
+def test_others_are_judged_against_what_a_trial_had_come_to_when_its_session_was_killed(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    journal_of: Callable[[optuna.Study], list[Log]],
+) -> None:
+    """And a rung that it has passed is not judged again."""
+
+    def best_so_far(trial: Trial, trials: Sequence[Trial]) -> bool:
+        return trial.last["val_accuracy"] == max(it.last["val_accuracy"] for it in trials if it.history)
+
+    def report(ledger: Ledger, number: int, val_accuracy: float) -> bool:
+        return ledger.report(number, {"epoch": 1.0, "val_accuracy": val_accuracy})
+
+    study = make_study()
+    ledger = make_ledger(study, goes_on=best_so_far)
+    numbers = [trial.number for _ in range(3) if (trial := ledger.ask()) is not None]
+    assert report(ledger, numbers[0], 0.5)
+    again = make_ledger(make_study(journal_of(study)), goes_on=best_so_far)
+    assert [trial.number for trial in again.running] == numbers
+    assert not report(again, numbers[1], 0.4)
+    assert report(again, numbers[2], 0.6)
+    assert report(again, numbers[0], 0.0)
 
 
 SEARCH = """

@@ -13,7 +13,7 @@ import pytest
 
 from search.checkpoints import Checkpoints
 from search.engine import Engine
-from search.ledger import Ledger
+from search.ledger import GoesOn, Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
 from search.replay import Replay
@@ -70,9 +70,9 @@ def searched(
     return search
 
 
-def best_half(trial: Trial) -> bool:
+def best_half(trial: Trial, trials: Sequence[Trial]) -> bool | None:
     """A rung after the second epoch."""
-    return trial.last["epoch"] != 2 or trial.last["val_accuracy"] > 0.5
+    return None if trial.last["epoch"] != 2 else trial.last["val_accuracy"] > 0.5
 
 
 def after(calls: int) -> Callable[[], bool]:
@@ -84,7 +84,7 @@ def after(calls: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("goes_on", [None, best_half])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_with_one_worker_it_searches_as_the_local_engine_does(
-    searched: Callable[..., Ledger], story: Story, goes_on: Callable[[Trial], bool] | None, sampler: str
+    searched: Callable[..., Ledger], story: Story, goes_on: GoesOn | None, sampler: str
 ) -> None:
     simulated = searched(SimulatedEngine(), goes_on=goes_on, sampler=sampler)
     local = searched(LocalEngine(), goes_on=goes_on, sampler=sampler)
@@ -97,13 +97,31 @@ def test_with_one_worker_it_searches_as_the_local_engine_does(
 
 @pytest.mark.parametrize("calls", range(1, 60, 7))
 def test_interrupted_anywhere_it_searches_the_same(
-    searched: Callable[..., Ledger], make_study: Callable[..., optuna.Study], story: Story, calls: int
+    searched: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_halving: Callable[..., GoesOn],
+    story: Story,
+    calls: int,
 ) -> None:
-    through = searched(SimulatedEngine(), goes_on=best_half)
+    halving = make_halving()
+    through = searched(SimulatedEngine(), goes_on=halving)
     study = make_study()
-    searched(SimulatedEngine(), study, after(calls), goes_on=best_half)
-    again = searched(SimulatedEngine(), study, goes_on=best_half)
+    searched(SimulatedEngine(), study, after(calls), goes_on=halving)
+    again = searched(SimulatedEngine(), study, goes_on=halving)
     assert story(again.trials) == story(through.trials)
+
+
+def test_each_of_several_workers_is_stopped_at_a_rung_and_the_budget_is_trained(
+    searched: Callable[..., Ledger], make_halving: Callable[..., GoesOn]
+) -> None:
+    ledger = searched(SimulatedEngine(4), goes_on=make_halving(), budget=20, confirm=0.3)
+    assert (ledger.trained, ledger.running) == (20, [])
+    epochs = {trial.state: {len(t.history) for t in ledger.trials if t.state is trial.state} for trial in ledger.trials}
+    assert epochs[State.STOPPED] == {1, 2}
+    assert epochs[State.COMPLETE] == {EPOCHS}
+    again = [trial for trial in ledger.trials if trial.job.replicate]
+    assert again
+    assert State.STOPPED not in {trial.state for trial in again}
 
 
 def test_several_workers_search_the_same_twice_and_train_the_budget(

@@ -77,7 +77,7 @@ def test_a_torn_file_is_told_in_a_line(table: Table, tmp_path: Path) -> None:
     ("name", "value", "words"),
     [
         ("val_accuracy", None, "no val_accuracy"),
-        ("fps", None, "no fps"),
+        ("seconds", None, "no seconds"),
         ("settings", None, "no settings"),
         ("settings", np.array("{"), "no table of curves"),
         ("settings", np.array("[]"), "settings are no object"),

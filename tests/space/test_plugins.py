@@ -443,6 +443,25 @@ def test_a_plugin_that_raises_in_the_end_has_registered_nothing(write: Callable[
     assert [len(table) for table in everything()] == [len(table) + 1 for table in before]
 
 
+def test_a_file_that_two_plugins_import_registers_once(write: Callable[..., Path]) -> None:
+    write("shared.py", SOURCE)
+    one, two = (write(f"{name}.py", "import shared") for name in ("one", "two"))
+    load_plugins([one, two])
+    assert Design.parse("lifted:depth=2").attention == "lifted"
+
+    three = write("three.py", SOURCE)  # the same text, but another file
+    with pytest.raises(UserError, match=r"three\.py: there is an attention 'lifted' already"):
+        load_plugins([three])
+    write("shared.py", f"{SOURCE}\n{PLAIN}")  # the same file, but another text
+    with pytest.raises(UserError, match=r"one\.py: there is an attention 'lifted' already"):
+        load_plugins([one])
+
+
+def test_one_file_registers_a_name_once(write: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"mine\.py: there is an attention 'lifted' already"):
+        load_plugins([write("mine.py", SOURCE + SOURCE)])
+
+
 def test_two_plugins_need_two_names(write: Callable[..., Path]) -> None:
     paths = [write("a/mine.py", PLAIN), write("b/mine.py", f"{PLAIN}0")]
     with pytest.raises(UserError, match=r"b/mine.py: another plug-in is called mine.py, too; rename one"):

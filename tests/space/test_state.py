@@ -23,7 +23,7 @@ from space.declared import DECLARED
 from space.design import Design
 from space.errors import UserError
 from space.gating import Gated
-from space.state import State, fit_state, read_state
+from space.state import StateDict, fit_state, read_state
 from tests.space.conftest import normal
 
 CLASSES = 5
@@ -47,7 +47,7 @@ def test_every_attention_with_every_sharing_is_among_these_designs() -> None:
 
 
 @cache
-def trained(name: str) -> tuple[nn.Module, State]:
+def trained(name: str) -> tuple[nn.Module, StateDict]:
     """The plain network as if it were trained, in double precision, and its state."""
     it = backbone(name)
     generator = torch.Generator().manual_seed(0)
@@ -174,7 +174,7 @@ def state(num_classes: int = 10) -> dict[str, Tensor]:
     return {name: tensor + 1 for name, tensor in Small(num_classes).state_dict().items()}
 
 
-def loaded(weights: State, num_classes: int = 10) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def loaded(weights: StateDict, num_classes: int = 10) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What a network is before and after it is given these weights."""
     torch.manual_seed(2)
     network = Small(num_classes)
@@ -191,11 +191,11 @@ def error(call: Callable[[], object]) -> str:
     return str(raised.value)
 
 
-def assert_same(found: State, expected: State) -> None:
+def assert_same(found: StateDict, expected: StateDict) -> None:
     torch.testing.assert_close(dict(found), dict(expected), rtol=0, atol=0)
 
 
-def prefixed(prefix: str, weights: State) -> dict[str, Tensor]:
+def prefixed(prefix: str, weights: StateDict) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in weights.items()}
 
 

@@ -16,8 +16,8 @@ from space.declarations import Value
 from space.declared import DECLARED
 from space.design import Design
 from trainers.counting import (
+    GateContext,
     GatedStage,
-    Place,
     attended_stages,
     computation,
     count_macs,
@@ -156,7 +156,7 @@ def test_a_shared_parameter_counts_once() -> None:
 
 def test_attended_stages_have_the_blocks_and_feature_sizes_of_the_backbone() -> None:
     stages = attended_stages(Design("se", stages="13"), "resnet29", CIFAR)
-    assert stages == [GatedStage(3, Place((64, 32, 32)), 0), GatedStage(3, Place((256, 8, 8)), 2)]
+    assert stages == [GatedStage(3, GateContext((64, 32, 32)), 0), GatedStage(3, GateContext((256, 8, 8)), 2)]
     assert attended_stages(Design(), "resnet29", CIFAR) == []
 
 

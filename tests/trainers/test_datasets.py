@@ -92,6 +92,32 @@ def test_digits_splits_are_the_data_set_parted() -> None:
     assert split(data, "train").images.dtype == torch.uint8
 
 
+def hard_digits(train_size: int | None = None) -> Data:
+    return read_data(Source(name="hard-digits", train_size=train_size))
+
+
+@pytest.mark.parametrize("train_size", [None, 100, 600])
+def test_hard_digits_have_the_splits_of_the_digits(train_size: int | None) -> None:
+    hard, easy = hard_digits(train_size), digits(train_size or 300)
+    assert hard.sizes() == easy.sizes()
+    for name in SPLITS:
+        assert torch.equal(split(hard, name).labels, split(easy, name).labels)
+
+
+def test_hard_digits_are_the_same_images_wherever_they_are_split_to() -> None:
+    few, many = ({row for name in SPLITS for row in rows(split(hard_digits(size), name))} for size in (300, 700))
+    assert len(few) == 1797
+    assert few == many
+
+
+def test_hard_digits_are_the_digits_moved_a_little_and_noisy() -> None:
+    hard, easy = (split(data, "test").images.double().flatten(1)[:100] for data in (hard_digits(), digits()))
+    hard, easy = (images - images.mean(1, keepdim=True) for images in (hard, easy))
+    alike = torch.nn.functional.cosine_similarity(hard[:, None], easy[None, :], dim=2)
+    assert 0.6 < float(alike.diagonal().mean()) < 0.95
+    assert float(alike.mean()) < 0.5
+
+
 @pytest.mark.parametrize("train_size", [200, 500])
 def test_digits_splits_hold_each_class_in_proportion(train_size: int) -> None:
     data = digits(train_size)

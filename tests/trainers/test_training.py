@@ -28,6 +28,7 @@ SCHEDULES = {
     "one-cycle": Recipe(epochs=4, batch_size=8, schedule="one-cycle", crop_padding=1, nesterov=True),
     "cosine": Recipe(epochs=4, batch_size=8, schedule="cosine", crop_padding=1, label_smoothing=0.1),
     "milestones": Recipe(epochs=4, batch_size=8, milestones=(1, 3), gamma=0.5, clip_norm=0.5),
+    "averaged": Recipe(epochs=4, batch_size=8, schedule="constant", averaging=0.8),
     "mixed precision": Recipe(epochs=4, batch_size=8, schedule="cosine", mixed_precision=True, channels_last=False),
 }
 EACH_SCHEDULE = pytest.mark.parametrize("recipe", SCHEDULES.values(), ids=SCHEDULES)
@@ -426,6 +427,29 @@ def test_how_it_is_judged_does_not_change_what_is_learnt() -> None:
     for key in ("train_loss", "train_accuracy"):
         for other in others:
             assert [report[key] for report in val] == [report[key] for report in other]
+
+
+def test_what_is_judged_and_written_is_an_exponential_average_of_weights_and_statistics(tmp_path: Path) -> None:
+    decay, path = 0.7, tmp_path / "model.safetensors"
+    recipe = replace(PLAIN, averaging=decay)
+    it = training(recipe, using=data(train=8), weights_path=path)  # one step an epoch
+    expected: dict[str, Tensor] = {}
+    while not it.done:
+        it.step()
+        now = weights(it)
+        floats = {name: value for name, value in now.items() if value.is_floating_point()}
+        expected = {name: torch.lerp(expected.get(name, value), value, 1 - decay) for name, value in floats.items()}
+    written = load_file(path)
+    assert {"1.running_mean", "1.running_var", "6.weight"} <= {*expected}
+    for name, value in expected.items():
+        torch.testing.assert_close(written[name], value)
+        assert not torch.equal(value, now[name])
+
+
+def test_averaging_changes_what_is_judged_and_not_what_is_learnt() -> None:
+    averaged, as_it_is = (finished(training(replace(PLAIN, averaging=decay))) for decay in (0.9, 0.0))
+    assert [report["train_loss"] for report in averaged] == [report["train_loss"] for report in as_it_is]
+    assert [report["val_loss"] for report in averaged] != [report["val_loss"] for report in as_it_is]
 
 
 EACH_STORED = pytest.mark.parametrize(

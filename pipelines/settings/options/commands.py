@@ -211,7 +211,7 @@ class ProfileOptions(Options):
         int | None, Option(help="Pixels a side; 32, or 224 for a network of stride 32, if left out.")
     ] = None
     device: Device = "auto"
-    no_fps: Annotated[bool, Option(help="Leave the timing out.")] = False
+    no_measuring: Annotated[bool, Option("--no-fps/--fps", help="Leave out what is measured, such as FPS.")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

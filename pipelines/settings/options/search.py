@@ -14,6 +14,7 @@ from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.commands import Limits, MaxParams, MinFps
 from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one, check_designs
 from pipelines.settings.options.task import TaskOptions
+from pipelines.settings.rungs import rungs_typed
 from space.errors import UserError
 
 BUDGET = 200
@@ -63,6 +64,14 @@ class LaunchOptions:
     sampler: Annotated[str, Option(help="tpe, nsga2, random, front, or an Optuna sampler: package.module:Class.")] = (
         "tpe"
     )
+    halving: Annotated[
+        bool,
+        Option(help="Stop designs that promise little at the rungs; only those trained to the end are on a front."),
+    ] = False
+    rungs: Annotated[str, Option(help="When --halving judges: shares of a training's epochs, by commas.")] = "0.2,0.5"
+    reduction_factor: Annotated[
+        float, Option(help="Of the designs at a rung, --halving lets one in so many go on: the best ones.")
+    ] = 3.0
     seed: Annotated[int | None, Option(help="Of the search and all its trainings; 0 if left out.")] = None
     study: Annotated[str | None, Option(help="Name; derived from the settings if left out.")] = None
     enqueue: Annotated[
@@ -104,6 +113,9 @@ class LaunchOptions:
             raise UserError(f"--gpu-hours {self.gpu_hours:g}: a number above 0 is wanted")
         if not 0 <= self.confirm < 1:
             raise UserError(f"--confirm {self.confirm:g}: a share of the epochs is wanted, such as 0.3; 0 for none")
+        rungs_typed(self.rungs)
+        if not self.reduction_factor > 1 or math.isinf(self.reduction_factor):
+            raise UserError(f"--reduction-factor {self.reduction_factor:g}: a number above 1 is wanted, such as 3")
         if self.study is not None and not re.fullmatch(r"\w[\w.-]*", self.study):
             raise UserError(f"--study {self.study!r}: letters, digits, dots, dashes and underscores make a name")
         check_designs(self.enqueue)

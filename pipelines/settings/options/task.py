@@ -22,7 +22,7 @@ GateAt = Annotated[
 ReplaceAttention = Annotated[
     bool, Option(help="Take out the attention that a network carries itself, such as SE: plain is the network without.")
 ]
-RecipeName = Annotated[str | None, Option(help="Named recipe, such as digits, fine-tune, one-cycle or ras.")]
+RecipeName = Annotated[str | None, Option(help="Named recipe, such as hard-digits, fine-tune, one-cycle or ras.")]
 Download = Annotated[bool, Option(help="Fetch the data set if it is missing.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 
@@ -32,7 +32,7 @@ class TaskOptions:
     """What is trained on which images, and how."""
 
     dataset: Annotated[
-        str | None, Option(help="digits (default), cifar10, cifar100, stl10, imagenet or folder:PATH.")
+        str | None, Option(help="hard-digits (default), digits, cifar10, cifar100, stl10, imagenet or folder:PATH.")
     ] = None
     download: Download = False
     train_size: Annotated[int | None, Option(help="Images to train on.")] = None

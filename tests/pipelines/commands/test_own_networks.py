@@ -11,8 +11,8 @@ from torch import nn
 from pipelines.settings.resolve import digests
 from search.storage import Storage
 from space.backbones import backbone
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Ended, Search, write_folder
-from tests.pipelines.test_bad_input import assert_one_line
 
 NETWORK = """
 import torch

@@ -311,3 +311,16 @@ def test_backbones_are_listed_with_an_example_that_exists(search: Search) -> Non
     assert {entry["example"]: entry["num_params"] for entry in found}["imagenet/resnet50"] == 25557032
     shown = search("backbones").out
     assert all(word in shown for word in ("preresnetDEPTH", "+conv_bias", "+no_bn", "+no_skip"))
+
+
+def test_a_family_of_a_plugin_is_listed_once(search: Search, here: Path, registries: None) -> None:
+    (here / "mine.py").write_text(
+        "from space.backbones import BACKBONES, backbone\n"
+        "from space.backbones.registry import declared\n"
+        "@declared('mineDEPTH', numbers='DEPTH 11', example='mine11')\n"
+        "def mine(variant, depth): return backbone(f'resnet{depth}')\n"
+        "@BACKBONES.register('single')\n"
+        "def single(): return backbone('resnet11').make(10, 3)\n"
+    )
+    lines = search("backbones", "--plugin", "mine.py").out.splitlines()
+    assert sum("mineDEPTH" in line for line in lines) == sum("single" in line for line in lines) == 1

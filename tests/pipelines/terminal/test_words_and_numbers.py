@@ -101,7 +101,7 @@ def test_a_picture_of_the_fronts_is_written_where_the_user_says(launch: Search, 
 
 
 def test_profile_counts_what_the_papers_count(search: Search) -> None:
-    ended = search("profile", "ras", "--backbone", "resnet164", "--num-classes", "100", "--no-fps", "--json")
+    ended = search("profile", "ras", "--backbone", "resnet164", "--num-classes", "100", "--no-measuring", "--json")
     assert ended.json["design"] == "ras"
     assert ended.json["num_params"] == 1_759_540  # RAS paper, Table 1: 1.76 M
     assert "fps" not in ended.json

@@ -23,8 +23,8 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from search.storage import Storage
 from space import UserError
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Search, write_folder
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.source import Source
 
 Values = dict[str, Any]
@@ -56,6 +56,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "on": ("train", "train+val"),
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
+    "rungs": ("0.25,0.5", "0.1"),
+    "reduction_factor": (2.0, 4.0),
 }
 """Two values of each option that does not take every one of its type."""
 ANY = {bool: (True, False), int: (7, 8), float: (0.25, 0.75), str: ("some", "other"), Path: ("here/it", "there/it")}
@@ -199,10 +201,23 @@ def test_what_an_option_refuses_it_refuses_from_a_file(search: Search, here: Pat
 
 
 def test_the_arguments_of_a_command_may_stand_in_its_file(search: Search, here: Path) -> None:
-    (here / "config.toml").write_text('design = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno_fps = true')
+    (here / "config.toml").write_text('design = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno-measuring = true')
     result = search("profile", "--config", "config.toml", "--json").json
     assert (result["design"], result["num_params"]) == ("ras", 1_759_540)
     assert search("profile", "none", "--config", "config.toml", "--json").json["design"] == "none"
+
+
+@pytest.mark.parametrize("name", ["no-measuring", "no-fps"])
+def test_an_option_goes_by_each_of_its_names(search: Search, here: Path, name: str) -> None:
+    (here / "config.toml").write_text(f"{name} = true")
+    typed, read = (search("profile", *how, "--json").json for how in ([f"--{name}"], ["--config", "config.toml"]))
+    assert "fps" not in typed
+    assert read == typed
+    yes = name.replace("no-", "--")
+    assert (
+        "fps"
+        in search("profile", "--config", "config.toml", yes, "--channels", "1", "--image-size", "8", "--json").json
+    )
 
 
 SAID: tuple[Values, ...] = (

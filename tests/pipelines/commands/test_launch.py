@@ -14,7 +14,7 @@ from pipelines.results.fronts import Row, rows
 from pipelines.tracking.pages import NOTE, VIEW
 from search.hopeless import HANDFUL
 from search.storage import Storage
-from search.trials import Trial
+from search.trials import State, Trial
 from tests.pipelines.conftest import Ended, Search, mlflow_runs, write_folder
 from trainers.training import Training
 
@@ -97,7 +97,7 @@ def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: S
 
 
 def test_limits_are_met_by_every_trained_design(launch: Search, search: Search) -> None:
-    plain = search("profile", "none", "--channels", "1", "--no-fps", "--json").json["num_params"]
+    plain = search("profile", "none", "--channels", "1", "--no-measuring", "--json").json["num_params"]
     ended = launch("--budget", "100", "--max-params", str(plain + 3000), "--json")
 
     space = search("space", "--space", "tiny.toml", "--channels", "1", "--max-params", str(plain + 3000), "--json").json
@@ -120,7 +120,7 @@ def test_two_backbones_are_both_searched(search: Search) -> None:
         *("launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"),
         *("--backbone", "resnet11,resnet20", "--budget", "6", "--sampler", "random", "--json"),
     )
-    assert ended.json["study"].startswith("digits-resnet11-resnet20-")
+    assert ended.json["study"].startswith("hard-digits-resnet11-resnet20-")
     assert "resnet11" in {entry["backbone"] for entry in ended.json["params"]}
 
 
@@ -322,7 +322,7 @@ def test_a_trial_has_one_run_even_if_the_server_fails_in_between(
 def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
     ended = launch("--budget", "2", "--json")
     assert isinstance(ended.json, dict)  # nothing but JSON is on stdout
-    assert "digits · 200 train / 798 val / 799 test" in ended.err
+    assert "hard-digits · 300 train / 698 val / 799 test" in ended.err
 
 
 def test_a_users_own_folder_is_searched_and_retrained(search: Search, here: Path) -> None:
@@ -365,6 +365,19 @@ def test_designs_are_trained_again_and_told_apart_everywhere(launch: Search, sea
 
     more = launch("--budget", "5", "--confirm", "0.5")
     assert "5 designs trained, 5 trainings more to confirm them" in more.err
+
+
+def test_designs_stopped_at_a_rung_are_told_everywhere_and_are_on_no_front(launch: Search, search: Search) -> None:
+    ended = launch("--budget", "6", "--epochs", "2", "--halving", "--rungs", "0.5", "--reduction-factor", "5", "--json")
+    assert ended.code == 0, ended.err
+    trials = Storage("runs").read(ended.json["study"]).trials
+    stopped = {str(trial.number) for trial in trials if trial.state is State.STOPPED}
+    assert ended.json["stopped"] == len(stopped) > 0
+    assert ended.json["epochs_trained"] == 2 * 6 - len(stopped)
+    assert not stopped & {str(entry["trial"]) for cost in ("params", "fps") for entry in ended.json[cost]}
+    runs = {run.data.tags["trial"]: run for run in mlflow_runs()}
+    assert len(runs) == 6
+    assert all(runs[number].data.tags["on_front_params"] == "false" for number in stopped)
 
 
 @pytest.mark.parametrize("share", ["1", "-0.1", "30"])

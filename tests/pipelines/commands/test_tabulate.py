@@ -16,8 +16,8 @@ from search.table import Table, halves
 from search.trials import State
 from space import SearchSpace
 from space.backbones import backbone
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.recipe import recipe
 
 TABULATE = ("tabulate", "--space", "tiny.toml", "--epochs", "1", "--train-size", "60", "--engine", "local")
@@ -151,6 +151,37 @@ def test_the_same_seed_gives_the_same_search_interrupted_or_not(search: Search, 
     assert story("one") == story("other")
     assert on_table(search, "--budget", "25", "--seed", "4", "--storage", "third").code == 0
     assert story("third") != story("one")
+
+
+def test_with_halving_trials_are_stopped_at_the_rungs_counted_and_the_same_interrupted_or_not(
+    search: Search, table: Table
+) -> None:
+    def run(*arguments: str) -> Ended:
+        return on_table(search, "--budget", "25", "--halving", "--rungs", "0.1,0.5", "--json", *arguments)
+
+    whole = run("--storage", "one")
+    while run("--storage", "other", "--time-limit", "0.1s").code == 3:
+        pass
+    assert story("one") == story("other")
+
+    trials = Storage("one").read("mine").trials
+    stopped = [trial for trial in trials if trial.state is State.STOPPED]
+    assert {len(trial.history) for trial in stopped} == {2, 10}
+    assert (whole.json["trials"], whole.json["stopped"]) == (25, len(stopped))
+    assert whole.json["epochs_trained"] == sum(len(trial.history) for trial in trials)
+    status = search("status", "mine", "--storage", "one", "--json").json
+    assert (status["stopped"], status["complete"] + status["stopped"]) == (len(stopped), 25)
+    ended = search("launch", "--study", "mine", "--storage", "one", "--budget", "26")
+    assert "26 designs trained (" in ended.err
+    assert "of them stopped at a rung)" in ended.err
+
+
+def test_a_dry_run_with_halving_expects_less(search: Search, table: Table) -> None:
+    """Of three designs one passes a rung: (2 + 8 / 3 + 10 / 9) of 20 epochs."""
+    dry = ("--budget", "25", "--dry-run", "--json")
+    whole = on_table(search, *dry).json["estimated_seconds"]
+    halved = on_table(search, *dry, "--halving", "--rungs", "0.1,0.5", "--reduction-factor", "3")
+    assert halved.json["estimated_seconds"] == pytest.approx(whole * (2 + 8 / 3 + 10 / 9) / 20)
 
 
 def test_a_named_study_goes_on_on_its_table(search: Search, table: Table) -> None:

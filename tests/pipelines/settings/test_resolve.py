@@ -15,7 +15,7 @@ from torchvision.datasets import CIFAR10
 from pipelines.settings.objectives import objectives_of
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
-from pipelines.settings.resolve import read, resolve
+from pipelines.settings.resolve import find_data_root, find_recipe, read, resolve
 from pipelines.settings.study import Settings
 from space import UserError
 from space.backbones import backbone
@@ -23,6 +23,7 @@ from space.normalisation import IMAGENET
 from tests.pipelines.conftest import write_folder
 from tests.trainers.test_datasets import cifar_files, stl10_files
 from trainers.datasets import read_data
+from trainers.recipe import RECIPES
 from trainers.source import Source
 
 SMALL = TaskOptions(backbone="resnet11", dataset="folder:images", batch_size=4)
@@ -87,6 +88,21 @@ def test_other_labels_are_another_study_and_refused_in_a_named_one(run: RunOptio
     assert message.endswith("put those back, or start another study")
     with pytest.raises(UserError, match="other images, labels or splits"):
         read(frozen, run, Path("data"))
+
+
+def test_data_is_where_one_says_else_where_the_study_has_it_else_in_data_all_absolute(here: Path) -> None:
+    said = RunOptions(data_root=Path("said"))
+    assert find_data_root(said, here / "kept") == find_data_root(said) == here / "said"
+    assert find_data_root(RunOptions(), here / "kept") == here / "kept"
+    assert find_data_root(RunOptions()) == here / "data"
+
+
+def test_a_recipe_is_what_one_says_else_the_studys_else_the_default(run: RunOptions) -> None:
+    frozen = founded(run, recipe="ras", batch_size=3, epochs=82)
+    assert find_recipe(None, None, frozen, "digits") == (frozen.recipe, "ras")
+    assert find_recipe(None, 41, frozen, "digits")[0].drops == (20, 30)
+    assert find_recipe("one-cycle", None, frozen, "digits") == (RECIPES["one-cycle"], "one-cycle")
+    assert find_recipe(None, 7, None, "digits") == (RECIPES["digits"].with_epochs(7), "digits")
 
 
 def test_a_setting_that_differs_is_told_before_the_images_that_differ_with_it(run: RunOptions) -> None:

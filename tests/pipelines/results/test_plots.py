@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from pipelines.results.cost_axes import cost_axis
 from pipelines.results.fronts import Row, front_rows
+from pipelines.results.looks import colours
 from pipelines.results.plots import front_page, front_picture
 from pipelines.terminal.formats import parse_count
 from space.cost import Quantity
@@ -220,6 +221,16 @@ def test_both_renderers_show_the_same() -> None:
             assert (a.x, a.y, a.opacity) == pytest.approx((b.x, b.y, b.opacity))
             assert a.colour == b.colour
         assert page.ticks == picture.ticks
+
+
+def test_each_attention_has_a_colour_of_its_own_in_whatever_picture() -> None:
+    names = ["mine", "yours", "none", "se", *(f"plugged{number}" for number in range(6))]
+    assert len(set(colours(names).values())) == len(names)
+    for name in ("mine", "se"):
+        assert colours([name]) == {name: colours(["none", name, "ras"])[name]}
+    assert colours(names) == colours(reversed(names))
+    many = [f"plugged{number}" for number in range(20)]
+    assert set(colours(many)) == set(many)
 
 
 def test_hovering_tells_what_a_design_adds() -> None:

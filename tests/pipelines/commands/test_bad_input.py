@@ -25,7 +25,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["profile", "foo", "--no-fps"], ["no attention 'foo'", "sem, spa"]),
+        (["profile", "foo", "--no-measuring"], ["no attention 'foo'", "sem, spa"]),
         (["profile", "se:reducton=8"], ["'se:reducton=8'", "no field 'reducton'", "reduction"]),
         (["profile", "se:reduction=three"], ["reduction=three", "16"]),
         (["profile", "se", "--backbone", "resnet21"], ["resnet21", "9n+2"]),
@@ -41,6 +41,9 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         ([*LAUNCH, "--recipe", "fast"], ["no recipe 'fast'", "digits"]),
         ([*LAUNCH, "--budget", "0"], ["--budget 0"]),
         ([*LAUNCH, "--epochs", "0"], ["--epochs 0"]),
+        ([*LAUNCH, "--rungs", "0.2,1"], ["--rungs 0.2,1", "between 0 and 1"]),
+        ([*LAUNCH, "--rungs", "early"], ["--rungs early", "0.2,0.5"]),
+        ([*LAUNCH, "--reduction-factor", "1"], ["--reduction-factor 1", "above 1"]),
         ([*LAUNCH, "--device", "tpu"], ["no device 'tpu'", "cpu"]),
         ([*LAUNCH, "--workers", "0"], ["--workers 0"]),
         ([*LAUNCH, "--workers", "2"], ["--engine local"]),
@@ -59,7 +62,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         (["space", "--space", "nosuch.toml"], ["no space 'nosuch.toml'"]),
         ([*LAUNCH, "--study", "a/b"], ["--study 'a/b'"]),
         ([*LAUNCH, "--storage", "tiny.toml"], ["--storage tiny.toml is a file"]),
-        (["profile", "se", "--image-size", "3", "--no-fps"], ["3 pixels", "resnet20 needs at least 4"]),
+        (["profile", "se", "--image-size", "3", "--no-measuring"], ["3 pixels", "resnet20 needs at least 4"]),
         (["space", "--image-size", "2"], ["2 pixels"]),
         (["status"], ["no study", "search launch"]),
         (["status", "--storage", "sqlite:///nosuch.db"], ["no study", "search launch"]),
@@ -168,7 +171,7 @@ def test_ctrl_c_before_a_search_begins_is_one_line_and_exit_code_3(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.commands.backbones.num_params", interrupt)
+    monkeypatch.setattr("pipelines.commands.backbones.backbone", interrupt)
     ended = search("backbones")
     assert ended.code == 3
     assert ended.err.strip().splitlines()[-1] == "stopped; the same command starts again"

@@ -231,7 +231,7 @@ def test_a_plugins_cost_that_gives_no_number_is_told_in_a_line(
     )
     for ended in (
         launch("--plugin", "odd.py", "--objectives", "odd"),
-        search("profile", "se", "--plugin", "odd.py", "--channels", "1", "--no-fps"),
+        search("profile", "se", "--plugin", "odd.py", "--channels", "1", "--no-measuring"),
     ):
         assert ended.code == 2
         assert re.search(says, ended.err)

@@ -1,7 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from space.identity import Identity
 from tests.objectives import OBJECTIVES, PARAMS
 from tests.pipelines.conftest import Search, mlflow_runs
 from trainers.datasets import read_data
-from trainers.evaluator import design_folder, weights_name
+from trainers.evaluator import Evaluator, design_folder, weights_name
 from trainers.recipe import RECIPES
 from trainers.source import Source
 from trainers.training import Training
@@ -179,6 +179,28 @@ def test_results_are_shown_where_the_weights_are_gone_and_nothing_is_measured_ag
     assert again.code == 0
     assert again.json == first.json
     assert f"warning: {weights} does not hold what this study trained" in again.err
+
+
+def test_the_data_of_a_retraining_is_found_from_any_folder(
+    launch: Search, search: Search, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch("--budget", "1", "--backbone", "resnet11")
+    made: list[Evaluator] = []
+
+    def make(evaluator: Evaluator, *arguments: object) -> NoReturn:
+        made.append(evaluator)
+        raise UserError("seen")
+
+    monkeypatch.setattr(Evaluator, "__call__", make)
+    quick = ("retrain", "--design", "se", "--seeds", "1", "--engine", "local", "--storage", str(here / "runs"))
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    search(*quick)
+    search(*quick, "--data-root", "images", "--epochs", "2")
+    assert {(evaluator.source.root, evaluator.recipe) for evaluator in made} == {
+        (here / "data", RECIPES["digits"].with_epochs(1)),
+        (here / "elsewhere" / "images", RECIPES["digits"].with_epochs(2)),
+    }
 
 
 def test_a_retraining_goes_on_with_the_code_that_was_searched(launch: Search, search: Search, here: Path) -> None:

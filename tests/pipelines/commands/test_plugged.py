@@ -17,8 +17,8 @@ from search.trials import State
 from space import Design
 from space.backbones import backbone
 from space.build import build
+from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Search, mlflow_runs
-from tests.pipelines.test_bad_input import assert_one_line
 from trainers.counting import count_macs, count_params, macs, num_params
 from trainers.datasets import read_data
 from trainers.source import Source
@@ -190,7 +190,7 @@ def test_a_preset_has_it_and_compare_takes_it(plugged: Search) -> None:
 
 
 def test_its_parameters_and_macs_are_those_of_the_network(plugged: Search) -> None:
-    assert plugged("profile", "rise", *RISE, "--no-fps").code == 0
+    assert plugged("profile", "rise", *RISE, "--no-measuring").code == 0
     task = Task(num_classes=10, shape=(1, 8, 8))
     for text in ("rise", "rise:depth=3", "rise:depth=2,deepening=explicit,stages=3", "rise:sharing=stage,reduction=32"):
         design = Design.parse(text)
@@ -252,7 +252,7 @@ def test_a_name_is_taken_once(plugged: Search, here: Path) -> None:
     (here / "again.py").write_text(ATTENTION + "\n")
     (here / "broken.py").write_text("def")
     (here / "digits.py").write_text(OTHERS.replace('"levels"', '"digits"', 1))
-    profile = ["profile", "rise", "--no-fps"]
+    profile = ["profile", "rise", "--no-measuring"]
     assert_one_line(plugged, here, [*profile, *RISE, "--plugin", "again.py"], "again.py: there is an attention 'rise'")
     assert_one_line(plugged, here, [*profile, "--plugin", "broken.py"], "broken.py raises SyntaxError")
     assert_one_line(plugged, here, [*profile, "--plugin", "digits.py"], "there is a dataset 'digits' already")
@@ -292,7 +292,7 @@ def test_it_travels_to_where_fps_is_measured(plugged: Search, monkeypatch: pytes
     def elsewhere(self: LocalEngine, measure: Callable[[], Any]) -> Any:
         """What a cluster does."""
         program = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps(pickle.load(sys.stdin.buffer)()))"
-        sent, root = pickle.dumps(measure), Path(__file__).parents[2]
+        sent, root = pickle.dumps(measure), Path(__file__).parents[3]
         ended = subprocess.run([sys.executable, "-c", program], input=sent, capture_output=True, cwd=root, check=True)
         return pickle.loads(ended.stdout)
 

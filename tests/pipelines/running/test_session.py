@@ -13,7 +13,7 @@ from pipelines.running import session
 from pipelines.running.session import Session
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from pipelines.tracking.view import View
-from search.execution import Training
+from search.execution import ResumableTraining
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Planned
@@ -101,7 +101,7 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
     def run_all(*happens: Callable[[], None], lacks: bool = False) -> tuple[Session, Ledger]:
         left = list(happens)
 
-        def evaluate(backbone: str, design: Design, seed: int) -> Training:
+        def evaluate(backbone: str, design: Design, seed: int) -> ResumableTraining:
             return Epochs(left.pop(0) if len(left) > 1 else left[0])
 
         ledger = Ledger(study, Planned(JOBS, "score"), len(JOBS))
@@ -178,7 +178,7 @@ def test_after_a_device_error_nothing_else_is_begun_in_the_process_and_the_next_
 def test_a_list_that_ends_before_it_is_hopeless_has_failed_all_the_same_if_nothing_trained(
     run: Callable[..., tuple[Session, Ledger]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.pipelines.test_session.JOBS", JOBS[:2])
+    monkeypatch.setattr("tests.pipelines.running.test_session.JOBS", JOBS[:2])
     ended, _ = run(run_out_of_memory)
     assert ended.exit_code == FAILED
     assert "out of memory" in ended.reason

@@ -1,0 +1,351 @@
+"""Searches beside each other on a table of recorded curves, scored by trainings that none of them saw.
+
+    python -m benchmarks.search                                 # ours and Optuna's: 50 searches each
+    python -m benchmarks.search --methods moasha,morea --syne-tune ENVIRONMENT/bin/python --searches 10
+    python -m benchmarks.search --describe                      # what the table itself says
+    python -m benchmarks.search --show                          # the results that are kept
+
+Each search has the epochs of 100 full trainings, one worker, and sees half of the seeds. All methods get the same plain
+network first, the same removal of duplicates, and report the front of what they saw. Results are kept in
+benchmarks/results/, a JSON file a method. Syne Tune needs an environment of its own: pip install syne-tune.
+"""
+
+import argparse
+import json
+import multiprocessing
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from rich.console import Console
+from rich.table import Table as Screen
+
+from benchmarks.search_scores import Truth, calibration, median_and_interval, reliability, variances
+from pipelines.results.fronts import front_rows, rows
+from pipelines.settings.objectives import objectives_named
+from pipelines.settings.study import Settings
+from search.checkpoints import Checkpoints
+from search.ending import MaxEpochs
+from search.halving import Halving, rungs_of
+from search.ledger import Ledger
+from search.objectives import Objectives
+from search.proposers import Sampled
+from search.replay import Replay
+from search.replicates import Replicates
+from search.simulated_engine import SimulatedEngine
+from search.table import METRIC, Table, halves
+from search.trials import Job, State, Trial
+from space.choices import Candidate
+from space.cost import Costs
+from space.design import Design
+from space.seeds import mix_seed
+
+HERE = Path(__file__).parent
+TRAININGS = 100
+"""Full trainings' worth of epochs of a search."""
+CHECKED_EVERY = 5
+"""Full trainings between two looks at what a search would report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to search.
+
+    Attributes:
+        sampler: a name of ours or of a class; "" for one of Syne Tune's.
+        confirm: share of the epochs for replicates.
+        rungs: shares of the epochs after which halving judges; none for no halving.
+        factor: of halving.
+        peer: name of Syne Tune's method.
+    """
+
+    sampler: str = ""
+    confirm: float = 0.0
+    rungs: tuple[float, ...] = ()
+    factor: float = 3.0
+    peer: str = ""
+
+
+METHODS: dict[str, Method] = {
+    "random": Method(sampler="random"),
+    "tpe": Method(sampler="tpe"),
+    "nsga2": Method(sampler="nsga2"),
+    "gp": Method(sampler="optuna.samplers:GPSampler"),
+    "moasha": Method(peer="moasha"),
+    "morea": Method(peer="morea"),
+    "tpe+replicates": Method(sampler="tpe", confirm=0.3),
+    "random+replicates": Method(sampler="random", confirm=0.3),
+    "front": Method(sampler="front"),
+    **{f"front+replicates{share}": Method(sampler="front", confirm=share / 100) for share in (20, 30, 40, 50, 60, 70)},
+    "front+halving": Method(sampler="front", rungs=(0.5,), factor=2.0),
+    "front+replicates50+halving": Method(sampler="front", confirm=0.5, rungs=(0.5,), factor=2.0),
+    "front+replicates50+halving75": Method(sampler="front", confirm=0.5, rungs=(0.75,), factor=2.0),
+}
+SLOW = ("gp",)
+
+
+class Ground:
+    """What all searches of a seed have in common.
+
+    Args:
+        table: of curves.
+        seed: of the search.
+    """
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self.table, self.seed = table, seed
+        self.settings = Settings.from_json(table.settings)
+        self.objectives: Objectives = objectives_named(self.settings.objectives)
+        self.images = self.settings.images["val"]
+        self.epochs = table.val_accuracy.shape[2]
+        self.seen = halves(table.seeds, seed)[0]
+        space = self.settings.search_space
+        candidates = dict.fromkeys([space.plain(), *space.enumerate()])
+        self.costs: dict[Candidate, Costs] = {it: table.costs_of(it[1]) for it in candidates}
+        self.truth = Truth.of(table, seed, self.objectives)
+
+    def search(self, method: Method) -> Sequence[Trial]:
+        """Its trials, in their order."""
+        return self._elsewhere(method) if method.peer else self._ours(method)
+
+    def _ours(self, method: Method) -> Sequence[Trial]:
+        study = optuna.create_study(directions=self.objectives.directions)
+        replicates = Replicates(
+            share=method.confirm,
+            objectives=self.objectives,
+            images=self.images,
+            seed=self.seed,
+            most=len(self.seen),
+            rest=method.confirm > 0,
+        )
+        space = self.settings.search_space
+        proposer = Sampled(space, self.costs, (), method.sampler, self.seed, self.objectives, replicates)
+        halving = Halving(
+            bounds=self.truth.bounds,
+            rungs=rungs_of(method.rungs, self.epochs),
+            reduction_factor=method.factor,
+        )
+        bound = MaxEpochs(epochs=TRAININGS * self.epochs, each=self.epochs)
+        ledger = Ledger(study, proposer, len(self.costs), halving, bound=bound)
+        columns = {mix_seed(self.seed, k): column for k, column in enumerate(self.seen)}
+
+        with tempfile.TemporaryDirectory() as folder:
+            evaluate = Replay(self.table, columns.__getitem__)
+            SimulatedEngine().run(ledger, evaluate, Checkpoints(Path(folder), "benchmark"), lambda: False)
+        return ledger.trials
+
+    def _elsewhere(self, method: Method) -> Sequence[Trial]:
+        """What another program chose to train, and for how long, as trials."""
+        designs = list(self.costs)
+        decisions = self.settings.search_space.decisions
+        curves = self.table.val_accuracy[[self.table.rows[it] for _, it in designs], self.seen[0]]
+        problem = {
+            "choices": self.settings.search_space.choices(),
+            "decisions": [dict(decisions.get(it, {})) for it in designs],
+            "curves": curves.tolist(),
+            "costs": [[-cost.sign * self.costs[it][cost.key] for cost in self.objectives.costs] for it in designs],
+            "epochs": TRAININGS * self.epochs,
+            "seed": self.seed,
+            "method": method.peer,
+        }
+        command = [_SYNE_TUNE, str(HERE / "syne_tune_search.py")]
+        done = subprocess.run(command, input=json.dumps(problem), capture_output=True, text=True, check=True)
+        trials = []
+        for number, (index, epochs) in enumerate(json.loads(done.stdout)):
+            backbone, design = designs[index]
+            job = Job(backbone=backbone, design=design, seed=self.seed, costs=self.costs[backbone, design])
+            history = tuple({"epoch": t + 1.0, METRIC: float(value)} for t, value in enumerate(curves[index][:epochs]))
+            state = State.COMPLETE if epochs == self.epochs else State.STOPPED
+            trials.append(Trial(number=number, state=state, job=job, history=history, started=datetime.min))
+        return trials
+
+    def fronts(self, trials: Sequence[Trial]) -> list[list[Design]]:
+        """What is reported after these trials, the best first; plain, as the reference, is no finding."""
+        complete = rows(trials, {}, self.objectives, self.images)
+        shown = [front_rows(complete, cost) for cost in self.objectives.costs]
+        return [[Design.parse(row.design) for row in front if not row.plain] for front in shown]
+
+
+_SYNE_TUNE = "python"
+
+
+def score(path: Path, name: str, seed: int, syne_tune: str) -> dict[str, Any]:
+    """One search and what it is worth."""
+    global _SYNE_TUNE  # noqa: PLW0603  # a worker process is told once
+    _SYNE_TUNE = syne_tune
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    ground = Ground(_loaded(path), seed)
+    began = time.perf_counter()
+    trials = ground.search(METHODS[name])
+    seconds = time.perf_counter() - began
+    looks = range(CHECKED_EVERY, TRAININGS + 1, CHECKED_EVERY)
+    qualities = [ground.truth.quality(ground.fronts(_within(trials, look * ground.epochs))) for look in looks]
+    params = ground.fronts(trials)[0]
+    first = params[0] if params else Design()
+    complete = rows(trials, {}, ground.objectives, ground.images)
+    return {
+        "seed": seed,
+        "quality": qualities,
+        "regret": ground.truth.regret(first),
+        "gain": ground.truth.gain(first),
+        "reported": [
+            (row.p_better, row.n, gain)
+            for row in complete
+            if not row.plain and (gain := ground.truth.gain(Design.parse(row.design))) == gain
+        ],
+        "designs": len(complete),
+        "epochs": sum(len(trial.history) for trial in trials),
+        "decision_seconds": seconds,
+    }
+
+
+_TABLES: dict[Path, Table] = {}
+
+
+def _loaded(path: Path) -> Table:
+    return _TABLES.setdefault(path, Table.load(path))
+
+
+def _within(trials: Sequence[Trial], epochs: int) -> list[Trial]:
+    """The trials that so many epochs in all are enough for."""
+    found, used = [], 0
+    for trial in trials:
+        used += len(trial.history)
+        if used > epochs:
+            break
+        found.append(trial)
+    return found
+
+
+def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the searches of one method: medians with intervals, shares, calibration."""
+    reported = [tuple(it) for result in results for it in result["reported"]]
+    return {
+        "searches": len(results),
+        "quality": median_and_interval([result["quality"][-1] for result in results]),
+        "regret": median_and_interval([result["regret"] for result in results]),
+        "first_better": sum(result["gain"] > 0 for result in results) / len(results),
+        "designs": median_and_interval([result["designs"] for result in results])[0],
+        "seconds": median_and_interval([result["decision_seconds"] for result in results])[0],
+        **calibration(reported),
+    }
+
+
+def trainings_until(results: Sequence[Mapping[str, Any]], level: float) -> int | None:
+    """After how many trainings the median quality reaches a level."""
+    for place, at_once in enumerate(zip(*(result["quality"] for result in results), strict=True)):
+        if median_and_interval(at_once)[0] >= level:
+            return (place + 1) * CHECKED_EVERY
+    return None
+
+
+def describe(table: Table) -> None:
+    """What the table says by itself, over all of its seeds."""
+    from scipy.stats import kendalltau, t
+
+    last = table.val_accuracy[:, :, -1].astype(float)
+    whole = [row for row in range(len(last)) if not (last[row] != last[row]).any()]
+    scores, curves = last[whole], table.val_accuracy[whole].astype(float)
+    kept = [
+        row
+        for row in range(len(scores))
+        if table.designs[whole[row]].attention != table.designs[whole[scores.mean(1).argmin()]].attention
+    ]
+    designs, seeds = scores.shape
+    for what, of in (("all designs", scores), ("without the worst attention", scores[kept])):
+        between, within = variances(of)
+        print(
+            f"{what}: between {100 * between**0.5:.2f}, within {100 * within**0.5:.2f} points; reliability of one seed "
+            f"{reliability(of):.2f}, of the mean of {seeds // 2} {reliability(of, seeds // 2):.2f}"
+        )
+    for epoch in range(curves.shape[2]):
+        found = [kendalltau(curves[:, seed, epoch], scores[:, seed])[0] for seed in range(seeds)]
+        print(f"epoch {epoch + 1}: Kendall's correlation with the end {sum(found) / seeds:.2f}")
+    plain = whole.index(table.rows[Design()])
+    gains = scores - scores[plain]
+    mean, half = gains.mean(1), t.ppf(0.975, seeds - 1) * gains.std(1, ddof=1) / seeds**0.5
+    print(f"{designs} designs, {seeds} seeds; plain {100 * scores[plain].mean():.1f} %")
+    print(f"better than plain: {(mean > 0).mean():.2f} by the mean, {(mean - half > 0).mean():.2f} by the interval")
+    for key, sign in (("num_params", -1.0), ("fps", 1.0)):
+        best = -1.0
+        print(f"front of {key}:")
+        for row in sorted(range(designs), key=lambda row: (-sign * table.costs[key][whole[row]], -mean[row])):
+            if mean[row] > best:
+                best = mean[row]
+                low, high = 100 * (mean[row] - half[row]), 100 * (mean[row] + half[row])
+                print(f"  {table.designs[whole[row]]!s:45} {100 * mean[row]:+.1f} [{low:+.1f}, {high:+.1f}]")
+
+
+def show(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """All methods beside each other."""
+    summaries = {name: summary(results) for name, results in found.items()}
+    peers = [name for name in summaries if not name.startswith("front")]
+    level = max((summaries[name]["quality"][0] for name in peers), default=float("nan"))
+    screen = Screen(
+        "method",
+        "n",
+        "true quality",
+        "regret, points",
+        "first better",
+        f"until {level:.2f}",
+        "designs",
+        "p >= .9 true",
+        "found",
+        "s",
+    )
+    for name, it in summaries.items():
+        quality, regret = (
+            "{:.2f} [{:.2f}, {:.2f}]".format(*it["quality"]),
+            "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * value for value in it["regret"])),
+        )
+        sure = f"{it['sure_and_better']:.2f} of {it['sure']}"
+        better = f"{it['better_and_sure']:.2f} of {it['better']}"
+        until = trainings_until(found[name], level)
+        screen.add_row(
+            name,
+            str(it["searches"]),
+            quality,
+            regret,
+            f"{it['first_better']:.2f}",
+            str(until or "-"),
+            f"{it['designs']:.0f}",
+            sure,
+            better,
+            f"{it['seconds']:.1f}",
+        )
+    Console(width=170).print(screen)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, default=HERE / "digits.npz")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--methods", default=",".join(name for name, it in METHODS.items() if not it.peer))
+    parser.add_argument("--searches", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1000, help="of the first search; methods were tuned on lower ones")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--syne-tune", default="python", help="of an environment that has it")
+    parser.add_argument("--describe", action="store_true")
+    parser.add_argument("--show", action="store_true")
+    said = parser.parse_args()
+    if said.describe:
+        describe(Table.load(said.table))
+    elif not said.show:
+        said.results.mkdir(exist_ok=True)
+        with multiprocessing.get_context("spawn").Pool(said.processes) as pool:
+            for name in said.methods.split(","):
+                seeds = range(said.seed, said.seed + said.searches)
+                jobs = [(said.table.absolute(), name, seed, said.syne_tune) for seed in seeds]
+                kept = pool.starmap(score, jobs, chunksize=1)
+                (said.results / f"{name}.json").write_text(
+                    json.dumps({"method": asdict(METHODS[name]), "searches": kept})
+                )
+    if not said.describe:
+        files = {path.stem: json.loads(path.read_text())["searches"] for path in said.results.glob("*.json")}
+        show({name: files[name] for name in METHODS if name in files})

@@ -1,0 +1,153 @@
+"""The trials of a study as Optuna keeps them: taken up, begun, written and closed.
+
+What is written when is what makes a process that was killed go on: see `OptunaTrials._load`.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from search.proposals import Proposer, Rejected
+from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trial
+from space.declarations import Value
+
+INSTEAD = "instead"
+"""In the outcome of a rejected trial: the decisions to go on with."""
+
+
+class OptunaTrials:
+    """Trials of a study that this process alone writes.
+
+    Args:
+        study: the Optuna study.
+        proposer: decides on the trials.
+
+    Attributes:
+        by_number: trials that have a job.
+        orphans: numbers of the trials that an earlier session left running, some of them without a job.
+    """
+
+    def __init__(self, study: optuna.Study, proposer: Proposer) -> None:
+        self.by_number: dict[int, Trial] = {}
+        self.orphans: deque[int] = deque()
+        self._study = study
+        self._proposer = proposer
+        self._handles: dict[int, optuna.Trial] = {}
+        self._waiting: deque[int] = deque()
+        self._total = 0  # trials in the study, those that wait included
+        self._load()
+
+    def _load(self) -> None:
+        """Take up what an earlier session left, wherever it was cut off.
+
+        A trial with an outcome is closed, a trial without one is an orphan, and the replacement of a
+        rejected trial that ends the study is queued, if it is not.
+        """
+        last: Mapping[str, Any] = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            self._total += 1
+            if frozen.state is TrialState.WAITING:
+                self._waiting.append(frozen.number)
+                continue
+            last = frozen.user_attrs.get(OUTCOME, {})
+            trial = read_trial(frozen)
+            if trial is not None:
+                self.by_number[frozen.number] = trial
+                if trial.state not in (State.DUPLICATE, State.INFEASIBLE):
+                    self._proposer.recall(trial)
+            if frozen.state is TrialState.RUNNING:
+                self._study.sampler = self._proposer.sampler(frozen.number)
+                self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
+                if OUTCOME in frozen.user_attrs:
+                    self._close_in_study(frozen.number, trial)
+                else:
+                    self.orphans.append(frozen.number)
+        if INSTEAD in last and not self._waiting:
+            self._enqueue(last[INSTEAD])
+
+    def handle(self, number: int) -> optuna.Trial:
+        """What the proposer decides on, of a trial that is not closed."""
+        return self._handles[number]
+
+    def begin(self) -> optuna.Trial:
+        """A new Optuna trial, its sampler seeded by the trial's number alone."""
+        number = self._waiting.popleft() if self._waiting else self._total
+        self._total = max(self._total, number + 1)
+        self._study.sampler = self._proposer.sampler(number)
+        handle = self._study.ask()
+        assert handle.number == number, "another process writes this study"
+        self._handles[number] = handle
+        return handle
+
+    def decided(self, handle: optuna.Trial) -> bool:
+        """Whether a trial is there for decisions that were made before."""
+        return "fixed_params" in self._study.get_trials(deepcopy=False)[handle.number].system_attrs
+
+    def give(self, handle: optuna.Trial, job: Job) -> Trial:
+        """Write down what a trial trains."""
+        handle.set_user_attr(JOB, job.to_json())
+        trial = Trial(number=handle.number, state=State.RUNNING, job=job, started=datetime.now())
+        self.by_number[handle.number] = trial
+        return trial
+
+    def reject(self, handle: optuna.Trial, proposal: Rejected) -> None:
+        """Close a trial that is not trained, and queue what is to be tried instead."""
+        # The outcome comes first: a session cut off between the two must not leave a job to be trained.
+        handle.set_user_attr(OUTCOME, {"state": proposal.state.value, INSTEAD: dict(proposal.instead)})
+        trial = replace(self.give(handle, proposal.job), state=proposal.state, finished=datetime.now())
+        self.by_number[handle.number] = trial
+        self._close_in_study(handle.number, trial)
+        self._enqueue(proposal.instead)
+
+    def note(self, trial: Trial) -> None:
+        """Write down how far a running trial is."""
+        self._handles[trial.number].set_user_attr(PASSED, pack_history(trial.history))
+
+    def close(self, trial: Trial) -> None:
+        """Write down what became of a trial."""
+        outcome: dict[str, Any] = {
+            "state": trial.state.value,
+            "history": pack_history(trial.history),
+            "worker": trial.worker,
+        }
+        if trial.failure is not None:
+            outcome["failure"] = trial.failure.to_json()
+        if trial.state is State.COMPLETE and trial.job.replicate:
+            outcome[VALUES] = list(self._proposer.values(trial.job, trial.last))
+        self._handles[trial.number].set_user_attr(
+            OUTCOME, outcome
+        )  # before the end: a closed trial takes no attributes
+        self._close_in_study(trial.number, trial)
+        self.by_number[trial.number] = trial
+
+    def drop(self, number: int) -> None:
+        """Close a trial that never got as far as a job."""
+        self._close_in_study(number, None)
+
+    def _enqueue(self, decisions: Mapping[str, Value]) -> None:
+        self._study.enqueue_trial(dict(decisions))
+        self._waiting.append(self._total)
+        self._total += 1
+
+    def _close_in_study(self, number: int, trial: Trial | None) -> None:
+        """Tell Optuna; a trial that never got as far as a job counts as failed there.
+
+        So does a replicate, whatever became of it: samplers expect one trial a design, and decided nothing in this one.
+        """
+        state = State.FAILED if trial is None or trial.job.replicate else trial.state
+        values = self._proposer.values(trial.job, trial.last) if trial and state is State.COMPLETE else None
+        self._study.tell(self._handles.pop(number), values, _OPTUNA_STATES[state])
+
+
+_OPTUNA_STATES = {
+    State.COMPLETE: TrialState.COMPLETE,
+    State.STOPPED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+    State.DUPLICATE: TrialState.FAIL,
+    State.INFEASIBLE: TrialState.FAIL,
+}
