@@ -90,7 +90,9 @@ def test_only_what_may_be_trained_here_and_went_to_its_end_is_carried_over(
     space: SearchSpace, make_costs: MakeCosts, make_ledger: Make, make_study: Study, run: Run
 ) -> None:
     source = run(
-        make_ledger(make_study(name="before"), budget=10, goes_on=lambda trial: "se" not in str(trial.job.design))
+        make_ledger(
+            make_study(name="before"), budget=10, goes_on=lambda trial, trials: "se" not in str(trial.job.design)
+        )
     )
     costs = {candidate: cost for candidate, cost in make_costs(space).items() if candidate[1].attention != "eca"}
     study = make_study()

@@ -480,11 +480,18 @@ def test_of_a_study_of_other_trainings_the_best_designs_come_first(launch: Searc
         (["--enqueue", "sex"], "no attention 'sex'"),
         (["--enqueue", "se:stages=5"], "stages"),
         (["--from", "nowhere"], "no study"),
-        (["--enqueue", "ras", "--max-params", "281242"], "--enqueue ras has"),
     ],
 )
 def test_what_cannot_come_first_is_one_line(launch: Search, here: Path, arguments: list[str], words: str) -> None:
     ended = launch("--budget", "2", *arguments)
     assert ended.code == 2
     assert words in ended.err.splitlines()[-1]
+    assert not (here / "runs").exists()
+
+
+def test_what_is_enqueued_must_be_within_the_limits(launch: Search, search: Search, here: Path) -> None:
+    plain = search("profile", "none", "--channels", "1", "--no-fps", "--json").json["num_params"]
+    ended = launch("--budget", "2", "--enqueue", "ras", "--max-params", str(plain))
+    assert ended.code == 2
+    assert f"which --max-params {plain} does not allow" in ended.err
     assert not (here / "runs").exists()
