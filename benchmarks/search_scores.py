@@ -92,9 +92,8 @@ def calibration(reported: Sequence[tuple[float, int, float]]) -> dict[str, int]:
         reported: probability, number of trainings, true gain.
 
     Returns:
-        designs at 0.9 or above (`sure`), and how many of them are better (`sure_and_better`); designs that are better by
-        a point or more and were trained three times (`better`), and how many of them are at 0.9 or above
-        (`better_and_sure`).
+        `sure`, designs at 0.9 or above, and `sure_and_better`, those of them that are better; `better`, designs that are
+        better by a point or more and were trained three times, and `better_and_sure`, those of them at 0.9 or above.
     """
     sure = [gain > 0 for p, _, gain in reported if p >= 0.9]
     found = [p >= 0.9 for p, n, gain in reported if n >= 3 and gain >= 0.01]
