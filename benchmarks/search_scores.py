@@ -92,7 +92,7 @@ def calibration(reported: Sequence[tuple[float, int, float]]) -> dict[str, int]:
         reported: probability, number of trainings, true gain.
 
     Returns:
-        `sure`, designs at 0.9 or above, and `sure_and_better`, those of them that are better; `better`, designs that are
+        `sure`, designs at 0.9 or above, and `sure_and_better`, those that are better; `better`, designs that are
         better by a point or more and were trained three times, and `better_and_sure`, those of them at 0.9 or above.
     """
     sure = [gain > 0 for p, _, gain in reported if p >= 0.9]
