@@ -63,7 +63,7 @@ def write_config(path: Path, options: Any) -> tuple[str, ...]:
     values = {name: value for name, value in values_of(options).items() if value is not None and value != ()}
     secret = [name for name, value in values.items() if isinstance(value, str) and hidden(value) != value]
     lines = [
-        f"{name} = {json.dumps(value, default=str, ensure_ascii=False)}\n"  # which is TOML, too
+        f"{name.rstrip('_')} = {json.dumps(value, default=str, ensure_ascii=False)}\n"  # which is TOML, too
         for name, value in values.items()
         if name not in secret
     ]

@@ -147,7 +147,7 @@ def test_a_named_study_goes_on_without_repeating_its_settings(search: Search, la
         (["--train-size", "300"], "--train-size None"),
         (["--backbone", "resnet11"], "--backbone resnet20"),
         (["--space", "small"], "--space tiny.toml"),
-        (["--recipe", "ras"], "--recipe digits"),
+        (["--recipe", "ras"], "--recipe hard-digits"),
     ],
 )
 def test_a_named_study_keeps_its_settings(launch: Search, search: Search, flags: list[str], named: str) -> None:

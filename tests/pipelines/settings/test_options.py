@@ -13,7 +13,7 @@ from typer.models import OptionInfo
 
 from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
-from pipelines.settings.config import read_config
+from pipelines.settings.config import read_config, write_config
 from pipelines.settings.fields import Field, built, fields_of, flag, opposite, values_of
 from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
@@ -108,7 +108,9 @@ def said(command: str, values: Values, file: Values | None = None) -> Any:
     app.command(command)(as_command(COMMANDS[command], run))
     arguments = list(typed(values, fields_of(COMMANDS[command])))
     if file is not None:
-        Path("config.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in file.items()))
+        Path("config.toml").write_text(
+            "".join(f"{key.rstrip('_')} = {json.dumps(value)}\n" for key, value in file.items())
+        )
         arguments += ["--config", "config.toml"]
     app(arguments, standalone_mode=False)
     return found[0]
@@ -133,7 +135,7 @@ def test_a_file_says_what_one_types(command: str) -> None:
 
         by_file = said(command, {}, values)
         assert by_file == said(command, values), name
-        assert by_file == said(command, {}, {key.replace("_", "-"): value for key, value in values.items()})
+        assert by_file == said(command, {}, {flag(key)[2:]: value for key, value in values.items()})
         one, several = field.one
         assert values_of(by_file)[name] == (tuple(map(one, value)) if several else one(value))
         assert built(COMMANDS[command], values_of(by_file)) == by_file
@@ -304,3 +306,10 @@ def test_status_lists_all_kinds_and_takes_each_name(search: Search, here: Path, 
         assert one["budget"] == 3
         assert study["study"] in table
     assert_one_line(search, here, ["status", "nosuch", "--storage", where], "no study 'nosuch'", *NAMES)
+
+
+def test_a_saved_config_is_read_again_with_every_name(here: Path) -> None:
+    options = LaunchOptions(from_="before", enqueue=("se", "ras"), max_epochs=100)
+    write_config(here / "search.toml", options)
+    found = read_config(here / "search.toml", "launch", fields_of(LaunchOptions))
+    assert (found["from_"], found["enqueue"], found["max_epochs"]) == ("before", ["se", "ras"], 100)
