@@ -81,4 +81,4 @@ def test_the_commands_run_and_use_what_is_new(search: Search, here: Path, comman
         few = search(*typed, *SHRUNK["launch"].split(), "--study", "few", "--limit", limit, "--dry-run", "--json")
         assert few.json["feasible"] < few.json["designs"]
     assert settings["plugins"].keys() == ({given["--plugin"]} if "--plugin" in given else set())
-    assert run.data.tags["sampler"] == given.get("--sampler", "tpe")
+    assert run.data.tags["sampler"] == given.get("--sampler", "front")

@@ -55,7 +55,7 @@ LAUNCH = ["launch", "--space", "tiny.toml", "--epochs", "1", "--engine", "local"
         ([*LAUNCH, "--max-params", "many"], ["--max-params many", "1.5M"]),
         ([*LAUNCH, "--min-fps", "1000M"], ["no design meets --min-fps 1000M"]),
         ([*LAUNCH, "--time-limit", "soon"], ["--time-limit soon", "2h"]),
-        ([*LAUNCH, "--train-size", "49"], ["batch of 50", "49"]),
+        ([*LAUNCH, "--train-size", "24"], ["batch of 25", "24"]),
         ([*LAUNCH, "--train-size", "1797"], ["--train-size 1797"]),
         ([*LAUNCH, "--storage", "nosuch://x"], ["--storage nosuch://x"]),
         (["launch", "--space", "nosuch"], ["no space 'nosuch'", "small, papers, full"]),
