@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from search.checkpoints import Checkpoint
-from search.trials import Failure, Job, Kind, Report
+from search.trials import Failure, FailureKind, Job, Report
 from space.design import Design
 from space.errors import first_line
 
@@ -153,22 +153,22 @@ def worker_name() -> str:
 
 def _failure(error: Exception) -> Failure:
     kind = _kind(error)
-    if kind is Kind.OUT_OF_MEMORY and torch.cuda.is_available():
+    if kind is FailureKind.OUT_OF_MEMORY and torch.cuda.is_available():
         with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
-    details = "" if kind in (Kind.NAN, Kind.OUT_OF_MEMORY) else "".join(traceback.format_exception(error))
+    details = "" if kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY) else "".join(traceback.format_exception(error))
     return Failure(kind=kind, reason=_reason(error), details=details)
 
 
-def _kind(error: Exception) -> Kind:
+def _kind(error: Exception) -> FailureKind:
     text = str(error)
     if isinstance(error, FloatingPointError):
-        return Kind.NAN
+        return FailureKind.NAN
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in NO_MEMORY):
-        return Kind.OUT_OF_MEMORY
+        return FailureKind.OUT_OF_MEMORY
     if isinstance(error, torch.AcceleratorError) or any(words in text for words in BROKEN_DEVICE):
-        return Kind.DEVICE
-    return Kind.ERROR
+        return FailureKind.DEVICE
+    return FailureKind.ERROR
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from search.ending import UNBOUND, Bound, Ending
 from search.hopeless import hopeless
 from search.optuna_trials import OptunaTrials
 from search.proposals import Proposed, Proposer
-from search.trials import Failure, Kind, Report, State, Trial
+from search.trials import Failure, FailureKind, Report, State, Trial
 
 GoesOn = Callable[[Trial, Sequence[Trial]], bool | None]
 """Of a running trial, whose history ends with the newest report, and all trials: whether the one is worth training on.
@@ -175,11 +175,11 @@ class Ledger:
         try:
             values = self._proposer.values(trial.job, trial.last)
         except KeyError as error:
-            self.tell_failed(number, Failure(kind=Kind.ERROR, reason=f"its last report has no {error}"))
+            self.tell_failed(number, Failure(kind=FailureKind.ERROR, reason=f"its last report has no {error}"))
             return
         if not all(math.isfinite(value) for value in values):
             reason = f"its objectives are {', '.join(map(str, values))}"
-            self.tell_failed(number, Failure(kind=Kind.NAN, reason=reason))
+            self.tell_failed(number, Failure(kind=FailureKind.NAN, reason=reason))
             return
         self._tell(number, State.COMPLETE)
 
@@ -231,5 +231,5 @@ class Ledger:
     def _says_something(self, trial: Trial) -> bool:
         """Whether its end tells what becomes of others."""
         if trial.failure is not None:
-            return not (self._nan_is_a_result and trial.failure.kind is Kind.NAN)
+            return not (self._nan_is_a_result and trial.failure.kind is FailureKind.NAN)
         return trial.trained

@@ -7,7 +7,7 @@ from search.checkpoints import Checkpoints
 from search.engine import pass_on, record
 from search.execution import Evaluate, Execution
 from search.ledger import Ledger
-from search.trials import Kind
+from search.trials import FailureKind
 
 Result = TypeVar("Result")
 
@@ -33,7 +33,7 @@ class LocalEngine:
                     execution.save()
                     pass_on(trial.number, execution.notes())
                     return
-            if progress.failure is not None and progress.failure.kind is Kind.DEVICE:
+            if progress.failure is not None and progress.failure.kind is FailureKind.DEVICE:
                 return  # whatever is trained in this process from now on would fail
 
     def alone(self, measure: Callable[[], Result]) -> Result:

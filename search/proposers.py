@@ -12,7 +12,7 @@ from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
-from search.trials import Job, Kind, Report, State, Trial
+from search.trials import FailureKind, Job, Report, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from space.declarations import Value
@@ -215,7 +215,7 @@ class Planned:
     @staticmethod
     def may_try_again(trial: Trial) -> bool:
         """Whether it failed for a reason that may be gone. Memory may be free another time; nan comes again."""
-        return trial.failure is not None and trial.failure.kind is not Kind.NAN
+        return trial.failure is not None and trial.failure.kind is not FailureKind.NAN
 
     @property
     def exhausted(self) -> bool:

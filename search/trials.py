@@ -77,7 +77,7 @@ class Job:
         return cls(backbone=backbone, design=Design.parse(design), seed=seed, costs=costs, replicate=replicate)
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """Of a failure."""
 
     NAN = "nan"
@@ -98,14 +98,14 @@ class Failure:
         details: the traceback, if there is one.
     """
 
-    kind: Kind
+    kind: FailureKind
     reason: str
     details: str = ""
 
     @property
     def own(self) -> bool:
         """Whether the design is to blame, and would fail again; otherwise the machine or the code is."""
-        return self.kind in (Kind.NAN, Kind.OUT_OF_MEMORY)
+        return self.kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY)
 
     def to_json(self) -> dict[str, str]:
         """For the ledger; `from_json` is the way back."""
@@ -114,7 +114,7 @@ class Failure:
     @classmethod
     def from_json(cls, table: Mapping[str, str]) -> "Failure":
         """The failure that `to_json` described."""
-        return cls(kind=Kind(table["kind"]), reason=table["reason"], details=table["details"])
+        return cls(kind=FailureKind(table["kind"]), reason=table["reason"], details=table["details"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Where a user's files are, and writing them whole or not at all."""
 
 import contextlib
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def absolute(path: Path | str) -> Path:
+    """What a user typed, as it is meant wherever the work is done; ~ is the home folder."""
+    return Path(path).expanduser().absolute()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from space.backbones.libraries import TIMM, TORCHVISION, import_timm
 from space.backbones.names import Name
 from space.errors import UserError, first_line
-from space.files import written_whole
+from space.files import absolute, written_whole
 from space.saved import DESCRIPTION
 
 FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -60,7 +60,7 @@ def find_pretrained(text: str, backbone: str, folder: Path) -> Pretrained:
     """
     network = Name.parse(backbone).network
     if text.endswith(FILES):
-        path = Path(text).expanduser().absolute()
+        path = absolute(text)
         if not path.is_file():
             raise UserError(f"--weights {text}: no such file")
         return Pretrained(path, _images_beside(path) or _images_of(network))

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from space.errors import UserError, first_line
+from space.files import absolute
 from space.registry import all_or_nothing
 from space.user_imports import files_of, module_name, run_package, with_imported
 
@@ -50,7 +51,7 @@ class UserCode:
         Raises:
             UserError: no such file.
         """
-        there = path.expanduser().absolute()
+        there = absolute(path)
         try:
             decode_source(there.read_bytes())
         except (OSError, UnicodeDecodeError, SyntaxError):
@@ -156,7 +157,7 @@ def load_plugins(paths: Sequence[Path]) -> tuple[UserCode, ...]:
 def full_name(text: str) -> str:
     """The name of the same object in any folder, since workers may run in another one."""
     where, _, name = text.rpartition(":")
-    return f"{Path(where).expanduser().absolute()}:{name}" if where.endswith(".py") else text
+    return f"{absolute(where)}:{name}" if where.endswith(".py") else text
 
 
 def find_code(text: str) -> UserCode | None:

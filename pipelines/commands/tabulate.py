@@ -19,6 +19,7 @@ from search.storage import Storage
 from search.table import Table
 from search.trials import Trial
 from space import Design, UserError
+from space.files import absolute
 
 STUDIES = "tabulate"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -41,7 +42,7 @@ def tabulate(options: TabulateOptions) -> int:
     candidates = list(dict.fromkeys([space.plain(), *space.enumerate()]))
     of_any_space = replace(settings, space={}, space_name="")
     name = f"{STUDIES}/{of_any_space.study_name()}"
-    path = storage.folder(name) / "table.npz" if options.table is None else options.table.expanduser().absolute()
+    path = storage.folder(name) / "table.npz" if options.table is None else absolute(options.table)
     if path.is_dir():
         raise UserError(f"--table {options.table} is a folder; a file such as table.npz is wanted")
 

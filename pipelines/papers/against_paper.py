@@ -13,7 +13,7 @@ from pipelines.papers.variants import Group, candidate
 from pipelines.results.fronts import costs_json
 from pipelines.results.paired import paired_difference
 from pipelines.settings.objectives import objectives_named
-from search.trials import Kind, State, Trial
+from search.trials import FailureKind, State, Trial
 from space import Design
 from space.choices import Candidate
 from space.cost import Costs
@@ -60,8 +60,8 @@ def beside_paper(
                 "recipe": group.recipe_name,
                 "epochs": group.recipe.epochs,
                 "n": len(last),
-                "nan": failures.count(Kind.NAN),
-                "failed": len(failures) - failures.count(Kind.NAN),
+                "nan": failures.count(FailureKind.NAN),
+                "failed": len(failures) - failures.count(FailureKind.NAN),
                 "test_accuracy": _mean(last.values()),
                 "test_accuracy_std": _std(last.values()),
                 "best_epoch_test_accuracy": _mean(best),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from search.ledger import Ledger
-from search.trials import Kind, Trial
+from search.trials import FailureKind, Trial
 
 
 def lost_designs(trials: Sequence[Trial]) -> list[str]:
@@ -23,7 +23,7 @@ def how_it_ended(ledger: Ledger, stopped_by: str | None) -> tuple[int, str]:
     if not ledger.running and (failed := ledger.hopeless):
         return FAILED, _last_of(failed)
     last = ended[-1] if ended else None
-    if last is not None and last.failure is not None and last.failure.kind is Kind.DEVICE:
+    if last is not None and last.failure is not None and last.failure.kind is FailureKind.DEVICE:
         if not any(trial.trained for trial in ended):
             return FAILED, _last_of(ended)
         return STOPPED, f"stopped by trial {last.number} ({last.job.design}): {last.why_failed}"

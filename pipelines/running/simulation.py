@@ -18,6 +18,7 @@ from search.table import METRIC, Table, halves
 from space.choices import Candidate
 from space.cost import Costs, Limit
 from space.errors import UserError
+from space.files import absolute
 from space.seeds import mix_seed
 from trainers.source import Source
 
@@ -58,7 +59,7 @@ class Simulation:
                 `frozen`.
         """
         assert options.table is not None
-        run, path = options.run, options.table.expanduser().absolute()
+        run, path = options.run, absolute(options.table)
         table = Table.load(path)
         if table.seeds < 2:
             raise UserError(f"{path} has one seed: a search sees half of the seeds, and the others judge it")

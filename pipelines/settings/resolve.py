@@ -18,6 +18,7 @@ from space import SearchSpace, UserError
 from space.backbones import backbone, chosen, code_of
 from space.backbones.names import split_names
 from space.choices import PRESETS
+from space.files import absolute
 from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
 from trainers.data import Data
@@ -57,7 +58,7 @@ def find_data_root(run: RunOptions, kept: Path | None = None) -> Path:
         run: what was said.
         kept: folder that the study was made with, if it exists.
     """
-    return (run.data_root or kept or Path("data")).expanduser().absolute()
+    return absolute(run.data_root or kept or "data")
 
 
 def find_recipe(said: str | None, epochs: int | None, frozen: Settings | None, default: str) -> tuple[Recipe, str]:
@@ -159,7 +160,7 @@ def full_dataset_name(dataset: str) -> str:
     """What a data set is called in any folder, since workers may run in another one."""
     if not dataset.startswith(FOLDER_PREFIX):
         return dataset
-    return f"{FOLDER_PREFIX}{Path(dataset.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
+    return f"{FOLDER_PREFIX}{absolute(dataset.removeprefix(FOLDER_PREFIX))}"
 
 
 def default_recipe(dataset: str, pretrained: bool = False) -> str:
@@ -216,7 +217,7 @@ def _source(
 ) -> Source:
     """The data; without its digest, so that what was said otherwise is told of before the images."""
     dataset = None if task.dataset is None else full_dataset_name(task.dataset)
-    groups = None if task.groups is None else task.groups.expanduser().absolute()
+    groups = None if task.groups is None else absolute(task.groups)
     levels = None if task.normalise is None else _levels(task.normalise, images)
     mean, std = meant(levels, frozen, "levels", _levels("weights" if images else "measured", images))
     source = Source(

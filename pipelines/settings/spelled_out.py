@@ -10,6 +10,7 @@ from pipelines.settings.resolve import cut_from
 from pipelines.settings.study import Settings
 from space.backbones import Name
 from space.choices import PRESETS
+from space.files import absolute
 from space.published import FILES
 from space.user_code import full_name
 from trainers.source import Source
@@ -27,7 +28,7 @@ def spelled_out(options: LaunchOptions, settings: Settings, source: Source) -> L
     return replace(
         options,
         budget=options.designs,
-        space=space if space in PRESETS else str(_absolute(Path(space))),
+        space=space if space in PRESETS else str(absolute(Path(space))),
         seed=settings.seed,
         sampler=full_name(options.sampler),
         dry_run=False,
@@ -73,12 +74,8 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
 def _run(said: RunOptions, source: Source) -> RunOptions:
     return replace(
         said,
-        plugin=tuple(map(_absolute, said.plugin)),
+        plugin=tuple(map(absolute, said.plugin)),
         data_root=source.root,
-        storage=said.storage if "://" in said.storage else str(_absolute(Path(said.storage))),
-        cache=None if said.cache is None else _absolute(said.cache),
+        storage=said.storage if "://" in said.storage else str(absolute(said.storage)),
+        cache=None if said.cache is None else absolute(said.cache),
     )
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()

@@ -17,7 +17,7 @@ from search.engine import record
 from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
 from search.on_ray.cluster import alone_on, connect
-from search.trials import Failure, Job, Kind
+from search.trials import Failure, FailureKind, Job
 
 STEP_SECONDS = 1.0
 """A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
@@ -124,7 +124,7 @@ class _Worker(tune.Trainable):
             self._announced = True
             return {"progress": Progress((), done=False, worker=worker_name()), "done": False}
         progress = self._execution.advance(STEP_SECONDS)
-        if progress.failure is not None and progress.failure.kind is Kind.DEVICE:
+        if progress.failure is not None and progress.failure.kind is FailureKind.DEVICE:
             raise RuntimeError(progress.failure.reason)  # Tune takes another process, and the trial up again
         return {"progress": progress, "done": progress.over}
 
@@ -191,7 +191,7 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
         details = Path(trial.error_file).read_text() if trial.error_file else ""
         last_line = next(reversed(details.strip().splitlines()), "no word from it")
         reason = f"its worker was lost {RESTARTS + 1} times: {last_line}"
-        failure = Failure(kind=Kind.LOST_WORKER, reason=reason, details=details)
+        failure = Failure(kind=FailureKind.LOST_WORKER, reason=reason, details=details)
         self._record(trial, Progress((), done=False, failure=failure))
 
     def _record(self, trial: Any, progress: Progress) -> bool:

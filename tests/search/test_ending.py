@@ -10,7 +10,7 @@ from search.ending import Bound, Ending, FirstOf, Hours, MaxEpochs, Patience
 from search.execution import Evaluate
 from search.hypervolume import Bounds
 from search.ledger import Ledger
-from search.trials import Failure, Kind, State, Trial
+from search.trials import Failure, FailureKind, State, Trial
 from space.choices import SearchSpace
 from space.design import Design
 from tests.objectives import OBJECTIVES
@@ -64,7 +64,7 @@ def test_a_training_on_its_way_counts_as_if_it_were_at_its_end(make_ledger: Make
     assert ledger.ask() is None
     ledger.report(first.number, {"epoch": 1.0, "val_accuracy": 0.5, "seconds": 1.0})
     assert ledger.ask() is None
-    ledger.tell_failed(first.number, Failure(kind=Kind.NAN, reason="nan"))  # after 1 epoch of 3: 1 + 3 + 3 fit
+    ledger.tell_failed(first.number, Failure(kind=FailureKind.NAN, reason="nan"))  # after 1 epoch of 3: 1 + 3 + 3 fit
     assert ledger.ask() is not None
 
 

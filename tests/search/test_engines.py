@@ -16,7 +16,7 @@ from search.engine import Engine
 from search.execution import Evaluate, worker_name
 from search.ledger import Ledger
 from search.local_engine import LocalEngine
-from search.trials import Failure, Kind, State, Trial
+from search.trials import Failure, FailureKind, State, Trial
 from space.design import Design
 
 pytestmark = [
@@ -106,7 +106,11 @@ def searched_here(
                 ledger.report(trial.number, training.step())
             ledger.tell_complete(trial.number)
         except Exception as error:
-            kinds = {FloatingPointError: Kind.NAN, MemoryError: Kind.OUT_OF_MEMORY, ValueError: Kind.ERROR}
+            kinds = {
+                FloatingPointError: FailureKind.NAN,
+                MemoryError: FailureKind.OUT_OF_MEMORY,
+                ValueError: FailureKind.ERROR,
+            }
             ledger.tell_failed(trial.number, Failure(kind=kinds[type(error)], reason=""))
     return ledger
 
@@ -303,7 +307,7 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
     failure = ledger.trials[0].failure
     assert failure is not None
-    assert failure.kind is Kind.LOST_WORKER
+    assert failure.kind is FailureKind.LOST_WORKER
     assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
 
@@ -381,7 +385,7 @@ def test_a_trial_whose_worker_does_not_start_fails_alone(
     )
     assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE]
     assert ledger.trials[0].failure is not None
-    assert ledger.trials[0].failure.kind is Kind.LOST_WORKER
+    assert ledger.trials[0].failure.kind is FailureKind.LOST_WORKER
 
 
 class WaitForAll:

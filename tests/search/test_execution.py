@@ -12,7 +12,7 @@ from search.checkpoints import Checkpoint, Checkpoints
 from search.engine import record
 from search.execution import Evaluate, Execution, Progress
 from search.ledger import GoesOn, Ledger
-from search.trials import Failure, Job, Kind, Report, State, Trial
+from search.trials import Failure, FailureKind, Job, Report, State, Trial
 from space.design import Design
 
 
@@ -107,23 +107,48 @@ def test_a_long_trial_is_saved_on_the_way(
 @pytest.mark.parametrize(
     ("error", "kind", "reason"),
     [
-        (FloatingPointError("loss is nan in epoch 2"), Kind.NAN, "(FloatingPointError: )?loss is nan in epoch 2"),
-        (MemoryError("no room"), Kind.OUT_OF_MEMORY, "MemoryError: no room"),
-        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), Kind.OUT_OF_MEMORY, "OutOfMemoryError: CUDA .*"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), Kind.OUT_OF_MEMORY, "RuntimeError: .*"),
-        (torch.AcceleratorError("CUDA error: out of memory"), Kind.OUT_OF_MEMORY, "AcceleratorError: CUDA error: .*"),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), Kind.OUT_OF_MEMORY, "RuntimeError: CUDA error: .*"),
-        (torch.AcceleratorError("CUDA error: illegal\nx"), Kind.DEVICE, "AcceleratorError: CUDA error: illegal"),
-        (RuntimeError("CUDA error: device-side assert triggered"), Kind.DEVICE, "RuntimeError: CUDA error: .*"),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), Kind.DEVICE, "RuntimeError: cuDNN error: .*"),
-        (OSError(28, "No space left on device"), Kind.ERROR, r"OSError: \[Errno 28\] No space left on device"),
-        (ValueError("first line\nsecond line"), Kind.ERROR, "ValueError: first line"),
-        (KeyError("missing"), Kind.ERROR, "KeyError: 'missing'"),
-        (AssertionError(), Kind.ERROR, "AssertionError: ?"),
+        (
+            FloatingPointError("loss is nan in epoch 2"),
+            FailureKind.NAN,
+            "(FloatingPointError: )?loss is nan in epoch 2",
+        ),
+        (MemoryError("no room"), FailureKind.OUT_OF_MEMORY, "MemoryError: no room"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), FailureKind.OUT_OF_MEMORY, "OutOfMemoryError: CUDA .*"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            FailureKind.OUT_OF_MEMORY,
+            "RuntimeError: .*",
+        ),
+        (
+            torch.AcceleratorError("CUDA error: out of memory"),
+            FailureKind.OUT_OF_MEMORY,
+            "AcceleratorError: CUDA error: .*",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+            FailureKind.OUT_OF_MEMORY,
+            "RuntimeError: CUDA error: .*",
+        ),
+        (torch.AcceleratorError("CUDA error: illegal\nx"), FailureKind.DEVICE, "AcceleratorError: CUDA error: illegal"),
+        (RuntimeError("CUDA error: device-side assert triggered"), FailureKind.DEVICE, "RuntimeError: CUDA error: .*"),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+            FailureKind.DEVICE,
+            "RuntimeError: cuDNN error: .*",
+        ),
+        (OSError(28, "No space left on device"), FailureKind.ERROR, r"OSError: \[Errno 28\] No space left on device"),
+        (ValueError("first line\nsecond line"), FailureKind.ERROR, "ValueError: first line"),
+        (KeyError("missing"), FailureKind.ERROR, "KeyError: 'missing'"),
+        (AssertionError(), FailureKind.ERROR, "AssertionError: ?"),
     ],
 )
 def test_a_failure_has_a_kind_and_a_reason_of_one_line(
-    error: Exception, kind: Kind, reason: str, job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
+    error: Exception,
+    kind: FailureKind,
+    reason: str,
+    job: Job,
+    checkpoint: Checkpoint,
+    make_curves: Callable[..., Evaluate],
 ) -> None:
     def at_step(design: Design, epoch: int) -> None:
         if epoch == 2:
@@ -165,7 +190,7 @@ def test_an_evaluator_that_fails_to_make_a_training_fails_the_trial(job: Job, ch
 
     failure = Execution(job, evaluate, checkpoint).advance(seconds=0.0).failure
     assert failure is not None
-    assert failure.kind is Kind.OUT_OF_MEMORY
+    assert failure.kind is FailureKind.OUT_OF_MEMORY
 
 
 def test_ctrl_c_is_no_failure_of_the_trial(
@@ -179,7 +204,7 @@ def test_ctrl_c_is_no_failure_of_the_trial(
 
 
 REPORTS: tuple[Report, ...] = tuple({"epoch": float(n), "val_accuracy": n / 10} for n in (1, 2, 3))
-FAILURE = Failure(kind=Kind.NAN, reason="x")
+FAILURE = Failure(kind=FailureKind.NAN, reason="x")
 
 
 def stop_at_2(trial: Trial, trials: Sequence[Trial]) -> bool:

@@ -18,7 +18,7 @@ from search.ledger import GoesOn, Ledger
 from search.pareto import hypervolume
 from search.proposers import COMES_FIRST
 from search.surrogate import Array, Surrogate
-from search.trials import OUTCOME, Failure, Kind, State, Trial
+from search.trials import OUTCOME, Failure, FailureKind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from tests.objectives import PARAMS
@@ -268,7 +268,7 @@ def test_designs_that_machines_failed_are_trained_in_the_end(
         ledger = make_ledger(study, budget=1000, sampler="front", space=small_space)
         while (trial := ledger.ask()) is not None:
             if trial.job.design.attention == "eca":
-                ledger.tell_failed(trial.number, Failure(kind=Kind.LOST_WORKER, reason="x"))
+                ledger.tell_failed(trial.number, Failure(kind=FailureKind.LOST_WORKER, reason="x"))
             else:
                 ledger.report(trial.number, {"epoch": 1.0, "val_accuracy": 0.5})
                 ledger.tell_complete(trial.number)

@@ -15,10 +15,10 @@ from search.engine import record
 from search.execution import Progress
 from search.hopeless import HANDFUL, IN_A_ROW, hopeless
 from search.ledger import Ledger
-from search.trials import Failure, Job, Kind, State, Trial
+from search.trials import Failure, FailureKind, Job, State, Trial
 
-OWN = [Kind.NAN, Kind.OUT_OF_MEMORY]
-MACHINES = [Kind.ERROR, Kind.DEVICE, Kind.LOST_WORKER]
+OWN = [FailureKind.NAN, FailureKind.OUT_OF_MEMORY]
+MACHINES = [FailureKind.ERROR, FailureKind.DEVICE, FailureKind.LOST_WORKER]
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def make(make_job: Callable[..., Job]) -> Callable[..., Trial]:
     """Makes a trial of a design of its own: (end=RUNNING, epochs=0, worker="a"); the end is a state or a kind."""
     numbers = iter(range(1_000_000))
 
-    def one(end: Kind | State = State.RUNNING, epochs: int = 0, worker: str = "a") -> Trial:
+    def one(end: FailureKind | State = State.RUNNING, epochs: int = 0, worker: str = "a") -> Trial:
         number = next(numbers)
         return Trial(
             number=number,
-            state=State.FAILED if isinstance(end, Kind) else end,
+            state=State.FAILED if isinstance(end, FailureKind) else end,
             job=replace(make_job(), backbone=f"backbone{number}"),
             history=tuple({"epoch": float(epoch + 1)} for epoch in range(epochs)),
-            failure=Failure(kind=end, reason="x") if isinstance(end, Kind) else None,
+            failure=Failure(kind=end, reason="x") if isinstance(end, FailureKind) else None,
             started=datetime(2026, 1, 1),
             worker=worker,
         )
@@ -41,7 +41,7 @@ def make(make_job: Callable[..., Job]) -> Callable[..., Trial]:
     return one
 
 
-def several(make: Callable[..., Trial], kinds: Sequence[Kind], count: int, **how: object) -> list[Trial]:
+def several(make: Callable[..., Trial], kinds: Sequence[FailureKind], count: int, **how: object) -> list[Trial]:
     """So many failures, of these kinds in turn."""
     return [make(kinds[n % len(kinds)], **how) for n in range(count)]
 
@@ -68,7 +68,7 @@ def test_a_handful_of_designs_that_fail_by_their_own_fault_end_a_search_in_which
 
 
 def test_one_design_that_fails_again_and_again_is_no_handful_of_designs(make: Callable[..., Trial]) -> None:
-    one = make(Kind.NAN)
+    one = make(FailureKind.NAN)
     assert hopeless([], [one] * 3 * HANDFUL, []) == []
 
 
@@ -103,7 +103,7 @@ def test_a_session_is_not_ended_for_what_a_machine_did_to_an_earlier_one(make: C
     """It may be mended; what designs did of their own comes again."""
     lost, broken = several(make, MACHINES, 3 * IN_A_ROW), several(make, OWN, 3 * HANDFUL)
     assert hopeless(lost, [], []) == hopeless(broken, [], []) == []
-    for ended in (make(Kind.NAN), make(Kind.LOST_WORKER)):
+    for ended in (make(FailureKind.NAN), make(FailureKind.LOST_WORKER)):
         assert hopeless(lost, [ended], []) == []
         assert hopeless(broken, [ended], []) == [*broken, ended]
 
@@ -122,20 +122,20 @@ def test_where_one_worker_alone_fails_and_others_train_the_worker_is_to_blame(ma
     ids=["two workers fail", "no other trains", "nobody knows where"],
 )
 def test_otherwise_the_worker_is_not(others: list[str], trained_on: str, make: Callable[..., Trial]) -> None:
-    row = [make(Kind.DEVICE, worker=others[n % len(others)]) for n in range(IN_A_ROW)]
+    row = [make(FailureKind.DEVICE, worker=others[n % len(others)]) for n in range(IN_A_ROW)]
     assert hopeless([], [make(State.COMPLETE, worker=trained_on), *row], []) == row
 
 
-def fail(ledger: Ledger, kind: Kind) -> None:
+def fail(ledger: Ledger, kind: FailureKind) -> None:
     """Ask for a trial and have it fail."""
     trial = ledger.ask()
     assert trial is not None
     ledger.tell_failed(trial.number, Failure(kind=kind, reason="x"))
 
 
-@pytest.mark.parametrize("kind", [Kind.OUT_OF_MEMORY, Kind.ERROR], ids=str)
+@pytest.mark.parametrize("kind", [FailureKind.OUT_OF_MEMORY, FailureKind.ERROR], ids=str)
 def test_a_hopeless_ledger_waits_for_what_is_on_its_way_and_goes_on_if_that_gives_hope(
-    kind: Kind, make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study]
+    kind: FailureKind, make_ledger: Callable[..., Ledger], make_study: Callable[..., optuna.Study]
 ) -> None:
     ledger = make_ledger(make_study(), budget=20)
     slow = ledger.ask()
@@ -162,7 +162,7 @@ def test_that_nothing_new_is_begun_is_said_while_something_is_on_its_way(
             assert not caplog.records
             trial = ledger.ask()
             assert trial is not None
-            failed = Progress((), done=False, failure=Failure(kind=Kind.ERROR, reason="the disk is away"))
+            failed = Progress((), done=False, failure=Failure(kind=FailureKind.ERROR, reason="the disk is away"))
             record(ledger, trial.number, failed, Checkpoints(tmp_path, "study").of(trial.number, trial.job))
     (said,) = [line.getMessage() for line in caplog.records]
     assert "no other begins" in said
@@ -175,7 +175,7 @@ def test_a_ledger_told_that_nan_is_a_result_goes_on_however_many_there_are(
     for is_a_result in (True, False):
         ledger = make_ledger(make_study(), budget=20, nan_is_a_result=is_a_result)
         for _ in range(HANDFUL):
-            fail(ledger, Kind.NAN)
+            fail(ledger, FailureKind.NAN)
         assert (ledger.ask() is not None) == is_a_result
 
 
@@ -185,8 +185,8 @@ def test_a_ledger_opened_again_begins_with_hope(
     study = make_study()
     ledger = make_ledger(study)
     for _ in range(HANDFUL):
-        fail(ledger, Kind.NAN)
+        fail(ledger, FailureKind.NAN)
     assert ledger.ask() is None
     again = make_ledger(study)
-    fail(again, Kind.NAN)
+    fail(again, FailureKind.NAN)
     assert again.ask() is None

@@ -12,7 +12,7 @@ from search.execution import Evaluate
 from search.ledger import Ledger
 from search.proposers import Sampled
 from search.samplers import SAMPLERS
-from search.trials import Failure, Kind, State, Trial, read_trial
+from search.trials import Failure, FailureKind, State, Trial, read_trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit
 from space.design import Design
@@ -22,7 +22,7 @@ every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 every_heedless_sampler = pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "front"])
 """That propose what has been tried, or is beyond the limits."""
 
-NAN = Failure(kind=Kind.NAN, reason="loss is nan")
+NAN = Failure(kind=FailureKind.NAN, reason="loss is nan")
 
 
 def finish(ledger: Ledger, trial: Trial, val_accuracy: float = 0.5) -> None:

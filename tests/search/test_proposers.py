@@ -9,7 +9,7 @@ import pytest
 from search.ledger import Ledger
 from search.proposers import COMES_FIRST, Planned
 from search.samplers import SAMPLERS
-from search.trials import Failure, Job, Kind, State, Trial
+from search.trials import Failure, FailureKind, Job, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from space.declarations import Value
@@ -17,7 +17,7 @@ from space.seeds import mix_seed
 from tests.objectives import FPS, PARAMS
 
 
-def lose(ledger: Ledger, numbers: set[int], kind: Kind = Kind.LOST_WORKER) -> list[Trial]:
+def lose(ledger: Ledger, numbers: set[int], kind: FailureKind = FailureKind.LOST_WORKER) -> list[Trial]:
     """Train until the trials of these numbers have failed; gives them back."""
     lost: list[Trial] = []
     while len(lost) < len(numbers):
@@ -51,9 +51,9 @@ def test_whatever_the_machine_does_to_a_trial_the_next_session_trains_its_design
     assert len(trained) == len(set(trained)) == 8
 
 
-@pytest.mark.parametrize("kind", Kind, ids=[kind.value for kind in Kind])
+@pytest.mark.parametrize("kind", FailureKind, ids=[kind.value for kind in FailureKind])
 def test_a_design_comes_again_only_if_it_is_not_to_blame_and_not_in_the_same_session(
-    kind: Kind,
+    kind: FailureKind,
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
     small_space: SearchSpace,
@@ -67,7 +67,7 @@ def test_a_design_comes_again_only_if_it_is_not_to_blame_and_not_in_the_same_ses
     assert ledger.exhausted
     after = run(make_ledger(study, budget=1000, space=small_space))
     tried = Counter(trial.job.candidate for trial in after.trials if trial.trained or trial.failure)
-    to_blame = kind in (Kind.NAN, Kind.OUT_OF_MEMORY)
+    to_blame = kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY)
     assert tried == {**dict.fromkeys(small_space.enumerate(), 1), lost.job.candidate: 1 if to_blame else 2}
 
 
@@ -244,10 +244,12 @@ def test_a_plan_extended_by_more_seeds_trains_only_the_new_jobs(
 
 
 @pytest.mark.parametrize(
-    ("kind", "again"), [(kind, kind is not Kind.NAN) for kind in Kind], ids=[kind.value for kind in Kind]
+    ("kind", "again"),
+    [(kind, kind is not FailureKind.NAN) for kind in FailureKind],
+    ids=[kind.value for kind in FailureKind],
 )
 def test_a_failed_job_of_a_plan_is_tried_again_by_the_next_session_alone_unless_of_nan(
-    kind: Kind,
+    kind: FailureKind,
     again: bool,
     study: optuna.Study,
     planned: Callable[..., Ledger],
@@ -271,7 +273,7 @@ def test_an_interrupted_plan_goes_on_with_the_job_left_running(
     ledger = planned(study, jobs)
     for _ in range(2):
         ledger.ask()
-    ledger.tell_failed(0, Failure(kind=Kind.NAN, reason="x"))
+    ledger.tell_failed(0, Failure(kind=FailureKind.NAN, reason="x"))
     resumed = run(planned(study, jobs))
     assert [trial.job for trial in resumed.trials] == jobs
     assert [trial.number for trial in resumed.trials] == list(range(len(jobs)))

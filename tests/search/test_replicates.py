@@ -13,7 +13,7 @@ from search.execution import Evaluate
 from search.ledger import Ledger
 from search.replicates import MOST_LOST, Replicates
 from search.samplers import SAMPLERS
-from search.trials import Failure, Kind, State, Trial
+from search.trials import Failure, FailureKind, State, Trial
 from space.choices import SearchSpace
 from space.design import Design
 from space.seeds import mix_seed
@@ -97,9 +97,9 @@ def test_samplers_and_optunas_front_do_not_see_replicates(make_ledger: Make, mak
     assert {frozen.number for frozen in study.best_trials} <= {t.number for t in ledger.trials if t.counts}
 
 
-@pytest.mark.parametrize("kind", [Kind.NAN, Kind.ERROR], ids=["its own fault", "the machine's"])
+@pytest.mark.parametrize("kind", [FailureKind.NAN, FailureKind.ERROR], ids=["its own fault", "the machine's"])
 def test_a_failed_replicate_hurts_nothing(
-    kind: Kind, make_ledger: Make, make_study: Study, make_curves: Callable[..., Evaluate], space: SearchSpace
+    kind: FailureKind, make_ledger: Make, make_study: Study, make_curves: Callable[..., Evaluate], space: SearchSpace
 ) -> None:
     ledger = make_ledger(make_study(), budget=12, confirm=0.5)
     failed: Counter[Any] = Counter()
@@ -113,7 +113,7 @@ def test_a_failed_replicate_hurts_nothing(
         if ledger.hopeless:
             break
     assert failed
-    assert max(failed.values()) <= (1 if kind is Kind.NAN else MOST_LOST)
+    assert max(failed.values()) <= (1 if kind is FailureKind.NAN else MOST_LOST)
     assert ledger.hopeless or ledger.trained == 12
 
 

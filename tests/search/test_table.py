@@ -13,7 +13,7 @@ import pytest
 
 from search.replay import Replay
 from search.table import Table, halves, truth
-from search.trials import Failure, Job, Kind, State, Trial
+from search.trials import Failure, FailureKind, Job, State, Trial
 from space.design import Design
 from space.errors import UserError
 
@@ -129,7 +129,7 @@ def trial(design: Design, seed: int, accuracies: list[float], failure: Failure |
 def test_a_table_is_made_of_trials_in_any_order_and_a_training_that_failed_ends_in_nan() -> None:
     costs = {("tiny", NONE): {"num_params": 1, "fps": 9.0}, ("tiny", SE): {"num_params": 2, "fps": 8.0}}
     trials = [
-        trial(SE, 1, [0.25], Failure(kind=Kind.NAN, reason="loss is nan")),
+        trial(SE, 1, [0.25], Failure(kind=FailureKind.NAN, reason="loss is nan")),
         trial(NONE, 1, [0.5, 0.75]),
         trial(NONE, 7, [1.0, 1.0]),
         trial(Design.parse("eca"), 0, [1.0, 1.0]),

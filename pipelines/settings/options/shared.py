@@ -12,6 +12,7 @@ from pipelines.settings.fields import flag
 from pipelines.terminal.formats import parse_count, parse_duration
 from space.design import Design
 from space.errors import UserError
+from space.files import absolute
 from space.user_code import UserCode, load_plugins
 from trainers.recipe import recipe
 
@@ -113,7 +114,7 @@ class RunOptions(Stored):
     def cache_folder(self) -> Path:
         """The cache, by default where the XDG specification has caches."""
         default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "attention-search"
-        return (self.cache or default).expanduser().absolute()
+        return absolute(self.cache or default)
 
     @property
     def cache_bytes(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from pipelines.results.fronts import front_rows, fronts_json, rows
 from pipelines.results.tables import front_tables, front_verdict
 from search.objectives import Objectives
-from search.trials import Failure, Job, Kind, State, Trial
+from search.trials import Failure, FailureKind, Job, State, Trial
 from space import Design
 from tests.objectives import FPS, PARAMS
 from tests.pipelines.conftest import Search
@@ -17,7 +17,7 @@ from tests.test_imports import loaded_by
 
 PLAIN, GATED = ("resnet20", "none"), ("resnet20", "se")
 OTHER = ("resnet11", "none")
-LOST = Failure(kind=Kind.LOST_WORKER, reason="x")
+LOST = Failure(kind=FailureKind.LOST_WORKER, reason="x")
 
 SCORED = Objectives(metric="score", costs=(PARAMS, FPS))
 
