@@ -2,7 +2,6 @@
 
     python -m benchmarks.search                                 # ours and Optuna's: 50 searches each
     python -m benchmarks.search --methods moasha,morea --syne-tune ENVIRONMENT/bin/python --searches 10
-    python -m benchmarks.search --describe                      # what the table itself says
     python -m benchmarks.search --show                          # the results that are kept
 
 Each search has the epochs of 100 full trainings, one worker, and sees half of the seeds. All methods get the same plain
@@ -26,7 +25,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table as Screen
 
-from benchmarks.search_scores import Truth, calibration, median_and_interval, reliability, variances
+from benchmarks.search_scores import Truth, calibration, median_and_interval
 from pipelines.results.fronts import front_rows, rows
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
@@ -245,43 +244,6 @@ def trainings_until(results: Sequence[Mapping[str, Any]], level: float) -> int |
     return None
 
 
-def describe(table: Table) -> None:
-    """What the table says by itself, over all of its seeds."""
-    from scipy.stats import kendalltau, t
-
-    last = table.val_accuracy[:, :, -1].astype(float)
-    whole = [row for row in range(len(last)) if not (last[row] != last[row]).any()]
-    scores, curves = last[whole], table.val_accuracy[whole].astype(float)
-    kept = [
-        row
-        for row in range(len(scores))
-        if table.designs[whole[row]].attention != table.designs[whole[scores.mean(1).argmin()]].attention
-    ]
-    designs, seeds = scores.shape
-    for what, of in (("all designs", scores), ("without the worst attention", scores[kept])):
-        between, within = variances(of)
-        print(
-            f"{what}: between {100 * between**0.5:.2f}, within {100 * within**0.5:.2f} points; reliability of one seed "
-            f"{reliability(of):.2f}, of the mean of {seeds // 2} {reliability(of, seeds // 2):.2f}"
-        )
-    for epoch in range(curves.shape[2]):
-        found = [kendalltau(curves[:, seed, epoch], scores[:, seed])[0] for seed in range(seeds)]
-        print(f"epoch {epoch + 1}: Kendall's correlation with the end {sum(found) / seeds:.2f}")
-    plain = whole.index(table.rows[Design()])
-    gains = scores - scores[plain]
-    mean, half = gains.mean(1), t.ppf(0.975, seeds - 1) * gains.std(1, ddof=1) / seeds**0.5
-    print(f"{designs} designs, {seeds} seeds; plain {100 * scores[plain].mean():.1f} %")
-    print(f"better than plain: {(mean > 0).mean():.2f} by the mean, {(mean - half > 0).mean():.2f} by the interval")
-    for key, sign in (("num_params", -1.0), ("fps", 1.0)):
-        best = -1.0
-        print(f"front of {key}:")
-        for row in sorted(range(designs), key=lambda row: (-sign * table.costs[key][whole[row]], -mean[row])):
-            if mean[row] > best:
-                best = mean[row]
-                low, high = 100 * (mean[row] - half[row]), 100 * (mean[row] + half[row])
-                print(f"  {table.designs[whole[row]]!s:45} {100 * mean[row]:+.1f} [{low:+.1f}, {high:+.1f}]")
-
-
 def show(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """All methods beside each other."""
     summaries = {name: summary(results) for name, results in found.items()}
@@ -331,12 +293,9 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1000, help="of the first search; methods were tuned on lower ones")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--syne-tune", default="python", help="of an environment that has it")
-    parser.add_argument("--describe", action="store_true")
     parser.add_argument("--show", action="store_true")
     said = parser.parse_args()
-    if said.describe:
-        describe(Table.load(said.table))
-    elif not said.show:
+    if not said.show:
         said.results.mkdir(exist_ok=True)
         with multiprocessing.get_context("spawn").Pool(said.processes) as pool:
             for name in said.methods.split(","):
@@ -346,6 +305,5 @@ if __name__ == "__main__":
                 (said.results / f"{name}.json").write_text(
                     json.dumps({"method": asdict(METHODS[name]), "searches": kept})
                 )
-    if not said.describe:
-        files = {path.stem: json.loads(path.read_text())["searches"] for path in said.results.glob("*.json")}
-        show({name: files[name] for name in METHODS if name in files})
+    files = {path.stem: json.loads(path.read_text())["searches"] for path in said.results.glob("*.json")}
+    show({name: files[name] for name in METHODS if name in files})
