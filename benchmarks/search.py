@@ -6,7 +6,7 @@
 
 Each search has the epochs of 100 full trainings, one worker, and sees half of the seeds. All methods get the same plain
 network first, the same removal of duplicates, and report the front of what they saw. Results are kept in
-benchmarks/results/, a JSON file a method. Syne Tune needs an environment of its own: pip install syne-tune.
+benchmarks/results/, a JSON file a method. Syne Tune comes with the extra `bench`, or has its own environment.
 """
 
 import argparse

@@ -12,7 +12,7 @@ The file is an .npz without pickles. D designs, N seeds:
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,14 @@ class Table:
             raise UserError(f"{path} is no table of curves: it has no {error.args[0]}") from None
         except ValueError as error:
             raise UserError(f"{path} is no table of curves: {_says(error)}") from None
+
+    def with_known(self, other: "Table") -> "Table":
+        """This table, with what another one knows of its designs under its first seeds."""
+        curves, seconds = self.val_accuracy.copy(), self.seconds.copy()
+        for design, row in other.rows.items():
+            curves[self.rows[design], : other.seeds] = other.val_accuracy[row]
+            seconds[self.rows[design], : other.seeds] = other.seconds[row]
+        return replace(self, val_accuracy=curves, seconds=seconds)
 
     def save(self, path: Path) -> None:
         """Write a file, whole or not at all.

@@ -96,13 +96,13 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=20, batch_size=50, weight_decay=5e-4, schedule="one-cycle", crop_padding=1, flip=False),
     "hard-digits": Recipe(
-        epochs=20,
+        epochs=12,
         batch_size=25,
         weight_decay=5e-4,
         schedule="one-cycle",
         crop_padding=1,
         flip=False,
-        averaging=0.98,
+        averaging=0.97,
     ),
     "fine-tune": Recipe(
         epochs=10,

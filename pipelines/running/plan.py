@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Plan:
         evaluate: makes the trainings.
         objectives: the metric that counts, and costs to tell.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
+        known: trainings, by candidate and seed, of which it is known what they come to: they are left out.
     """
 
     name: str
@@ -47,15 +48,24 @@ class Plan:
     evaluate: Evaluator
     objectives: Objectives
     nan_is_a_result: bool = False
+    known: Collection[tuple[Candidate, int]] = ()
+
+    @property
+    def trainings(self) -> list[tuple[Candidate, int]]:
+        """What is to be trained, all designs under one seed before any under the next."""
+        everything = ((candidate, seed) for seed in range(self.seeds) for candidate in self.candidates)
+        return [training for training in everything if training not in self.known]
 
     def holds(self, trial: Trial) -> bool:
         """Whether a trial is one of these trainings."""
-        return trial.job.candidate in self.candidates and trial.job.seed < self.seeds
+        job = trial.job
+        wanted = job.candidate in self.candidates and job.seed < self.seeds
+        return wanted and (job.candidate, job.seed) not in self.known
 
     def left(self, storage: Storage) -> int:
         """Trainings that are still to do."""
         there = storage.read(self.name).trials if storage.exists(self.name) else []
-        return len(self.candidates) * self.seeds - sum(self.is_done(trial) for trial in there)
+        return len(self.trainings) - sum(self.is_done(trial) for trial in there)
 
     def is_done(self, trial: Trial) -> bool:
         """Whether a trial is one of these trainings, at its end."""
@@ -133,8 +143,7 @@ def trained(
         costs = costs_of({*everything, *before, *((name, Design()) for name, _ in before)}, prepared)
         jobs = [
             Job(backbone=name, design=design, seed=seed, costs=costs[name, design])
-            for seed in range(plan.seeds)
-            for name, design in plan.candidates
+            for (name, design), seed in plan.trainings
         ]
         # Trials of other plans that a session left running are finished first, in places of their own.
         others = sum(t.trained or t.state is State.RUNNING for t in record.trials if not plan.holds(t))

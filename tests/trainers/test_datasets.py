@@ -97,24 +97,29 @@ def hard_digits(train_size: int | None = None) -> Data:
 
 
 @pytest.mark.parametrize("train_size", [None, 100, 600])
-def test_hard_digits_have_the_splits_of_the_digits(train_size: int | None) -> None:
-    hard, easy = hard_digits(train_size), digits(train_size or 300)
-    assert hard.sizes() == easy.sizes()
-    for name in SPLITS:
-        assert torch.equal(split(hard, name).labels, split(easy, name).labels)
+def test_hard_digits_have_the_splits_of_the_digits_and_two_forms_of_what_judges(train_size: int | None) -> None:
+    hard, easy = hard_digits(train_size), digits(train_size or 400)
+    assert torch.equal(hard.train.labels, easy.train.labels)
+    for name in ("val", "test"):
+        assert torch.equal(split(hard, name).labels, split(easy, name).labels.repeat(2))
+        first, second = split(hard, name).images.double().chunk(2)
+        assert 0.05 < float((first - second).abs().mean() / 255) < 0.4
 
 
-def test_hard_digits_are_the_same_images_wherever_they_are_split_to() -> None:
-    few, many = ({row for name in SPLITS for row in rows(split(hard_digits(size), name))} for size in (300, 700))
-    assert len(few) == 1797
-    assert few == many
+def test_an_image_of_the_hard_digits_has_the_same_first_form_wherever_it_is_split_to() -> None:
+    few, many = hard_digits(300), hard_digits(700)
+    moved = {*rows(many.train)} - {*rows(few.train)}
+    assert len(moved) == 400
+    assert moved < {*rows(few.val)}
+    assert {*rows(many.val)} < {*rows(few.val)}
+    assert rows(many.test) == rows(few.test)
 
 
 def test_hard_digits_are_the_digits_moved_a_little_and_noisy() -> None:
     hard, easy = (split(data, "test").images.double().flatten(1)[:100] for data in (hard_digits(), digits()))
     hard, easy = (images - images.mean(1, keepdim=True) for images in (hard, easy))
     alike = torch.nn.functional.cosine_similarity(hard[:, None], easy[None, :], dim=2)
-    assert 0.6 < float(alike.diagonal().mean()) < 0.95
+    assert 0.4 < float(alike.diagonal().mean()) < 0.95
     assert float(alike.mean()) < 0.5
 
 

@@ -149,14 +149,16 @@ class LaunchOptions:
 class TabulateOptions:
     """Train every design of a space under several seeds; write the curves into a file for `search launch --table`.
 
-    The same command goes on where it stopped; other spaces and more seeds extend what is trained.
+    The same command goes on where it stopped. More designs and seeds extend a file: what it has is not trained again.
     """
 
     space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
     seeds: Annotated[int, Option(help="Trainings of each design: a search sees half of them, the others judge it.")] = (
         12
     )
-    table: Annotated[Path | None, Option(help="File to write, such as table.npz; beside the study if left out.")] = None
+    table: Annotated[
+        Path | None, Option(help="File to write or extend, such as table.npz; beside the study if left out.")
+    ] = None
     task: TaskOptions = field(default_factory=TaskOptions)
     run: RunOptions = field(default_factory=RunOptions)
 

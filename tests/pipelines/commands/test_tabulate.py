@@ -111,6 +111,47 @@ def test_stopped_it_says_so_and_the_same_command_goes_on_and_writes_the_table(se
     assert launched.json["trials"] == len(table.designs)
 
 
+def test_a_table_that_is_there_is_extended_by_seeds_and_designs_alone(search: Search, here: Path) -> None:
+    def tabulate(space: str, seeds: int, storage: str) -> Ended:
+        (here / "tiny.toml").write_text(space)
+        command = (*TABULATE, "--seeds", str(seeds), "--table", "table.npz", "--storage", storage, "--json")
+        ended = search(*command)
+        assert ended.code == 0, ended.err
+        return ended
+
+    tabulate('attention = ["none", "se"]', 2, "one")
+    first = Table.load(here / "table.npz")
+    name = tabulate('attention = ["none", "se", "eca"]', 3, "other").json["study"]
+    table = Table.load(here / "table.npz")
+
+    rows = [table.rows[design] for design in first.designs]
+    assert np.array_equal(table.val_accuracy[rows, :2], first.val_accuracy)
+    assert np.array_equal(table.seconds[rows, :2], first.seconds)
+    assert np.isfinite(table.val_accuracy).all()
+    assert table.val_accuracy.shape[:2] == (len(table.designs), 3)
+    trials = Storage("other").read(name).trials
+    assert len(trials) == table.val_accuracy.size - first.val_accuracy.size
+
+    (here / "table.npz").touch()
+    whole = (here / "table.npz").read_bytes()
+    assert tabulate('attention = ["none", "se", "eca"]', 2, "third").json["seeds"] == 3  # nothing is lost
+    assert (here / "table.npz").read_bytes() == whole
+    assert not (here / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--epochs", "2"], ["other trainings (recipe)"]), (["--space", "less.toml"], ["which this space has not"])],
+)
+def test_a_table_of_other_trainings_or_of_more_designs_is_not_written_over(
+    search: Search, here: Path, arguments: list[str], words: list[str]
+) -> None:
+    command = (*TABULATE, "--seeds", "2", "--table", "table.npz")
+    assert search(*command).code == 0
+    (here / "less.toml").write_text('attention = ["none"]')
+    assert_one_line(search, here, [*command, *arguments], "table.npz", *words, "name another --table")
+
+
 def test_a_search_of_200_designs_sees_the_curves_and_the_costs_of_the_table(search: Search, table: Table) -> None:
     ended = on_table(search, "--budget", "200", "--sampler", "random", "--json")
 
