@@ -108,11 +108,11 @@ def test_hard_digits_have_the_splits_of_the_digits_and_two_forms_of_what_judges(
 
 def test_an_image_of_the_hard_digits_has_the_same_first_form_wherever_it_is_split_to() -> None:
     few, many = hard_digits(300), hard_digits(700)
-    moved = {*rows(many.train)} - {*rows(few.train)}
+    moved = {*rows(split(many, "train"))} - {*rows(split(few, "train"))}
     assert len(moved) == 400
-    assert moved < {*rows(few.val)}
-    assert {*rows(many.val)} < {*rows(few.val)}
-    assert rows(many.test) == rows(few.test)
+    assert moved < {*rows(split(few, "val"))}
+    assert {*rows(split(many, "val"))} < {*rows(split(few, "val"))}
+    assert rows(split(many, "test")) == rows(split(few, "test"))
 
 
 def test_hard_digits_are_the_digits_moved_a_little_and_noisy() -> None:
