@@ -4,11 +4,13 @@ Woo et al.: CBAM: Convolutional Block Attention Module, ECCV 2018, https://arxiv
 """
 
 import math
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Gate, mean
+from space.attention.inference import ChannelMap, normalised
 from space.attention.registry import ATTENTION
 from space.attention.se import SE
 from space.declarations import REDUCTION
@@ -64,6 +66,15 @@ class CBAM(Gate):
     def _channel(self, features: Tensor) -> Tensor:
         logits: Tensor = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
         return logits.sigmoid()[:, :, None, None]
+
+    def folded(self, features: ChannelMap | None = None) -> "CBAM | None":
+        """Without the BN. Maxima need the features themselves."""
+        if features is not None:
+            return None
+        folded = deepcopy(self)
+        folded.spatial.conv = normalised(self.spatial.conv, self.spatial.bn)
+        folded.spatial.set_submodule("bn", nn.Identity())
+        return folded
 
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from space.attention.connection import CONNECTIONS
+from space.attention.connection import CONNECTIONS, folded_connection
 from space.attention.gate import Excitation, Gate
+from space.attention.inference import ChannelMap, PooledGate, declares
 from space.design import Design
 
 
@@ -42,6 +43,18 @@ class RecurrentGate(Gate):
             excitation = self._excitation(step)
             logits = excitation(excitation.lift(connection(logits)))
         return logits
+
+    def folded(self, features: ChannelMap | None = None) -> PooledGate | None:
+        """Where maps meet they become one: a BN between two applications costs nothing, nor does any depth of maps."""
+        if not all(declares(excitation, "steps") for excitation in self.excitations):
+            return None
+        steps = self._excitation(0).steps(features)
+        for step, connection in enumerate(self.connections, start=1):
+            more = self._excitation(step).lifted_steps()
+            if steps is None or more is None:
+                return None
+            steps = [*steps, *folded_connection(connection), *more]
+        return None if steps is None else PooledGate(self._excitation(0).pools, steps, self.scale)
 
     def start_at_one(self) -> None:
         """Let the last application put out a constant at first, and divide by the sigmoid of that constant.

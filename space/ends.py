@@ -1,0 +1,92 @@
+"""The ends of residual branches in a folded network: a convolution, its gate, and the addition to the shortcut.
+
+Additions overwrite the shortcut: for large maps, new memory takes longer than the arithmetic.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from space.attention.inference import Multiplier
+from space.gating import End
+
+
+class FoldedEnd(End):
+    """A branch's last module with a gate that sees what it returns, or without one.
+
+    Args:
+        end: the last module.
+        gate: of its output.
+    """
+
+    def __init__(self, end: nn.Module, gate: Multiplier | None) -> None:
+        super().__init__()
+        self.end = end
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.end(x)
+        return features if self.gate is None else torch.mul(*self.gate.factors(features))
+
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """Shortcut + gated branch, in the memory of the shortcut."""
+        features: Tensor = self.end(x)
+        return shortcut.add_(features) if self.gate is None else shortcut.addcmul_(*self.gate.factors(features))
+
+
+class PointwiseEnd(End):
+    """A 1x1 convolution with a gate that sees what stands before it, or without one.
+
+    The gate multiplies the weights of each image rather than the features, W z + b times g is (g W) z + g b; so the
+    features are only ever written once, onto the shortcut.
+
+    Args:
+        conv: (B, D, H, W) -> (B, C, H, W).
+        gate: from what the convolution sees.
+    """
+
+    def __init__(self, conv: nn.Conv2d, gate: Multiplier | None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate is not None and self._weighs(x):
+            weight, bias = self._gated(self.gate(x))
+            pixels = _pixels(x)
+            return _map(pixels @ weight if bias is None else torch.baddbmm(bias, pixels, weight), x)
+        features: Tensor = self.conv(x)
+        return features if self.gate is None else features.mul_(self.gate(x))
+
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """Shortcut + gated branch, in the memory of the shortcut."""
+        if self.gate is not None and not self._weighs(x):
+            return shortcut.addcmul_(self.conv(x), self.gate(x))
+        into = _pixels(shortcut)
+        if self.gate is None:
+            bias = self.conv.bias
+            into.flatten(0, 1).addmm_(_pixels(x).flatten(0, 1), self.conv.weight.flatten(1).T)
+        else:
+            weight, bias = self._gated(self.gate(x))
+            into.baddbmm_(_pixels(x), weight)
+        return _map(into if bias is None else into.add_(bias), x)
+
+    def _weighs(self, x: Tensor) -> bool:
+        """Whether an image has more pixels than x has channels: then it has more features than there are weights."""
+        return x.shape[2] * x.shape[3] > x.shape[1]
+
+    def _gated(self, gate: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight (B, D, C) and bias (B, 1, C) of each image."""
+        gate = gate.flatten(1)
+        bias = None if self.conv.bias is None else (self.conv.bias * gate)[:, None]
+        return (self.conv.weight.flatten(1) * gate[:, :, None]).mT, bias
+
+
+def _pixels(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H W, C), a view where the features are channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _map(pixels: Tensor, like: Tensor) -> Tensor:
+    """(B, H W, C) -> (B, C, H, W)."""
+    features: Tensor = pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+    return features
