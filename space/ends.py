@@ -61,13 +61,12 @@ class PointwiseEnd(End):
         """Shortcut + gated branch, in the memory of the shortcut."""
         if self.gate is not None and not self._weighs(x):
             return shortcut.addcmul_(self.conv(x), self.gate(x))
-        into = _pixels(shortcut)
         if self.gate is None:
-            bias = self.conv.bias
-            into.flatten(0, 1).addmm_(_pixels(x).flatten(0, 1), self.conv.weight.flatten(1).T)
+            weight, bias = self.conv.weight.flatten(1).T, self.conv.bias
+            into = _pixels(shortcut, 0).addmm_(_pixels(x, 0), weight)
         else:
             weight, bias = self._gated(self.gate(x))
-            into.baddbmm_(_pixels(x), weight)
+            into = _pixels(shortcut).baddbmm_(_pixels(x), weight)
         return _map(into if bias is None else into.add_(bias), x)
 
     def _weighs(self, x: Tensor) -> bool:
@@ -81,12 +80,12 @@ class PointwiseEnd(End):
         return (self.conv.weight.flatten(1) * gate[:, :, None]).mT, bias
 
 
-def _pixels(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H W, C), a view where the features are channels_last."""
-    return features.permute(0, 2, 3, 1).flatten(1, 2)
+def _pixels(features: Tensor, first: int = 1) -> Tensor:
+    """(B, C, H, W) -> (B, H W, C), or (B H W, C) from `first` 0: a view where the features are channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(first, 2)
 
 
 def _map(pixels: Tensor, like: Tensor) -> Tensor:
-    """(B, H W, C) -> (B, C, H, W)."""
-    features: Tensor = pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
-    return features
+    """Back to (B, C, H, W), where these are of another map."""
+    batch, _, height, width = like.shape
+    return pixels.view(batch, height, width, -1).permute(0, 3, 1, 2)
