@@ -24,13 +24,16 @@ class FoldedEnd(End):
         self.gate = gate
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.end(x)
-        return features if self.gate is None else torch.mul(*self.gate.factors(features))
+        return self.end(x) if self.gate is None else torch.mul(*self._factors(self.gate, x))
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """Shortcut + gated branch, in the memory of the shortcut."""
+        return shortcut.add_(self.end(x)) if self.gate is None else shortcut.addcmul_(*self._factors(self.gate, x))
+
+    def _factors(self, gate: Multiplier, x: Tensor) -> tuple[Tensor, Tensor]:
         features: Tensor = self.end(x)
-        return shortcut.add_(features) if self.gate is None else shortcut.addcmul_(*self.gate.factors(features))
+        is_own = isinstance(self.end, nn.Conv2d | nn.BatchNorm2d)  # and not what others may see, too
+        return gate.factors(features.clone() if gate.overwrites and not is_own else features)
 
 
 class PointwiseEnd(End):

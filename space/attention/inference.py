@@ -106,6 +106,9 @@ class Multiplier(nn.Module):
     scale = 1.0
     """Factor on the gate; other than 1 only for the unit start."""
 
+    overwrites = False
+    """Whether `factors` writes into the features that it is given."""
+
     def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Two tensors whose product is the gated features, in as few passes as the gate allows."""
         return features, self(features)

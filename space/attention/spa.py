@@ -55,8 +55,8 @@ class SPA(Excitation):
         """Two maps with a ReLU between; every cell of the pyramid takes its own part of the first."""
         if features is None:
             return [ChannelMap.linear(self.reduce.weight), nn.ReLU(), ChannelMap.linear(self.excite.weight)]
-        assert features.weight.dim() == 2
-        cells = [torch.einsum("hcs,cd->hds", it, features.weight).flatten(1) for it in self._of_cells()]
+        matrix = features.weight if features.weight.dim() == 2 else features.weight.diag()
+        cells = [torch.einsum("hcs,cd->hds", it, matrix).flatten(1) for it in self._of_cells()]
         bias = self._summed() @ features.bias
         return [ChannelMap(torch.cat(cells, dim=1), bias), nn.ReLU(), ChannelMap.linear(self.excite.weight)]
 

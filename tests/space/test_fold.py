@@ -56,7 +56,7 @@ def difference(one: nn.Module, other: nn.Module, images: Tensor) -> float:
 
 
 def images_for(name: str) -> Tensor:
-    return normal(2, 3, *((64, 64) if "/" in name else (32, 32)))
+    return normal(2, 3, *((32, 32) if "/" in name else (16, 16)))
 
 
 def random_design(seed: int, name: str) -> Design:
@@ -76,7 +76,7 @@ def test_each_attention_computes_the_same(design: str) -> None:
 
 @pytest.mark.parametrize("name", [*OURS, *VARIANTS])
 def test_random_designs_compute_the_same(name: str) -> None:
-    for seed in range(6):
+    for seed in range(4):
         network = trained(name, random_design(seed, name), seed)
         assert difference(fold(network), network, images_for(name)) < TIGHT
 
@@ -133,7 +133,7 @@ def operations(network: nn.Module) -> Counter[str]:
             return func(*args, **(kwargs or {}))
 
     with Counting(), torch.no_grad():
-        network(normal(2, 3, 32, 32))
+        network(normal(2, 3, 16, 16))
     return counts
 
 
@@ -252,7 +252,7 @@ def test_an_attention_of_a_plugin_folds_as_it_declares_and_else_runs_as_it_is(
     network = trained("resnet11", Design("mine", depth=depth) if depth else Design("mine"))
     folded = fold(network)
 
-    assert difference(folded, network, normal(2, 3, 32, 32)) < TIGHT
+    assert difference(folded, network, normal(2, 3, 16, 16)) < TIGHT
     assert any(isinstance(module, PooledGate) for module in folded.modules()) == folds
     assert not any(isinstance(module, Gated) for module in folded.modules())
 
@@ -301,7 +301,7 @@ def test_what_cannot_be_folded_runs_as_it_is() -> None:
 
 def test_a_folded_network_is_an_ordinary_module() -> None:
     network = trained("resnet11", Design("sem"))
-    images = normal(2, 3, 32, 32)
+    images = normal(2, 3, 16, 16)
     folded = fold(network)
     other = fold(trained("resnet11", Design("sem"), seed=1))
     other.load_state_dict(folded.state_dict())
