@@ -66,10 +66,10 @@ class PointwiseEnd(End):
             return shortcut.addcmul_(self.conv(x), self.gate(x))
         if self.gate is None:
             weight, bias = self.conv.weight.flatten(1).T, self.conv.bias
-            into = _pixels(shortcut, 0).addmm_(_pixels(x, 0), weight)
-        else:
+            into = _pixels(shortcut, 0).addmm_(_pixels(x, 0).to(shortcut.dtype), weight.to(shortcut.dtype))
+        else:  # autocast leaves what works in place alone, so that the dtypes are seen to here
             weight, bias = self._gated(self.gate(x))
-            into = _pixels(shortcut).baddbmm_(_pixels(x), weight)
+            into = _pixels(shortcut).baddbmm_(_pixels(x).to(shortcut.dtype), weight.to(shortcut.dtype))
         return _map(into if bias is None else into.add_(bias), x)
 
     def _weighs(self, x: Tensor) -> bool:

@@ -235,7 +235,7 @@ class FoldedLSTM(nn.Module):
 
     def start(self, seen: Tensor) -> list[CellState]:
         """Zeros for each cell."""
-        zeros = seen.new_zeros(len(seen), self.channels)
+        zeros = seen.new_zeros(seen.shape[0], self.channels)  # an export must not take the batch for a constant
         return [(zeros, zeros) for _ in self.cells]
 
 
