@@ -46,7 +46,7 @@ class RecurrentGate(Gate):
 
     def folded(self, features: ChannelMap | None = None) -> PooledGate | None:
         """Where maps meet they become one: a BN between two applications costs nothing, nor does any depth of maps."""
-        if not all(declares(excitation, "steps") for excitation in self.excitations):
+        if not all(map(_declares_steps, self.excitations)):
             return None
         steps = self._excitation(0).steps(features)
         for step, connection in enumerate(self.connections, start=1):
@@ -74,6 +74,14 @@ class RecurrentGate(Gate):
         excitation = self.excitations[step % len(self.excitations)]
         assert isinstance(excitation, Excitation)
         return excitation
+
+
+def _declares_steps(excitation: nn.Module) -> bool:
+    """Whether its steps begin behind what it is given: one that squeezes or lifts in its own way says so apart."""
+    assert isinstance(excitation, Excitation)
+    kind = type(excitation)
+    lifts = kind.lift is Excitation.lift or declares(excitation, "lifted_steps")
+    return declares(excitation, "steps") and kind.squeeze is Excitation.squeeze and lifts
 
 
 def connections(design: Design, channels: int) -> list[nn.Module]:

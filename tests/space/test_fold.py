@@ -238,13 +238,25 @@ class Rooted(Excitation):
         return 0.0
 
 
+class Maximal(Rooted):
+    """One that sees other pools than it says."""
+
+    def squeeze(self, features: Tensor) -> Tensor:
+        return features.amax((2, 3))
+
+    def steps(self, features: ChannelMap | None = None) -> list[ChannelMap | nn.Module]:
+        return super().steps(features)
+
+
 class Sine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.sin()
 
 
 @pytest.mark.usefixtures("registries")
-@pytest.mark.parametrize(("part", "depth", "folds"), [(Cubed, 2, False), (Loudest, None, False), (Rooted, 3, True)])
+@pytest.mark.parametrize(
+    ("part", "depth", "folds"), [(Cubed, 2, False), (Loudest, None, False), (Maximal, 1, False), (Rooted, 3, True)]
+)
 def test_an_attention_of_a_plugin_folds_as_it_declares_and_else_runs_as_it_is(
     part: type[nn.Module], depth: int | None, folds: bool
 ) -> None:
