@@ -4,6 +4,7 @@ Any network can carry gates: a place is the name of a module whose output is the
 and the module there is replaced by one that multiplies that output with a gate.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from space.attention import Gate, stage_gates
+from space.attention.gate import folded_gate
+from space.attention.inference import ChannelMap, Multiplier
 from space.design import Design
 
 
@@ -36,7 +39,15 @@ class Site(NamedTuple):
     fused: bool = False
 
 
-class Gated(nn.Module):
+class End(nn.Module, ABC):
+    """A branch's last module that can also add what it returns to the shortcut."""
+
+    @abstractmethod
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """Shortcut + what it returns for x, in as few passes as it can."""
+
+
+class Gated(End):
     """A branch's last module with a gate on its output: y = end(x), then y * gate(y)."""
 
     def __init__(self, end: nn.Module, gate: Gate) -> None:
@@ -54,8 +65,8 @@ class Gated(nn.Module):
 
 
 def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:
-    """Shortcut + end(x), in one pass where a gate stands round `end`; end(x) without a shortcut."""
-    if shortcut is not None and isinstance(end, Gated):
+    """Shortcut + end(x), in one pass where `end` can do that, as a gate round it can; end(x) without a shortcut."""
+    if shortcut is not None and isinstance(end, End):
         return end.add_to(shortcut, x)
     branch: Tensor = end(x)
     return branch if shortcut is None else shortcut + branch
@@ -66,9 +77,7 @@ def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> No
 
     What the blocks of a stage share is shared by those of one width.
     """
-    names = defaultdict[nn.Module, list[str]](list)  # a module may have several, and the forward pass go by any
-    for path, module in network.named_modules(remove_duplicate=False):
-        names[module].append(path)
+    names = names_of_modules(network)
     attended = sorted((site for site in sites if design.attends(site.stage)), key=lambda site: site.stage)
     for stage, channels in dict.fromkeys((site.stage, site.channels) for site in attended):
         there = [site for site in attended if (site.stage, site.channels) == (stage, channels)]
@@ -76,8 +85,15 @@ def place_gates(network: nn.Module, sites: Sequence[Site], design: Design) -> No
             end = network.get_submodule(site.path)
             around = gated(end, gate, design, channels, site.normalised, site.channels_last)
             for path in names[end]:
-                parent, _, name = path.rpartition(".")
-                setattr(network.get_submodule(parent), name, around)
+                network.set_submodule(path, around)
+
+
+def names_of_modules(network: nn.Module) -> dict[nn.Module, list[str]]:
+    """All names of each module: it may have several, and the forward pass go by any."""
+    names = defaultdict[nn.Module, list[str]](list)
+    for path, module in network.named_modules(remove_duplicate=False):
+        names[module].append(path)
+    return names
 
 
 class SeesNormalised(Gate):
@@ -92,6 +108,10 @@ class SeesNormalised(Gate):
         seen: Tensor = self.gate(self.bn(features))
         return seen
 
+    def folded(self, features: ChannelMap | None = None) -> Multiplier | None:
+        """The gate's own, seeing through the BN."""
+        return folded_gate(self.gate, ChannelMap.norm(self.bn).after(features))
+
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         self.gate.start_at_one()
@@ -100,7 +120,7 @@ class SeesNormalised(Gate):
 class OfChannelsLast(Gate):
     """A gate for features (B, H, W, C)."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Multiplier) -> None:
         super().__init__()
         self.gate = gate
 
@@ -113,8 +133,15 @@ class OfChannelsLast(Gate):
         one, other = self.gate.factors(features.permute(0, 3, 1, 2))
         return one.permute(0, 2, 3, 1), other.permute(0, 2, 3, 1)
 
+    def folded(self, features: ChannelMap | None = None) -> "OfChannelsLast | None":
+        """The gate's own, of features as they are."""
+        assert isinstance(self.gate, Gate)
+        inner = folded_gate(self.gate) if features is None else None
+        return None if inner is None else OfChannelsLast(inner)
+
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
+        assert isinstance(self.gate, Gate)
         self.gate.start_at_one()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Gate, mean
+from space.attention.inference import ChannelMap, Multiplier, merged, normalised
 from space.attention.registry import ATTENTION
 from space.attention.se import SE
 from space.declarations import REDUCTION
@@ -65,9 +66,36 @@ class CBAM(Gate):
         logits: Tensor = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
         return logits.sigmoid()[:, :, None, None]
 
+    def folded(self, features: ChannelMap | None = None) -> "FoldedCBAM | None":
+        """Without the BN, and in the memory of the features. Maxima need the features themselves."""
+        return FoldedCBAM(self) if features is None else None
+
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
         logit = self.mlp.hold()
         assert logit == 0.0  # and nothing has trained: the BN's running mean and variance are 0 and 1
         nn.init.zeros_(self.spatial.bn.weight)
         self.scale = 4.0  # 1 / (sigmoid(0) * sigmoid(0))
+
+
+class FoldedCBAM(Multiplier):
+    """The gate of CBAM for inference.
+
+    Args:
+        cbam: to fold.
+    """
+
+    overwrites = True
+
+    def __init__(self, cbam: CBAM) -> None:
+        super().__init__()
+        self.mlp = merged(cbam.mlp.steps())
+        self.conv = normalised(cbam.spatial.conv, cbam.spatial.bn)
+        self.scale = cbam.scale
+
+    def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """As CBAM's, but the first overwrites the features."""
+        logits = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
+        seen = features.mul_(logits.sigmoid()[:, :, None, None])
+        maps = torch.cat([seen.amax(1, keepdim=True), mean(seen, 1, keepdim=True)], dim=1)
+        return seen, self._scaled(self.conv(maps).sigmoid())

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from space.attention.inference import ChannelMap, Step
+
 # Least-squares fit of leaky ReLU (slope 0.01) on [-3, 3], the start that Molina et al. publish.
 LEAKY_RELU_NUMERATOR = (0.02979246, 0.61837738, 2.32335207, 3.05202660, 1.48548002, 0.25103717)
 LEAKY_RELU_DENOMINATOR = (1.14201226, 4.39322834, 0.87154450, 0.34720652)
@@ -47,3 +49,10 @@ CONNECTIONS: dict[str, Callable[[int], nn.Module]] = {
     "rational": lambda channels: Rational(),
 }
 """Maker of each connection from the number of channels."""
+
+
+def folded_connection(connection: nn.Module) -> list[Step]:
+    """What it computes in eval mode."""
+    if isinstance(connection, nn.BatchNorm1d):
+        return [ChannelMap.norm(connection)]
+    return [] if isinstance(connection, nn.Identity) else [connection]

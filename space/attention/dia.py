@@ -6,12 +6,14 @@ Eq. 1, Figure 4 and Table 6
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Gate, mean
+from space.attention.inference import ChannelMap, Multiplier
 from space.attention.registry import ATTENTION
 from space.declarations import REDUCTION, Choice, hidden_width
 
@@ -125,7 +127,7 @@ class DIAUnit(nn.Module):
         lstm: shared by all blocks of the stage.
     """
 
-    def __init__(self, lstm: DIALSTM) -> None:
+    def __init__(self, lstm: "DIALSTM | FoldedLSTM") -> None:
         super().__init__()
         self.lstm = lstm
         self.carried: list[CellState] | None = None
@@ -141,6 +143,12 @@ class DIAUnit(nn.Module):
         states: list[CellState] = self.lstm(pooled, self.carried)
         self.carried = None if last else states
         return states[-1][0]
+
+    @cached_property
+    def folded(self) -> "DIAUnit":
+        """The same for inference: one for all blocks of the stage, since they hand on its state."""
+        assert isinstance(self.lstm, DIALSTM)
+        return DIAUnit(FoldedLSTM(self.lstm))
 
 
 class DIAGate(Gate):
@@ -165,9 +173,96 @@ class DIAGate(Gate):
         h = self.unit.advance(mean(features, 2, 3), first=self.block == 0, last=self.last)
         return self._scaled(h)[:, :, None, None]
 
+    def folded(self, features: ChannelMap | None = None) -> "FoldedDIAGate":
+        """The LSTM sees what its first layer, merged with the map, makes of pooled x."""
+        return FoldedDIAGate(self, features)
+
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
+        assert isinstance(self.unit.lstm, DIALSTM)
         self.scale = 1.0 / self.unit.lstm.hold(calls=self.block + 1)
+
+
+class FoldedCell(nn.Module):
+    """A cell for inference: the last layers of input and state are one, and one sigmoid computes i, f and o.
+
+    Args:
+        cell: to fold.
+
+    Shape:
+        what the first of two layers for the input made of y, or y where there is one; state -> the next state.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        ends = [_last_linear(cell.input), _last_linear(cell.state)]
+        weight = torch.cat([it.weight.detach().double() for it in ends], dim=1)
+        bias = torch.stack([it.bias.detach().double() for it in ends]).sum(0)
+        rows = [torch.cat([i, f, o, g]) for i, f, g, o in (weight.chunk(4), bias.chunk(4))]
+        self.mix = ChannelMap(*rows).module()
+        narrow = isinstance(cell.state, nn.Sequential)
+        self.state = next(cell.state.children()) if narrow else nn.Identity()
+        self.activation = nn.ReLU() if narrow else nn.Identity()
+        self.output = cell.output
+        self.channels = ends[0].out_features // 4
+
+    def forward(self, seen: Tensor, state: CellState) -> CellState:
+        h, c = state
+        mixed: Tensor = self.mix(self.activation(torch.cat([seen, self.state(h)], dim=1)))
+        gates, g = mixed.split([3 * self.channels, self.channels], dim=1)
+        i, f, o = gates.sigmoid().chunk(3, dim=1)
+        c = f * c + i * g.tanh()
+        return o * OUTPUTS[self.output](c), c
+
+
+class FoldedLSTM(nn.Module):
+    """The LSTM for inference, without the first layer for the input: each block has its own.
+
+    Args:
+        lstm: to fold.
+    """
+
+    def __init__(self, lstm: DIALSTM) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList([FoldedCell(cell) for cell in lstm.cells if isinstance(cell, Cell)])
+        self.channels = [cell.channels for cell in self.cells if isinstance(cell, FoldedCell)][-1]
+
+    def forward(self, seen: Tensor, states: list[CellState]) -> list[CellState]:
+        following: list[CellState] = []
+        for cell, state in zip(self.cells, states, strict=True):
+            following.append(cell(following[-1][0] if following else seen, state))
+        return following
+
+    def start(self, seen: Tensor) -> list[CellState]:
+        """Zeros for each cell."""
+        zeros = seen.new_zeros(seen.shape[0], self.channels)  # an export must not take the batch for a constant
+        return [(zeros, zeros) for _ in self.cells]
+
+
+class FoldedDIAGate(Multiplier):
+    """The gate of one block for inference.
+
+    Args:
+        gate: to fold.
+        features: the map from what this sees to the features; None for the features themselves.
+    """
+
+    def __init__(self, gate: DIAGate, features: ChannelMap | None) -> None:
+        super().__init__()
+        assert isinstance(gate.unit.lstm, DIALSTM)
+        cell = gate.unit.lstm.cells[0]
+        assert isinstance(cell, Cell)
+        assert isinstance(cell.input, nn.Sequential)
+        reduce = cell.input[0]
+        assert isinstance(reduce, nn.Linear)
+        self.reduce = ChannelMap.linear(reduce.weight, reduce.bias).after(features).module()
+        self.unit = gate.unit.folded
+        self.first, self.last = gate.block == 0, gate.last
+        self.scale = gate.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.unit.advance(self.reduce(mean(x, 2, 3)), self.first, self.last)
+        return self._scaled(h)[:, :, None, None]
 
 
 @ATTENTION.register(

@@ -5,10 +5,12 @@ Wang et al.: ECA-Net: Efficient Channel Attention for Deep CNNs, CVPR 2020, http
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from space.attention.gate import Excitation
+from space.attention.inference import ChannelMap, Step
 from space.attention.registry import ATTENTION
 from space.declarations import KEEP_ZERO, When
 
@@ -34,6 +36,7 @@ class ECA(Excitation):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         taps = kernel_size(channels)
         self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
 
@@ -41,6 +44,12 @@ class ECA(Excitation):
         taps = self.conv.kernel_size[0]
         windows = pad(pooled, (taps // 2, taps // 2)).unfold(1, taps, 1)
         return linear(windows, self.conv.weight[0]).squeeze(2)  # what self.conv returns, after a fraction of its time
+
+    def steps(self, features: ChannelMap | None = None) -> list[Step]:
+        """One map, whose weight is a band."""
+        weight = self.conv.weight
+        band = self(torch.eye(self.channels, dtype=weight.dtype, device=weight.device)).T
+        return [ChannelMap.linear(band).after(features)]
 
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""

@@ -2,9 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from space.attention.inference import ChannelMap, Multiplier, Step, declares
 
 
 def mean(features: Tensor, *dims: int, keepdim: bool = False) -> Tensor:
@@ -17,12 +20,20 @@ def mean(features: Tensor, *dims: int, keepdim: bool = False) -> Tensor:
     return (total / math.prod(features.shape[dim] for dim in dims)).to(features.dtype)
 
 
+def channel_means(features: Tensor) -> Tensor:
+    """Features (B, C, H, W) -> (B, C)."""
+    return mean(features, 2, 3)
+
+
 class Excitation(nn.Module, ABC):
     """From pooled features (B, P) to logits (B, C); P = C unless `squeeze` says otherwise."""
 
+    pools: Callable[[Tensor], Tensor] = staticmethod(channel_means)
+    """What `squeeze` computes, apart from the module: behind it a folded excitation begins, see `steps`."""
+
     def squeeze(self, features: Tensor) -> Tensor:
         """Features (B, C, H, W) -> pooled (B, P): the channel means."""
-        return mean(features, 2, 3)
+        return self.pools(features)
 
     def lift(self, logits: Tensor) -> Tensor:
         """Logits (B, C) -> pooled (B, P): what `squeeze` would make of them as a 1x1 map."""
@@ -35,20 +46,37 @@ class Excitation(nn.Module, ABC):
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""
 
+    def steps(self, features: ChannelMap | None = None) -> list[Step] | None:
+        """What it computes from `pools` of x where the features are this map of x; None, and it is not folded.
 
-class Gate(nn.Module, ABC):
+        Maps and modules, one after the other. They hold in eval mode.
+        """
+        return None
+
+    def lifted_steps(self) -> list[Step] | None:
+        """Likewise from logits that are not lifted yet."""
+        return self.steps()
+
+
+class Gate(Multiplier, ABC):
     """From features (B, C, H, W) to what they are multiplied with, (B, C, 1, 1) or (B, C, H, W)."""
-
-    scale = 1.0
-    """Factor on the gate; other than 1 only for the unit start."""
-
-    def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors whose product is the gated features, in as few passes as the gate allows."""
-        return features, self(features)
 
     @abstractmethod
     def start_at_one(self) -> None:
         """Let the gate start at exactly 1, with gradients that reach every parameter within a few steps."""
 
-    def _scaled(self, gate: Tensor) -> Tensor:
-        return gate if self.scale == 1.0 else gate * self.scale
+    def folded(self, features: ChannelMap | None = None) -> Multiplier | None:
+        """An equal gate for inference, in eval mode.
+
+        Args:
+            features: the new gate sees x instead, of which the features are this map; None: it sees the features.
+
+        Returns:
+            None if there is none: without a map, the gate then runs as it is.
+        """
+        return None
+
+
+def folded_gate(gate: Gate, features: ChannelMap | None = None) -> Multiplier | None:
+    """What the gate's class itself says of its folded form, see `Gate.folded`; None if it says nothing."""
+    return gate.folded(features) if declares(gate, "folded") else None

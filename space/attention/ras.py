@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.gate import Excitation
+from space.attention.inference import ChannelMap, Step
 from space.attention.registry import ATTENTION
 from space.declarations import DEPTH, When
 
@@ -37,6 +38,10 @@ class Affine(Excitation):
 
     def forward(self, pooled: Tensor) -> Tensor:
         return torch.addcmul(self.beta, self.gamma, pooled)
+
+    def steps(self, features: ChannelMap | None = None) -> list[Step]:
+        """One map: at any depth it collapses with BNs and identities between."""
+        return [ChannelMap.linear(self.gamma, self.beta).after(features)]
 
     def pass_on(self) -> None:
         """Make the logits equal to what comes in: behind several gammas of 0 there is next to no gradient."""

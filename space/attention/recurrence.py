@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from space.attention.connection import CONNECTIONS
+from space.attention.connection import CONNECTIONS, folded_connection
 from space.attention.gate import Excitation, Gate
+from space.attention.inference import ChannelMap, PooledGate, declares
 from space.design import Design
 
 
@@ -43,6 +44,18 @@ class RecurrentGate(Gate):
             logits = excitation(excitation.lift(connection(logits)))
         return logits
 
+    def folded(self, features: ChannelMap | None = None) -> PooledGate | None:
+        """Where maps meet they become one: a BN between two applications costs nothing, nor does any depth of maps."""
+        if not all(map(_declares_steps, self.excitations)):
+            return None
+        steps = self._excitation(0).steps(features)
+        for step, connection in enumerate(self.connections, start=1):
+            more = self._excitation(step).lifted_steps()
+            if steps is None or more is None:
+                return None
+            steps = [*steps, *folded_connection(connection), *more]
+        return None if steps is None else PooledGate(self._excitation(0).pools, steps, self.scale)
+
     def start_at_one(self) -> None:
         """Let the last application put out a constant at first, and divide by the sigmoid of that constant.
 
@@ -61,6 +74,14 @@ class RecurrentGate(Gate):
         excitation = self.excitations[step % len(self.excitations)]
         assert isinstance(excitation, Excitation)
         return excitation
+
+
+def _declares_steps(excitation: nn.Module) -> bool:
+    """Whether its steps begin behind what it is given: one that squeezes or lifts in its own way says so apart."""
+    assert isinstance(excitation, Excitation)
+    kind = type(excitation)
+    lifts = kind.lift is Excitation.lift or declares(excitation, "lifted_steps")
+    return declares(excitation, "steps") and kind.squeeze is Excitation.squeeze and lifts
 
 
 def connections(design: Design, channels: int) -> list[nn.Module]:

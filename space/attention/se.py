@@ -6,6 +6,7 @@ Hu, Shen, Sun: Squeeze-and-Excitation Networks, CVPR 2018, https://arxiv.org/abs
 from torch import Tensor, nn
 
 from space.attention.gate import Excitation
+from space.attention.inference import ChannelMap, Step
 from space.attention.registry import ATTENTION
 from space.declarations import KEEP_ZERO, REDUCTION, Choice, When, hidden_width
 
@@ -38,6 +39,11 @@ class SE(Excitation):
     def forward(self, pooled: Tensor) -> Tensor:
         logits: Tensor = self.excite(self.reduce(pooled).relu())
         return logits
+
+    def steps(self, features: ChannelMap | None = None) -> list[Step]:
+        """Two maps with a ReLU between."""
+        reduce, excite = (ChannelMap.linear(it.weight, it.bias) for it in (self.reduce, self.excite))
+        return [reduce.after(features), nn.ReLU(), excite]
 
     def hold(self) -> float:
         """Make the logits the same for every input, and return them."""

@@ -245,9 +245,10 @@ def dia_states(
 
 def dia(blocks: int, output: str = "sigmoid", cells: int = 1) -> tuple[list[nn.Module], DIALSTM]:
     """The gates of a stage and their LSTM, at random."""
-    unit = DIAUnit(DIALSTM(8, 2, output, cells))
+    lstm = DIALSTM(8, 2, output, cells)
+    unit = DIAUnit(lstm)
     gates = [DIAGate(unit, block, blocks) for block in range(blocks)]
-    return list(randomised(nn.ModuleList(gates)).children()), unit.lstm
+    return list(randomised(nn.ModuleList(gates)).children()), lstm
 
 
 @IN_BOTH_MODES
