@@ -322,7 +322,7 @@ def test_a_trial_has_one_run_even_if_the_server_fails_in_between(
 def test_results_go_to_stdout_and_all_else_to_stderr(launch: Search) -> None:
     ended = launch("--budget", "2", "--json")
     assert isinstance(ended.json, dict)  # nothing but JSON is on stdout
-    assert "hard-digits · 400 train / 1196 val / 1598 test" in ended.err
+    assert "hard-digits · 400 train / 1,196 val / 1,598 test" in ended.err
 
 
 def test_a_users_own_folder_is_searched_and_retrained(search: Search, here: Path) -> None:
