@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from space.errors import UserError
 from space.files import written_whole
 from space.identity import Identity
 from space.seeds import mix_seed
 from trainers.augment import random_crop, random_flip
+from trainers.averaging import Average
 from trainers.data import Data
 from trainers.images import Images
 from trainers.metrics import confusion, scores
@@ -90,7 +90,7 @@ class Training:
             fused=True,
         )
         self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels)))
-        self._average = _average(network, recipe.averaging) if recipe.averaging else None
+        self._average = Average(network, recipe.averaging) if recipe.averaging else None
 
     @property
     def done(self) -> bool:
@@ -149,7 +149,7 @@ class Training:
     @property
     def _judged(self) -> nn.Module:
         """The network that is judged and written: the average of all, where the recipe has one."""
-        return self._network if self._average is None else self._average.module
+        return self._network if self._average is None else self._average.network
 
     def _train_epoch(self) -> tuple[float, float]:
         self._network.train()
@@ -168,7 +168,7 @@ class Training:
             self._optimizer.step()
             self._scheduler.step()
             if self._average is not None:
-                self._average.update_parameters(self._network)
+                self._average.update()
             seen += len(labels)
             loss_sum += loss.detach() * len(labels)
             correct += (logits.detach().argmax(1) == labels).sum()
@@ -234,11 +234,6 @@ def _class_weights(data: Data) -> Tensor:
     """(K,): the inverse of each class's share of the training images, 1 where all have as many."""
     counts = torch.bincount(data.train.labels.cpu(), minlength=len(data.classes))
     return counts.sum() / (len(counts) * counts.clamp(min=1))
-
-
-def _average(network: nn.Module, decay: float) -> AveragedModel:
-    """An exponential average of all that is in a network, of what it is after the first step on."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRScheduler:
