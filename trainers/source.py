@@ -67,3 +67,14 @@ class Source(Preparation):
     def is_of_files(self) -> bool:
         """Whether it has image files of any size, of which squares are cut."""
         return self.name.startswith(FOLDER_PREFIX) or self.name == "imagenet"
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file beside weights; `from_json` is the way back, on the same machine."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> "Source":
+        """The source that `to_json` described."""
+        paths = {name: Path(table[name]) for name in ("root", "cache", "groups") if table[name] is not None}
+        levels = {name: tuple(table[name]) for name in ("mean", "std") if table[name] is not None}
+        return cls(**{**table, **paths, **levels})

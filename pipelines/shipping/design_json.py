@@ -41,6 +41,7 @@ def write_design(
         "study": study,
         "fields": design.to_dict(),
         "dataset": data.name,
+        "source": source.to_json(),
         "classes": data.classes,
         "shape": data.shape,
         "shorter_side": shorter_side,

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from space.errors import first_line
+from space.fold import fold
 from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 
 ONNX = "model.onnx"
@@ -48,7 +50,7 @@ def programs(folder: Path) -> dict[str, Compute]:
     found = {}
     for name, opened in PROGRAMS.items():
         if (folder / name).is_file() and (name != ONNX or find_spec("onnxruntime")):
-            with _quietly(f"{folder / name} cannot be read"):
+            with quietly(f"{folder / name} cannot be read"):
                 found[name] = opened(folder / name)
     return found
 
@@ -65,7 +67,7 @@ def difference_of(name: str, program: Compute, images: Tensor, logits: Tensor) -
     Raises:
         ProgramError: it does not run, or the difference is too large.
     """
-    with _quietly(f"{name} does not run on a batch of {len(images)}"), torch.inference_mode():
+    with quietly(f"{name} does not run on a batch of {len(images)}"), torch.inference_mode():
         others = program(images)
         apart = (logits - others).abs().max() / logits.abs().max().clamp(min=torch.finfo(logits.dtype).tiny)
     if not (logits.shape == others.shape and apart <= MOST_DIFFERENCE):  # also if it is nan
@@ -76,14 +78,24 @@ def difference_of(name: str, program: Compute, images: Tensor, logits: Tensor) -
     return float(apart)
 
 
-def write_programs(saved: Saved, network: nn.Module, folder: Path, with_onnx: bool) -> dict[str, float]:
-    """Write the files and check them; returns the largest difference of each program."""
+def write_programs(
+    saved: Saved, network: nn.Module, folder: Path, *, with_onnx: bool, folded: bool = True
+) -> dict[str, float]:
+    """Write the files and check them; returns the largest difference of each program from the network.
+
+    Args:
+        saved: what the network was read from.
+        network: in eval mode.
+        folder: to write to.
+        with_onnx: whether ONNX is written, too.
+        folded: whether the programs are of the network folded for inference; the weights are as they were trained.
+    """
     shutil.copyfile(saved.weights, folder / WEIGHTS)
-    with _quietly("torch.export does not take this network"):
-        graph = exported(network, saved.shape)
-        torch.export.save(graph, folder / PROGRAM)
+    with quietly("torch.export does not take this network"):
+        graph = exported(fold(network) if folded else network, saved.shape)
+        write_program(graph, folder / PROGRAM)
     if with_onnx:
-        with _quietly("ONNX does not take this network, and --no-onnx leaves it out"):
+        with quietly("ONNX does not take this network, and --no-onnx leaves it out"):
             write_onnx(graph, folder / ONNX)
     differences = dict.fromkeys(found := programs(folder), 0.0)
     generator = torch.Generator().manual_seed(0)
@@ -97,6 +109,7 @@ def write_programs(saved: Saved, network: nn.Module, folder: Path, with_onnx: bo
     checked = {
         "input": {"name": INPUT, "shape": ["batch", *saved.shape], "is": "(pixels / 255 - mean) / std"},
         "output": {"name": OUTPUT, "shape": ["batch", len(saved.classes)], "is": "a logit for each class"},
+        "folded": folded,
         "batches": BATCHES,
         "allowed_difference": MOST_DIFFERENCE,
         "largest_difference": differences,
@@ -110,6 +123,13 @@ def exported(network: nn.Module, shape: tuple[int, int, int]) -> ExportedProgram
     """The program of torch.export, for any number of images (C, H, W)."""
     batch = torch.export.Dim("batch", min=1)
     return torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},))
+
+
+def write_program(program: ExportedProgram, path: Path) -> None:
+    """Write a program as torch.export has it."""
+    with warnings.catch_warnings():  # about weights that are channels_last, which are written and read as they are
+        warnings.filterwarnings("ignore", "No complete tensor")
+        torch.export.save(program, path)
 
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
@@ -135,7 +155,8 @@ def _open_program(path: Path) -> Compute:
         return torch.export.load(path).module()
 
 
-def _open_onnx(path: Path) -> Compute:
+def open_onnx(path: Path) -> Compute:
+    """An ONNX program, run by onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -144,12 +165,12 @@ def _open_onnx(path: Path) -> Compute:
     return lambda images: torch.from_numpy(opened.run([OUTPUT], {INPUT: images.numpy()})[0])
 
 
-PROGRAMS: dict[str, Callable[[Path], Compute]] = {PROGRAM: _open_program, ONNX: _open_onnx}
+PROGRAMS: dict[str, Callable[[Path], Compute]] = {PROGRAM: _open_program, ONNX: open_onnx}
 """How each program of a folder is opened."""
 
 
 @contextlib.contextmanager
-def _quietly(trouble: str) -> Iterator[None]:
+def quietly(trouble: str) -> Iterator[None]:
     """Without what the libraries print and log; whatever they raise is told in a line after `trouble`.
 
     Raises:

@@ -141,6 +141,17 @@ class ExportOptions(Stored):
     onnx: Annotated[bool | None, Option("--onnx/--no-onnx", help="ONNX, too; where its packages are, if left out.")] = (
         None
     )
+    folded: Annotated[
+        bool, Option("--folded/--no-folded", help="Programs of the network folded for inference: equal, and faster.")
+    ] = True
+    int8: Annotated[
+        bool, Option(help="An ONNX program in 8 bits, too, calibrated and judged by the validation images.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.int8 and self.onnx is False:
+            raise UserError("--int8 is made of ONNX; leave out --no-onnx")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,25 @@ from torch import Tensor
 import space
 from pipelines.commands import export
 from pipelines.shipping import programs as programs_file
-from pipelines.shipping.programs import MOST_DIFFERENCE, ProgramError, difference_of, exported, programs, write_onnx
+from pipelines.shipping.programs import (
+    MOST_DIFFERENCE,
+    ProgramError,
+    difference_of,
+    exported,
+    programs,
+    write_onnx,
+    write_program,
+)
 from space import Design
 from space.backbones import backbone
+from space.fold import fold
 from space.gating import place_gates
+from space.saved import Saved
 from tests.pipelines.conftest import Search
 from tests.pipelines.shipping.conftest import SHAPE, as_trained, trained, write
+from trainers.datasets import read_data
 from trainers.evaluator import design_folder
+from trainers.source import Source
 
 
 def logits(network: Any, images: Tensor) -> Tensor:
@@ -62,8 +74,8 @@ def test_every_design_is_a_program_and_onnx_for_any_number_of_images(
     for stage, text in enumerate(designs):
         sites = [site for site in backbone(name).sites if site.stage == stage]
         place_gates(network, sites, Design.parse(text))
-    graph = exported(as_trained(network), (channels, side, side))
-    torch.export.save(graph, tmp_path / "model.pt2")
+    graph = exported(fold(as_trained(network)), (channels, side, side))
+    write_program(graph, tmp_path / "model.pt2")
     if importlib.util.find_spec("onnxruntime"):
         write_onnx(graph, tmp_path / "model.onnx")
 
@@ -116,6 +128,54 @@ def test_an_export_is_all_that_it_takes(search: Search, here: Path, folder: Path
     torch.testing.assert_close(logits(space.load(into), images), ours, rtol=0, atol=0)
     for program in programs(into).values():
         difference_of("it", program, images, ours)
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_programs_are_of_the_folded_network_unless_told_otherwise(
+    search: Search, here: Path, folder: Path, folded: bool
+) -> None:
+    ended = search("export", "weights", "--into", "it", "--no-onnx", "--json", *(() if folded else ("--no-folded",)))
+    program = torch.export.load(here / "it" / "model.pt2")
+    assert ("batch_norm" in str(program.graph)) is not folded
+    assert ended.json["folded"] is folded
+    assert json.loads((here / "it" / "design.json").read_text())["checked"]["folded"] is folded
+    assert all(speed > 0 for speed in ended.json["images_per_second"].values())
+    assert load_file(here / "it" / "model.safetensors").keys() == load_file(folder / "model.safetensors").keys()
+
+
+def test_an_8_bit_program_is_calibrated_and_judged_by_the_validation_images(search: Search, here: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    source = Source(name="digits", train_size=50)
+    network = write(here / "weights", "resnet11", "se", source=source.to_json())
+    ended = search("export", "weights", "--into", "it", "--int8", "--json")
+    assert ended.code == 0
+    assert "model.int8.onnx" in ended.json["files"]
+    assert (here / "it" / "model.int8.onnx").stat().st_size < 0.6 * (here / "it" / "model.onnx").stat().st_size
+
+    images, labels = next(iter(read_data(source).val.batches(torch.arange(100), 100)))
+    normalised = Saved.read(here / "it").normalise(images)
+    session = onnxruntime.InferenceSession(here / "it" / "model.int8.onnx")
+    ours, theirs = logits(network, normalised), torch.from_numpy(session.run(None, {"images": normalised.numpy()})[0])
+    assert 0 < (ours - theirs).abs().max() < 0.25 * ours.abs().max()
+    val = read_data(source).val
+    batch, labels = next(iter(val.batches(torch.arange(len(val.labels)), len(val.labels))))
+    right = (logits(network, Saved.read(here / "it").normalise(batch)).argmax(1) == labels).float().mean()
+    assert ended.json["val_accuracy"]["network"] == pytest.approx(float(right))
+    assert ended.json["val_accuracy"].keys() == {"network", "model.pt2", "model.onnx", "model.int8.onnx"}
+
+    shown = search("export", "it", "--into", "it", "--int8")  # over itself, with what it says of its images
+    assert "validation accuracy" in shown.out
+    assert "model.int8.onnx" in shown.out
+
+
+def test_8_bits_need_the_images_and_onnx(search: Search, here: Path, folder: Path) -> None:
+    ended = search("export", "weights", "--int8")
+    assert ended.code == 2
+    assert "does not say where its images are" in ended.err
+    ended = search("export", "weights", "--int8", "--no-onnx")
+    assert ended.code == 2
+    assert "leave out --no-onnx" in ended.err
+    assert not (here / "export").exists()
 
 
 def test_an_earlier_export_is_replaced_and_an_export_is_exported_again(
