@@ -1,12 +1,10 @@
 """`search compare`: designs against the plain network, each pair trained under the same seed on the same split."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.results import plots
 from pipelines.results.paired import (
     best_figures,
     every_result,
@@ -15,6 +13,7 @@ from pipelines.results.paired import (
     paired_verdict,
     summarise,
 )
+from pipelines.results.paired_files import PICTURE, write_paired
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
@@ -31,7 +30,6 @@ from search.storage import Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
-from space.files import write_whole
 
 STUDIES = "compare"
 """Folder of the studies, and kind of the runs in MLflow."""
@@ -89,7 +87,7 @@ def compare(options: CompareOptions) -> int:
     if failed:
         say(f"search: {len(failed)} of {len(candidates) * options.seeds} trainings failed")
         return exit_codes.FAILED
-    say(f" look    {storage.folder(name) / 'comparison.png'}")
+    say(f" look    {storage.folder(name) / PICTURE}")
     if ended.mlflow_run is not None:
         say(f"         {where_to_look(ended.mlflow_run, run.tracking_uri)}")
     say(f" surer   the same command with --seeds {2 * options.seeds}")
@@ -97,12 +95,8 @@ def compare(options: CompareOptions) -> int:
 
 
 def _write(results: Sequence[Mapping[str, Any]], settings: Settings, folder: Path) -> None:
-    """The results as JSON and as a picture."""
-    write_whole(folder / "results.json", json.dumps(results, indent=2))
-    paired = [result for result in results if result["paired_difference"] is not None]
-    if paired:
-        title = f"against plain {settings.backbones[0]} on {Path(settings.dataset).name}"
-        plots.write_comparison(paired, objectives_named(settings.objectives), title, folder / "comparison.png")
+    title = f"against plain {settings.backbones[0]} on {Path(settings.dataset).name}"
+    write_paired(results, objectives_named(settings.objectives), title, folder)
 
 
 def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
@@ -136,7 +130,7 @@ def _view(name: str, uid: str, settings: Settings, plain: Candidate) -> View:
         metrics=metrics,
         describe=describe,
         write=lambda trials, folder: _write(results(trials), settings, folder),
-        pages={"picture": "comparison.png"},
+        pages={"picture": PICTURE},
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.results.fronts import knee_row, top
 from pipelines.results.paired import best_figures, every_result, explanation, paired_table, paired_verdict, summarise
+from pipelines.results.paired_files import PICTURE, write_paired
 from pipelines.results.tables import rows_of
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
@@ -35,13 +36,11 @@ from search.storage import Record, Storage
 from search.trials import State, Trial
 from space import Design, UserError
 from space.choices import Candidate
-from space.files import write_whole
 from trainers.evaluator import trained_network
 from trainers.recipe import Recipe
 
 MODEL_ATTRIBUTE = "mlflow_model:"
 """With a trial's number behind it: the attribute that says that MLflow has the model, and registered as what."""
-RESULTS = "results.json"
 TRAIN, TRAIN_AND_VAL = LEARNT_FROM
 
 
@@ -103,7 +102,7 @@ def retrain(options: RetrainOptions) -> int:
         results = _with_source(summarise(run.trials, chosen, objectives), on)
         failed = [trial for trial in run.trials if trial.state is State.FAILED]
         every = _with_source(every_result(ledger.trials, (settings.backbones[0], Design()), objectives), on)
-        write_whole(folder / RESULTS, json.dumps(every, indent=2))
+        _write(every, settings, on, folder)
         if ended.exit_code == exit_codes.COMPLETE:
             for result in every:
                 write_design(result, folder, data, source, recipe, run.uid)
@@ -169,6 +168,11 @@ def _with_source(results: Sequence[dict[str, Any]], on: str) -> list[dict[str, A
     return [{**result, "trained_on": on} for result in results]
 
 
+def _write(results: Sequence[Mapping[str, Any]], settings: Settings, on: str, folder: Path) -> None:
+    title = f"against plain {settings.backbones[0]}, trained on {on} of {Path(settings.dataset).name}"
+    write_paired(results, _objectives(settings), title, folder)
+
+
 def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, on: str) -> View:
     """What MLflow shows of a retraining."""
     objectives = _objectives(settings)
@@ -208,7 +212,8 @@ def _view(name: str, uid: str, study: str, settings: Settings, recipe: Recipe, o
         plain=plain,
         metrics=metrics,
         describe=describe,
-        write=lambda trials, folder: write_whole(folder / RESULTS, json.dumps(results(trials), indent=2)),
+        write=lambda trials, folder: _write(results(trials), settings, on, folder),
+        pages={"picture": PICTURE},
     )
 
 

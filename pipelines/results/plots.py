@@ -183,9 +183,10 @@ def write_comparison(results: Sequence[Mapping[str, Any]], objectives: Objective
     labels = [f"{r['design']}\n{', '.join(_told(cost, r) for cost in objectives.costs)}, n = {r['n']}" for r in shown]
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set_ylim(-0.6, len(shown) - 0.4)
+    images = "test" if objectives.metric.startswith("test_") else "validation"
     axes.set(
         title=title,
-        xlabel=f"difference in validation {show_metric(objectives.metric)}, points, with joint 95 % intervals",
+        xlabel=f"difference in {images} {show_metric(objectives.metric)}, points, with joint 95 % intervals",
     )
     axes.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)

@@ -159,10 +159,12 @@ def test_other_designs_and_more_seeds_extend_a_retraining_and_each_model_is_logg
     trained = [run for run in mlflow_runs() if "test_accuracy" in run.data.metrics]
     assert sorted(run.data.params["design"] for run in trained) == ["none", "none", "ras", "ras", "se", "se"]
     local = Path(first["folder"]) / "results.json"
-    logged = Path(client.download_artifacts(parent.info.run_id, "results.json"))
+    logged = Path(client.download_artifacts(parent.info.run_id, "")) / "results.json"
     assert json.loads(local.read_text()) == json.loads(logged.read_text())
     shown = {result["design"]: result["n"] for result in json.loads(local.read_text())}
     assert shown == {"none": 2, "se": 2, "ras": 2}
+    for picture in (local.with_name("comparison.png"), logged.with_name("comparison.png")):
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_results_are_shown_where_the_weights_are_gone_and_nothing_is_measured_again(
