@@ -88,15 +88,14 @@ def write_programs(
         network: in eval mode.
         folder: to write to.
         with_onnx: whether ONNX is written, too.
-        folded: whether the programs are of the network folded for inference; the weights are as they were trained.
+        folded: whether torch.export's program is of the network folded for inference.
     """
     shutil.copyfile(saved.weights, folder / WEIGHTS)
     with quietly("torch.export does not take this network"):
-        graph = exported(fold(network) if folded else network, saved.shape)
-        write_program(graph, folder / PROGRAM)
+        write_program(exported(fold(network) if folded else network, saved.shape), folder / PROGRAM)
     if with_onnx:
         with quietly("ONNX does not take this network, and --no-onnx leaves it out"):
-            write_onnx(graph, folder / ONNX)
+            write_onnx(exported(network, saved.shape), folder / ONNX)  # onnxruntime folds it, and better
     differences = dict.fromkeys(found := programs(folder), 0.0)
     generator = torch.Generator().manual_seed(0)
     for size in BATCHES:

@@ -142,7 +142,7 @@ class ExportOptions(Stored):
         None
     )
     folded: Annotated[
-        bool, Option("--folded/--no-folded", help="Programs of the network folded for inference: equal, and faster.")
+        bool, Option("--folded/--no-folded", help="torch.export's program folded for inference: equal, and faster.")
     ] = True
     int8: Annotated[
         bool, Option(help="An ONNX program in 8 bits, too, calibrated and judged by the validation images.")

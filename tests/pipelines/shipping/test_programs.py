@@ -74,10 +74,10 @@ def test_every_design_is_a_program_and_onnx_for_any_number_of_images(
     for stage, text in enumerate(designs):
         sites = [site for site in backbone(name).sites if site.stage == stage]
         place_gates(network, sites, Design.parse(text))
-    graph = exported(fold(as_trained(network)), (channels, side, side))
-    write_program(graph, tmp_path / "model.pt2")
+    shape = (channels, side, side)
+    write_program(exported(fold(as_trained(network)), shape), tmp_path / "model.pt2")
     if importlib.util.find_spec("onnxruntime"):
-        write_onnx(graph, tmp_path / "model.onnx")
+        write_onnx(exported(network, shape), tmp_path / "model.onnx")
 
     for program in programs(tmp_path).values():
         for size in (1, 2, 5):
@@ -131,7 +131,7 @@ def test_an_export_is_all_that_it_takes(search: Search, here: Path, folder: Path
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_programs_are_of_the_folded_network_unless_told_otherwise(
+def test_the_program_is_of_the_folded_network_unless_told_otherwise(
     search: Search, here: Path, folder: Path, folded: bool
 ) -> None:
     ended = search("export", "weights", "--into", "it", "--no-onnx", "--json", *(() if folded else ("--no-folded",)))
