@@ -75,7 +75,7 @@ def export(options: ExportOptions) -> int:
                 with quietly("onnxruntime does not quantise this network"):
                     write_int8(folder / ONNX, folder / INT8, calibration_batches(val, saved))
                     computes[INT8] = open_onnx(folder / INT8)
-                    judged["val_accuracy"] = accuracies(computes, val, saved)
+                judged["val_accuracy"] = accuracies(computes, val, saved)
             judged["images_per_second"] = images_per_second(computes, torch.rand(TIMED_BATCH, *saved.shape))
     except ProgramError as error:
         say(f"search: {error}; nothing was written")
