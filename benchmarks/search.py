@@ -95,10 +95,11 @@ class Ground:
     Args:
         table: of curves.
         seed: of the search.
+        syne_tune: python of an environment that has it.
     """
 
-    def __init__(self, table: Table, seed: int) -> None:
-        self.table, self.seed = table, seed
+    def __init__(self, table: Table, seed: int, syne_tune: str = "python") -> None:
+        self.table, self.seed, self.syne_tune = table, seed, syne_tune
         self.settings = Settings.from_json(table.settings)
         self.objectives: Objectives = objectives_named(self.settings.objectives)
         self.images = self.settings.images["val"]
@@ -153,7 +154,7 @@ class Ground:
             "seed": self.seed,
             "method": method.peer,
         }
-        command = [_SYNE_TUNE, str(HERE / "syne_tune_search.py")]
+        command = [self.syne_tune, str(HERE / "syne_tune_search.py")]
         done = subprocess.run(command, input=json.dumps(problem), capture_output=True, text=True, check=True)
         trials = []
         for number, (index, epochs) in enumerate(json.loads(done.stdout)):
@@ -171,15 +172,10 @@ class Ground:
         return [[Design.parse(row.design) for row in front if not row.plain] for front in shown]
 
 
-_SYNE_TUNE = "python"
-
-
 def score(path: Path, name: str, seed: int, syne_tune: str) -> dict[str, Any]:
     """One search and what it is worth."""
-    global _SYNE_TUNE  # noqa: PLW0603  # a worker process is told once
-    _SYNE_TUNE = syne_tune
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    ground = Ground(_loaded(path), seed)
+    ground = Ground(_loaded(path), seed, syne_tune)
     began = time.perf_counter()
     trials = ground.search(METHODS[name])
     seconds = time.perf_counter() - began
