@@ -71,7 +71,7 @@ def describe_effect(table: Table, choice: str) -> None:
             pairs[f"{design.attention}, {choice}={design.get(choice)}"].append(scores[design] - scores[default])
     for what, differences in pairs.items():
         mean, half = mean_and_half_width(np.mean(differences, axis=0))
-        print(f"{what:20} {_points(mean, half)}   {len(differences)} pairs, n = {table.seeds}")
+        print(f"{what:20} {_points(mean.item(), half.item())}   {len(differences)} pairs, n = {table.seeds}")
 
 
 def _points(mean: float, half: float) -> str:

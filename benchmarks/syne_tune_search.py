@@ -8,6 +8,7 @@ import logging
 import random
 import sys
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from syne_tune.backend.trial_status import Trial
@@ -25,7 +26,7 @@ EARLIEST, FACTOR = 5, 2
 """The first epoch after which MOASHA stops, and how many go on."""
 
 
-def search(problem: dict) -> list[tuple[int, int]]:
+def search(problem: dict[str, Any]) -> list[tuple[int, int]]:
     """Which designs were trained, and for how many epochs."""
     random.seed(problem["seed"])
     np.random.seed(problem["seed"] % 2**32)
@@ -73,7 +74,7 @@ def search(problem: dict) -> list[tuple[int, int]]:
     return trained
 
 
-def distance(config: dict, decisions: dict) -> int:
+def distance(config: dict[str, Any], decisions: dict[str, Any]) -> int:
     """How many decisions of a design a configuration made otherwise: 0 for the design that it means."""
     return sum(config[name] != value for name, value in decisions.items())
 
