@@ -17,6 +17,7 @@ from space.errors import UserError
 from space.identity import Identity
 from space.state import read_state
 from space.user_code import UserCode
+from trainers.allocator import keep_freed_memory
 from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.recipe import Recipe
@@ -62,6 +63,7 @@ class Evaluator:
     def __call__(self, backbone: str, design: Design, seed: int) -> Training:
         """A training that has not begun."""
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         device = torch.device(self.device)
         data = _data(self.source, device, self.threads)
         if self.learn_from_val:
