@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from space.attention import Gate, stage_gates
 from space.attention.gate import folded_gate
 from space.attention.inference import ChannelMap, Multiplier
+from space.attention.passes import add_product
 from space.design import Design
 
 
@@ -61,7 +61,7 @@ class Gated(End):
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """Shortcut + gated branch, multiplied and added in one pass."""
-        return torch.addcmul(shortcut, *self.gate.factors(self.end(x)))
+        return add_product(shortcut, *self.gate.factors(self.end(x)))
 
 
 def residual(shortcut: Tensor | None, end: nn.Module, x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from space.attention.gate import Gate, mean
+from space.attention.gate import Gate
 from space.attention.inference import ChannelMap, Multiplier, merged, normalised
+from space.attention.passes import channel_maxima, channel_means, mean, pixel_maxima
 from space.attention.registry import ATTENTION
 from space.attention.se import SE
 from space.declarations import REDUCTION
@@ -31,7 +32,7 @@ class SpatialGate(nn.Module):
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
 
     def forward(self, features: Tensor) -> Tensor:
-        maps = torch.cat([features.amax(1, keepdim=True), mean(features, 1, keepdim=True)], dim=1)
+        maps = torch.cat([pixel_maxima(features), mean(features, 1, keepdim=True)], dim=1)
         logits: Tensor = self.bn(self.conv(maps))
         return logits.sigmoid()
 
@@ -63,7 +64,7 @@ class CBAM(Gate):
         return seen, self._scaled(self.spatial(seen))
 
     def _channel(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
+        logits: Tensor = self.mlp(channel_means(features)) + self.mlp(channel_maxima(features))
         return logits.sigmoid()[:, :, None, None]
 
     def folded(self, features: ChannelMap | None = None) -> "FoldedCBAM | None":
@@ -95,7 +96,7 @@ class FoldedCBAM(Multiplier):
 
     def factors(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """As CBAM's, but the first overwrites the features."""
-        logits = self.mlp(mean(features, 2, 3)) + self.mlp(features.amax((2, 3)))
+        logits = self.mlp(channel_means(features)) + self.mlp(channel_maxima(features))
         seen = features.mul_(logits.sigmoid()[:, :, None, None])
-        maps = torch.cat([seen.amax(1, keepdim=True), mean(seen, 1, keepdim=True)], dim=1)
+        maps = torch.cat([pixel_maxima(seen), mean(seen, 1, keepdim=True)], dim=1)
         return seen, self._scaled(self.conv(maps).sigmoid())

@@ -12,8 +12,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from space.attention.gate import Gate, mean
+from space.attention.gate import Gate
 from space.attention.inference import ChannelMap, Multiplier
+from space.attention.passes import channel_means
 from space.attention.registry import ATTENTION
 from space.declarations import REDUCTION, Choice, hidden_width
 
@@ -170,7 +171,7 @@ class DIAGate(Gate):
         self.last = block == blocks - 1
 
     def forward(self, features: Tensor) -> Tensor:
-        h = self.unit.advance(mean(features, 2, 3), first=self.block == 0, last=self.last)
+        h = self.unit.advance(channel_means(features), first=self.block == 0, last=self.last)
         return self._scaled(h)[:, :, None, None]
 
     def folded(self, features: ChannelMap | None = None) -> "FoldedDIAGate":
@@ -261,7 +262,7 @@ class FoldedDIAGate(Multiplier):
         self.scale = gate.scale
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.unit.advance(self.reduce(mean(x, 2, 3)), self.first, self.last)
+        h = self.unit.advance(self.reduce(channel_means(x)), self.first, self.last)
         return self._scaled(h)[:, :, None, None]
 
 

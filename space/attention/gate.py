@@ -1,28 +1,12 @@
 """What an attention module is to the rest of the network: a gate on a branch's features."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from space.attention.inference import ChannelMap, Multiplier, Step, declares
-
-
-def mean(features: Tensor, *dims: int, keepdim: bool = False) -> Tensor:
-    """Mean over dimensions of a map, such that gates train in up to half the time.
-
-    The gradient of a sum is an expanded view; that of `torch.mean` is a whole map, and one that is not channels_last.
-    """
-    wide = torch.promote_types(features.dtype, torch.float32)  # the sum of a map may be too large for float16
-    total = features.sum(dims, keepdim, dtype=wide)
-    return (total / math.prod(features.shape[dim] for dim in dims)).to(features.dtype)
-
-
-def channel_means(features: Tensor) -> Tensor:
-    """Features (B, C, H, W) -> (B, C)."""
-    return mean(features, 2, 3)
+from space.attention.passes import channel_means
 
 
 class Excitation(nn.Module, ABC):

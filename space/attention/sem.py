@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from space.attention.eca import ECA
-from space.attention.gate import Gate, mean
+from space.attention.gate import Gate
 from space.attention.inference import ChannelMap, Multiplier, merged
+from space.attention.passes import channel_means
 from space.attention.ras import Affine
 from space.attention.registry import ATTENTION
 from space.attention.se import SE
@@ -41,7 +42,7 @@ class SEM(Gate):
         self.affine = Affine(channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = mean(features, 2, 3)
+        pooled = channel_means(features)
         w0, w1, w2 = self.switch(pooled).sigmoid().split(1, dim=1)
         gate = (w0 * self.se(pooled)).sigmoid() * (w1 * self.eca(pooled)).sigmoid()
         gate = gate * (w2 * self.affine(pooled)).sigmoid()
@@ -79,7 +80,7 @@ class FoldedSEM(Multiplier):
         self.scale = sem.scale
 
     def forward(self, x: Tensor) -> Tensor:
-        switch, hidden, eca, affine = self.first(mean(x, 2, 3)).split(self.sizes, dim=1)
+        switch, hidden, eca, affine = self.first(channel_means(x)).split(self.sizes, dim=1)
         logits = torch.stack([self.excite(hidden), eca, affine], dim=1)
         gates = (switch.sigmoid()[:, :, None] * logits).sigmoid()
         return self._scaled(gates[:, 0] * gates[:, 1] * gates[:, 2])[:, :, None, None]

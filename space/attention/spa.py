@@ -18,6 +18,9 @@ CELLS = sum(side * side for side in SIDES)
 
 def pyramid(features: Tensor) -> Tensor:
     """Features (B, C, H, W) -> average pools of 1x1, 2x2 and 4x4, (B, 21 C)."""
+    finest = max(SIDES)
+    if all(pixels % finest == 0 for pixels in features.shape[2:]):
+        features = adaptive_avg_pool2d(features, finest)  # the others are means of these cells
     return torch.cat([adaptive_avg_pool2d(features, side).flatten(1) for side in SIDES], dim=1)
 
 

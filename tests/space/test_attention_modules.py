@@ -13,7 +13,8 @@ from space.attention import ATTENTION, stage_gates
 from space.attention.cbam import CBAM, SpatialGate
 from space.attention.dia import DIALSTM, DIAGate, DIAUnit
 from space.attention.eca import ECA, kernel_size
-from space.attention.gate import Excitation, mean
+from space.attention.gate import Excitation
+from space.attention.passes import mean
 from space.attention.ras import Affine
 from space.attention.recurrence import RecurrentGate
 from space.attention.se import SE

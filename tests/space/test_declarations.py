@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from space.attention import ATTENTION, Choice, Excitation, Gate, stage_gates
-from space.attention.gate import mean
+from space.attention.passes import mean
 from space.backbones import backbone
 from space.build import build
 from space.choices import PRESETS, SearchSpace
