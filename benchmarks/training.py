@@ -54,7 +54,7 @@ if __name__ == "__main__":
     calls = {}
     for text in ("none", *given.designs):
         network = build(Design.parse(text).canonical(it.layout), it, CLASSES)
-        network = network.to(given.device, memory_format=torch.channels_last)
+        network = network.to(given.device).to(memory_format=torch.channels_last)
         calls["plain" if text == "none" else text] = functools.partial(step, network, last, labels)
     for text in BOOK:
         network = by_the_book(Design.parse(text), it, CLASSES).to(given.device)
