@@ -19,7 +19,7 @@ from space.attention import stage_gates
 from space.backbones import Backbone
 from space.backbones import backbone as find_backbone
 from space.design import Design
-from space.gating import Site, gated, residual
+from space.gating import Site, gated
 from space.meta import meta, zeroed
 from trainers.task import Task
 
@@ -104,10 +104,6 @@ class GateContext(NamedTuple):
         """Features -> gated features, as one block of this design computes them."""
         gate = stage_gates(design, self.size[0], blocks=1)[0]
         return gated(nn.Identity(), gate, design, self.size[0], self.normalised)
-
-    def add(self, shortcut: Tensor, end: nn.Module, features: Tensor) -> Tensor:
-        """Shortcut + end(features), computed as the network does it."""
-        return residual(shortcut, end, features) if self.fused else shortcut + end(features)
 
 
 class GatedStage(NamedTuple):

@@ -11,6 +11,7 @@ from pipelines.terminal.console import print_json, stdout
 from space import Design
 from space.backbones import BACKBONES, backbone
 from trainers.costs import COSTS, MeasuredCost
+from trainers.deployment import Deployment
 from trainers.task import Task
 
 CIFAR, IMAGENET = Task(10, (3, 32, 32)), Task(1000, (3, 224, 224))
@@ -32,7 +33,7 @@ def backbones(options: BackbonesOptions) -> int:
                 "example": family.example,
                 "stages": [{"blocks": stage.blocks, "channels": stage.channels} for stage in example.layout],
                 "smallest_image": example.stride,
-                **{cost.quantity.key: cost(task, "cpu").value(family.example, Design()) for cost in costs},
+                **{cost.quantity.key: cost(task, Deployment()).value(family.example, Design()) for cost in costs},
                 "num_classes": task.num_classes,
             }
         )

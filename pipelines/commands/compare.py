@@ -60,6 +60,7 @@ def compare(options: CompareOptions) -> int:
         seeds=options.seeds,
         task=settings.task,
         evaluate=evaluator_of(settings, source, run),
+        deployment=settings.deployment,
         objectives=objectives,
     )
     engine = engine_of(plan, settings, storage, run)

@@ -19,13 +19,10 @@ from pipelines.shipping.int8 import INT8, calibration_batches, write_int8
 from pipelines.shipping.judging import accuracies, images_per_second
 from pipelines.shipping.programs import (
     CHECKED,
-    EXTRA,
     ONNX,
-    PACKAGES,
     PROGRAMS,
     Compute,
     ProgramError,
-    open_onnx,
     programs,
     quietly,
     write_programs,
@@ -39,8 +36,10 @@ from space import UserError
 from space.files import sync
 from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.datasets import read_data
+from trainers.deployment import EXTRA, ONNX_PACKAGES
 from trainers.evaluator import design_folder
 from trainers.images import Images
+from trainers.onnx_programs import open_onnx
 from trainers.source import Source
 
 NETWORK = "network"
@@ -55,7 +54,7 @@ def export(options: ExportOptions) -> int:
         UserError: a mistake in the options; nothing has been written then.
     """
     saved = find(options.run, options.design, Storage(options.storage))
-    missing = [package for package in PACKAGES if find_spec(package) is None]
+    missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if (options.onnx or options.int8) and missing:
         asked = "--int8" if options.int8 else "--onnx"
         raise UserError(f"{asked} needs {' and '.join(missing)}: {EXTRA}")

@@ -3,18 +3,21 @@
 from typing import Any
 
 from rich.table import Table
+from torch import nn
 
+from pipelines.running.verifying import verify
 from pipelines.settings.checks import check_images
-from pipelines.settings.devices import find_device
+from pipelines.settings.devices import find_deployment
 from pipelines.settings.options.commands import ProfileOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
-from space import Design
+from space import Design, UserError
 from space.backbones import backbone as find_backbone
 from space.backbones import chosen
 from space.build import build
 from trainers.costs import COSTS, MeasuredCost
 from trainers.counting import all_stages, attended_stages
+from trainers.deployment import Deployment
 from trainers.task import Task
 
 SIDE, LARGE_SIDE, LARGE_STRIDE = 32, 224, 32
@@ -33,24 +36,29 @@ def profile(options: ProfileOptions) -> int:
     side = options.image_size or (LARGE_SIDE if network_of.stride >= LARGE_STRIDE else SIDE)
     shape = (options.channels, side, side)
     check_images(shape, [network_of.name])
-    design = Design.parse(options.design).canonical(network_of.layout)
+    designs = [Design.parse(text).canonical(network_of.layout) for text in options.designs]
+    task = Task(options.num_classes, shape)
+    deployment = find_deployment(options.device, options.form, options.dtype)
+    if options.verify is not None:
+        verify(options.verify, network_of, designs, task, deployment, as_json=options.json)
+        return exit_codes.COMPLETE
+    (design,) = designs or [Design()]
     if options.show_gates:
-        _show_gates(design, network_of.name, Task(options.num_classes, shape), options.json)
+        _show_gates(design, network_of.name, task, options.json)
         return exit_codes.COMPLETE
     result: dict[str, Any] = {
         "design": str(design),
         "backbone": network_of.name,
         "image_size": side,
     }
-    device = find_device(options.device, None)
-    for cost in (COSTS[name](Task(options.num_classes, shape), device) for name in COSTS):
-        if not isinstance(cost, MeasuredCost):
+    for name in COSTS:
+        if not issubclass(COSTS[name], MeasuredCost):
+            cost = COSTS[name](task, deployment)
             cost.prepare([(network_of.name, design)])
             result[cost.quantity.key] = cost.value(network_of.name, design)
         elif not options.no_measuring:
-            with stderr.status(f"measuring {cost.quantity.words}"):
-                value = cost.of_network(build(design, network_of, options.num_classes, options.channels))
-            result |= {cost.quantity.key: round(value, 1), f"{cost.quantity.key}_conditions": dict(cost.conditions)}
+            network = build(design, network_of, options.num_classes, options.channels)
+            result |= _measured(name, network, task, deployment)
     if options.json:
         print_json(result)
         return exit_codes.COMPLETE
@@ -62,6 +70,20 @@ def profile(options: ProfileOptions) -> int:
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
     stdout.print(table)
     return exit_codes.COMPLETE
+
+
+def _measured(name: str, network: nn.Module, task: Task, deployment: Deployment) -> dict[str, Any]:
+    """A cost of a network, and the conditions; nothing where that is not known of networks deployed so."""
+    try:
+        cost = COSTS[name](task, deployment)
+    except UserError as error:
+        say(str(error))
+        return {}
+    assert isinstance(cost, MeasuredCost)
+    with stderr.status(f"measuring {cost.quantity.words}"):
+        (value,) = cost.of_networks({"": network}).values()
+    key = cost.quantity.key
+    return {key: float(f"{value:.4g}") if value < 1000 else round(value, 1), f"{key}_conditions": dict(cost.conditions)}
 
 
 def _show_gates(design: Design, name: str, task: Task, as_json: bool) -> None:

@@ -80,6 +80,7 @@ def retrain(options: RetrainOptions) -> int:
             learn_from_val=with_val,
             weights_into=folder,
         ),
+        deployment=settings.deployment,
         objectives=objectives,
     )
     images = {"train": settings.images["train"] + with_val * settings.images["val"], "val": 0}

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from pipelines.running.costs import costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
-from pipelines.settings.devices import find_device
+from pipelines.settings.devices import find_deployment
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import DEFAULT_COSTS
 from pipelines.settings.options.commands import SpaceOptions
@@ -35,8 +35,8 @@ def space(options: SpaceOptions) -> int:
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     names = dict.fromkeys([DEFAULT_COSTS[0], *(it.quantity.name for it in limits)])
     shown = [find_cost(name).quantity for name in names]
-    device = find_device(options.device, None)
-    prepared = prepare(names, candidates, Task(options.num_classes, shape), device, LocalEngine())
+    deployment = find_deployment(options.device, options.form, options.dtype)
+    prepared = prepare(names, candidates, Task(options.num_classes, shape), deployment, LocalEngine())
     costs = costs_of(candidates, prepared)
     left = feasible(costs, limits)
     some = random.Random(0).sample(list(left.items()), min(EXAMPLES, len(left)))

@@ -64,6 +64,7 @@ def tabulate(options: TabulateOptions) -> int:
         seeds=seeds,
         task=settings.task,
         evaluate=evaluator_of(settings, source, run),
+        deployment=settings.deployment,
         objectives=objectives_named(settings.objectives),
         known=known,
     )

@@ -33,6 +33,7 @@ from space.choices import Candidate
 from space.cost import Costs
 from space.files import write_whole
 from space.user_code import UserCode
+from trainers.deployment import Deployment
 from trainers.evaluator import Evaluator
 
 
@@ -123,6 +124,7 @@ def _plan(
             weights_into=folder,
             code=(*plugins, *code_of(row.backbone for row in group.rows)),
         ),
+        deployment=Deployment(device=device, form="eager"),  # as the papers timed theirs
         objectives=OBJECTIVES,
         nan_is_a_result=True,
     )

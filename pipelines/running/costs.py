@@ -13,6 +13,7 @@ from space.cost import Costs, Limit, within
 from space.errors import UserError, first_line
 from space.user_code import UserCode, call_with
 from trainers.costs import COSTS, Cost, MeasuredCost
+from trainers.deployment import Deployment
 from trainers.task import Task
 
 MEASURED = "measured:"
@@ -26,7 +27,7 @@ def prepare(
     names: Iterable[str],
     candidates: Sequence[Candidate],
     task: Task,
-    device: str,
+    deployment: Deployment,
     engine: Engine,
     code: tuple[UserCode, ...] = (),
     stored: Mapping[str, Any] | None = None,
@@ -37,14 +38,14 @@ def prepare(
         names: of the costs.
         candidates: designs.
         task: what the networks are for.
-        device: cpu or cuda.
+        deployment: how networks run once they are trained.
         engine: where trials run.
         code: of the user, that the designs need.
         stored: attributes of a study, with what was measured before.
     """
     found = {}
     for name in dict.fromkeys(names):
-        cost = COSTS[name](task, device)
+        cost = COSTS[name](task, deployment)
         restore(cost, stored or {})
         if not isinstance(cost, MeasuredCost):
             cost.prepare(candidates)

@@ -94,7 +94,7 @@ class Networks:
             names = [name for name in names if name in limited or not issubclass(COSTS[name], MeasuredCost)]
         settings = self.settings
         code = self.evaluate.code
-        self._prepared = prepare(names, self._candidates, settings.task, settings.device, engine, code, stored)
+        self._prepared = prepare(names, self._candidates, settings.task, settings.deployment, engine, code, stored)
         with stderr.status(f"counting the costs of {len(self._candidates):,} designs"):
             return costs_of(self._candidates, self._prepared)
 

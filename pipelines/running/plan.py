@@ -22,6 +22,7 @@ from space import Design
 from space.choices import Candidate
 from space.cost import Costs
 from trainers.costs import ALWAYS
+from trainers.deployment import Deployment
 from trainers.evaluator import Evaluator
 from trainers.task import Task
 
@@ -37,6 +38,7 @@ class Plan:
         task: what the networks are for.
         evaluate: makes the trainings.
         objectives: the metric that counts, and costs to tell.
+        deployment: how the networks run once they are trained.
         nan_is_a_result: whether trainings may well break off in nan, so that many of them are no reason to stop.
         known: trainings, by candidate and seed, of which it is known what they come to: they are left out.
     """
@@ -47,6 +49,7 @@ class Plan:
     task: Task
     evaluate: Evaluator
     objectives: Objectives
+    deployment: Deployment
     nan_is_a_result: bool = False
     known: Collection[tuple[Candidate, int]] = ()
 
@@ -130,7 +133,7 @@ def trained(
         [*ALWAYS, *(cost.name for cost in plan.objectives.costs)],
         everything,
         plan.task,
-        plan.evaluate.device,
+        plan.deployment,
         engine,
         plan.evaluate.code,
         {**(known or {}), **there},

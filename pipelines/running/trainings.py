@@ -13,11 +13,11 @@ from pipelines.terminal.console import say
 from search.engine import Engine
 from search.storage import Storage
 from space.backbones import code_of
+from trainers.estimate import estimate_training_seconds
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
 from trainers.source import Source
 from trainers.task import Task
-from trainers.throughput import estimate_training_seconds
 
 
 def evaluator_of(settings: Settings, source: Source, run: RunOptions) -> Evaluator:

@@ -78,6 +78,8 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         ("space", "--space", lambda value: frozen.space_name),
         ("seed", "--seed", str),
         ("device", "--device", str),
+        ("form", "--form", str),
+        ("dtype", "--dtype", str),
         ("images", "images", lambda value: " / ".join(f"{n} {split}" for split, n in value.items())),
     ):
         if getattr(frozen, name) != getattr(asked, name):

@@ -5,7 +5,7 @@ from typing import Any
 
 from space.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 
 
 def check_format(settings: Mapping[str, Any]) -> None:

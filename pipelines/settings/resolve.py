@@ -23,6 +23,7 @@ from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
 from trainers.data import Data
 from trainers.datasets import read_data
+from trainers.deployment import DTYPES, FORMS, Deployment
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as named_recipe
@@ -130,6 +131,8 @@ def resolve(
     metric, costs = parse_objectives(task.objectives, task.metric)
     metric = meant(metric, frozen, "metric", METRICS[0])
     costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
+    form, dtype = meant(task.form, frozen, "form", FORMS[0]), meant(task.dtype, frozen, "dtype", DTYPES[0])
+    Deployment(device=device, form=form, dtype=dtype)  # refuses what cannot be
     settings = Settings(
         dataset=source.name,
         **source.preparation(),
@@ -146,6 +149,8 @@ def resolve(
         seed=meant(seed, frozen, "seed", 0),
         device=device,
         device_name=meant(None, frozen, "device_name", find_device_name(device, run.resources.address)),
+        form=form,
+        dtype=dtype,
         objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,

@@ -68,6 +68,8 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         metric=settings.metric,
         objectives=",".join([settings.metric, *settings.costs]),
         device=settings.device,
+        form=settings.form,
+        dtype=settings.dtype,
     )
 
 

@@ -17,11 +17,13 @@ from space.backbones import Name, backbone
 from space.build import build
 from space.choices import Candidate
 from space.normalisation import IMAGENET
+from trainers.deployment import Deployment
 from trainers.recipe import Recipe
 from trainers.source import Preparation, Source
 from trainers.task import Task
 
 BESIDE_TRAINING = {"space", "space_name", "recipe_name", "objectives", "device_name", "groups"}
+BESIDE_TRAINING |= {"form", "dtype"}
 """Settings that no training depends on: what is searched, how it is judged, names, and what the digests cover."""
 
 
@@ -43,7 +45,9 @@ class Settings(Preparation):
         recipe: how each design is trained.
         seed: of the search; the seed of each training derives from it.
         device: cpu or cuda.
-        device_name: the processor that FPS is measured on.
+        device_name: the processor that speed and memory are measured on.
+        form: in which networks run once they are trained, see `Deployment`.
+        dtype: of weights and images then.
         objectives: names of what the fronts are made of: the metric of the split that selects, then costs.
         table: digest of the table of curves that takes the place of training; None where networks are trained.
         space_name: what the user called the space; for reading only.
@@ -64,6 +68,8 @@ class Settings(Preparation):
     seed: int
     device: str
     device_name: str
+    form: str
+    dtype: str
     objectives: tuple[str, ...]
     table: str | None = None
     space_name: str
@@ -73,6 +79,11 @@ class Settings(Preparation):
     def task(self) -> Task:
         """What its networks are for."""
         return Task(self.num_classes, self.shape)
+
+    @property
+    def deployment(self) -> Deployment:
+        """How its networks run once they are trained."""
+        return Deployment(device=self.device, form=self.form, dtype=self.dtype)
 
     @property
     def metric(self) -> str:

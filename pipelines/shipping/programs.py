@@ -2,15 +2,12 @@
 
 import contextlib
 import importlib
-import io
 import json
-import logging
 import os
 import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -22,6 +19,8 @@ from torch.export import ExportedProgram
 from space.errors import first_line
 from space.fold import fold
 from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
+from trainers.deployment import ONNX_PACKAGES
+from trainers.onnx_programs import open_onnx, silenced
 
 ONNX = "model.onnx"
 INPUT, OUTPUT = "images", "logits"
@@ -33,8 +32,6 @@ CHECKED = "checked"
 """Entry of the design.json of an export alone."""
 BATCHES = (1, 3)
 """Sizes of the batches that a program is checked on."""
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-EXTRA = "pip install 'attention-search[export]'"
 
 
 class ProgramError(Exception):
@@ -48,10 +45,10 @@ def programs(folder: Path) -> dict[str, Compute]:
         ProgramError: one that cannot be read.
     """
     found = {}
-    for name, opened in PROGRAMS.items():
+    for name, open_it in PROGRAMS.items():
         if (folder / name).is_file() and (name != ONNX or find_spec("onnxruntime")):
             with quietly(f"{folder / name} cannot be read"):
-                found[name] = opened(folder / name)
+                found[name] = open_it(folder / name)
     return found
 
 
@@ -104,7 +101,7 @@ def write_programs(
             logits = network(images)
         for name, program in found.items():
             differences[name] = max(differences[name], difference_of(name, program, images, logits))
-    packages = [importlib.import_module(name) for name in ("torch", *(PACKAGES if with_onnx else ()))]
+    packages = [importlib.import_module(name) for name in ("torch", *(ONNX_PACKAGES if with_onnx else ()))]
     checked = {
         "input": {"name": INPUT, "shape": ["batch", *saved.shape], "is": "(pixels / 255 - mean) / std"},
         "output": {"name": OUTPUT, "shape": ["batch", len(saved.classes)], "is": "a logit for each class"},
@@ -154,16 +151,6 @@ def _open_program(path: Path) -> Compute:
         return torch.export.load(path).module()
 
 
-def open_onnx(path: Path) -> Compute:
-    """An ONNX program, run by onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(opened.run([OUTPUT], {INPUT: images.numpy()})[0])
-
-
 PROGRAMS: dict[str, Callable[[Path], Compute]] = {PROGRAM: _open_program, ONNX: open_onnx}
 """How each program of a folder is opened."""
 
@@ -175,17 +162,13 @@ def quietly(trouble: str) -> Iterator[None]:
     Raises:
         ProgramError: something was raised inside.
     """
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with silenced():
             yield
     except ProgramError:
         raise
     except Exception as error:  # torch's, onnxscript's and onnxruntime's many, and those of a user's own network
         raise ProgramError(f"{trouble} ({type(error).__name__}: {first_line(error)})") from None
-    finally:
-        logging.disable(disabled)
 
 
 @contextlib.contextmanager

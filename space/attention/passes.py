@@ -21,7 +21,7 @@ def mean(features: Tensor, *dims: int, keepdim: bool = False) -> Tensor:
     """
     wide = torch.promote_types(features.dtype, torch.float32)  # the sum of a map may be too large for float16
     total = features.sum(dims, keepdim, dtype=wide)
-    return (total / math.prod(features.shape[dim] for dim in dims)).to(features.dtype)
+    return (total / math.prod([features.shape[dim] for dim in dims])).to(features.dtype)
 
 
 def channel_means(features: Tensor) -> Tensor:

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from space import Design
-from space.backbones import backbone
-from space.build import build
+from trainers.costs import COSTS, MeasuredCost
+from trainers.deployment import DTYPES, Deployment
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
 from trainers.source import Source
-from trainers.throughput import conditions_for, measure_fps
+from trainers.task import Task
 
 pytestmark = [
     pytest.mark.gpu,
@@ -34,6 +34,12 @@ def test_a_training_too_large_for_its_share_of_the_gpu_fails_alone() -> None:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_fps_is_measured_on_the_gpu() -> None:
-    assert measure_fps(build(Design("se"), backbone("resnet11")), (3, 32, 32), "cuda") > 0
-    assert conditions_for((3, 32, 32), "cuda").device == torch.cuda.get_device_name()
+@pytest.mark.parametrize("cost", ["fps", "latency", "memory"])
+@pytest.mark.parametrize("form", ["folded", "eager"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_measured_is_measured_on_the_gpu(cost: str, form: str, dtype: str) -> None:
+    on = COSTS[cost](Task(10, (3, 32, 32)), Deployment(device="cuda", form=form, dtype=dtype))
+    assert isinstance(on, MeasuredCost)
+    on.prepare([("resnet11", Design("se"))])
+    assert on.of("resnet11", Design("se")) > 0
+    assert on.conditions["device"] == torch.cuda.get_device_name()

@@ -10,7 +10,7 @@ from trainers.costs.cost import COSTS, Cost, MeasuredCost
 ALWAYS = ("params", "macs", "fps")
 """Costs that are known of every design that is trained, whatever the objectives are."""
 
-for _name in ALWAYS:
+for _name in (*ALWAYS, "latency", "memory"):
     import_module(f"trainers.costs.{_name}")  # registers itself
 COSTS.are_ours()
 

@@ -18,6 +18,8 @@ from trainers.task import Task
 if TYPE_CHECKING:
     from torch import nn
 
+    from trainers.deployment import Deployment
+
 RESERVED = {"trial", "trials", "backbone", "design", "seed", "replicate", "attention", "study", "state", "epoch", "row"}
 RESERVED |= {"score", "gain", "n", "low", "high", "p_better", "p_front", "verdict", "by_seed", "paired_difference"}
 RESERVED |= {"mlflow_run_id", "hypervolume", "seconds", "epochs_trained", "startup_seconds", "overhead_seconds", "time"}
@@ -33,7 +35,7 @@ class Cost(ABC):
 
     Args:
         task: what the networks are for.
-        device: cpu or cuda, that trials run on.
+        deployment: how networks run once they are trained.
     """
 
     key: ClassVar[str] = ""
@@ -49,9 +51,9 @@ class Cost(ABC):
     quantity: ClassVar[Quantity]
     """All of these, once it is registered."""
 
-    def __init__(self, task: Task, device: str) -> None:
+    def __init__(self, task: Task, deployment: "Deployment") -> None:
         self.task = task
-        self.device = device
+        self.deployment = deployment
 
     def prepare(self, candidates: Sequence[Candidate]) -> None:  # noqa: B027  # most need not
         """Find out at once what `of` needs for these designs."""
@@ -91,8 +93,8 @@ class MeasuredCost(Cost):
         """Measure what is left of these designs."""
 
     @abstractmethod
-    def of_network(self, network: "nn.Module") -> float:
-        """The cost of a network, measured as a whole."""
+    def of_networks(self, networks: "Mapping[str, nn.Module]") -> dict[str, float]:
+        """The costs of networks, by any names, each measured as a whole."""
 
     @property
     @abstractmethod

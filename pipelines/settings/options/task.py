@@ -8,6 +8,7 @@ from typer import Option
 
 from pipelines.settings.options.shared import check_at_least_one, check_device, check_recipe
 from space.errors import UserError
+from trainers.deployment import check_dtype, check_form
 from trainers.metrics import METRICS
 
 NORMALISATIONS = ("measured", "weights", "imagenet")
@@ -25,6 +26,14 @@ ReplaceAttention = Annotated[
 RecipeName = Annotated[str | None, Option(help="Named recipe, such as hard-digits, fine-tune, one-cycle or ras.")]
 Download = Annotated[bool, Option(help="Fetch the data set if it is missing.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
+Form = Annotated[
+    str | None,
+    Option(
+        help="How trained networks will run, for which FPS, latency and memory are told: folded (default), eager, "
+        "compiled or onnxruntime."
+    ),
+]
+Dtype = Annotated[str | None, Option(help="In which type they will: float32 (default) or bfloat16.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +83,13 @@ class TaskOptions:
         str | None, Option(help="Metric and costs, each cost making a front; accuracy,params,fps if left out.")
     ] = None
     device: Device = "auto"
+    form: Form = None
+    dtype: Dtype = None
 
     def __post_init__(self) -> None:
         check_device(self.device)
+        check_form(self.form)
+        check_dtype(self.dtype)
         if self.metric not in (None, *METRICS):
             raise UserError(f"--metric {self.metric}: there are {', '.join(METRICS)}")
         if self.normalise not in (None, *NORMALISATIONS):

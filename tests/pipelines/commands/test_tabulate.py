@@ -42,6 +42,8 @@ def table(here: Path) -> Table:
         seed=0,
         device="cpu",
         device_name="some processor",
+        form="folded",
+        dtype="float32",
         objectives=("val_accuracy", "params", "fps"),
         space_name="small",
         recipe_name="digits",

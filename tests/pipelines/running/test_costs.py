@@ -14,10 +14,12 @@ from space.design import Design
 from space.errors import UserError
 from tests.objectives import FPS, PARAMS
 from tests.pipelines.conftest import Search, mlflow_runs
-from trainers.costs import ALWAYS, COSTS, Cost, MeasuredCost
+from trainers.costs import COSTS, Cost, MeasuredCost
+from trainers.deployment import Deployment
 from trainers.task import Task
 
 TASK = Task(10, (3, 32, 32))
+OURS = ("params", "macs", "fps", "latency", "memory")
 
 
 class Letters(Cost):
@@ -37,9 +39,9 @@ class Unmeasured(MeasuredCost):
 
 
 def test_ours_are_registered_as_others_are_and_known_of_every_design() -> None:
-    assert tuple(COSTS) == ALWAYS
-    assert [cost.quantity.key for cost in COSTS.values()] == ["num_params", "macs", "fps"]
-    assert [cost.quantity.better for cost in COSTS.values()] == ["less", "less", "more"]
+    assert [cost.quantity.key for cost in COSTS.values()] == ["num_params", "macs", "fps", "latency", "memory"]
+    assert tuple(COSTS) == OURS
+    assert [cost.quantity.better for cost in COSTS.values()] == ["less", "less", "more", "less", "less"]
 
 
 @pytest.mark.usefixtures("registries")
@@ -47,7 +49,7 @@ def test_a_class_says_what_its_quantity_is() -> None:
     COSTS.register("letters")(Letters)
     quantity = COSTS["letters"].quantity
     assert (quantity.name, quantity.key, quantity.words, quantity.better) == ("letters", "letters", "letters", "less")
-    assert COSTS["letters"](TASK, "cpu").of("resnet20", Design("se")) == 2
+    assert COSTS["letters"](TASK, Deployment()).of("resnet20", Design("se")) == 2
 
 
 @pytest.mark.usefixtures("registries")
@@ -61,7 +63,7 @@ def test_a_class_says_what_its_quantity_is() -> None:
         ("gain", Letters, "means something else"),
         ("macro_f1", Letters, "means something else"),
         ("val_letters", Letters, "means something else"),
-        ("letters", Unmeasured, "lacks conditions, has, of_network, prepare, restore, to_json"),
+        ("letters", Unmeasured, "lacks conditions, has, of_networks, prepare, restore, to_json"),
         ("letters", Design, "a class derived from Cost"),
         ("letters", Cost, "lacks of"),
     ],
@@ -69,7 +71,7 @@ def test_a_class_says_what_its_quantity_is() -> None:
 def test_what_is_no_cost_of_its_own_is_refused(name: str, cost: type, says: str) -> None:
     with pytest.raises(UserError, match=says):
         COSTS.register(name)(cost)
-    assert tuple(COSTS) == ALWAYS
+    assert tuple(COSTS) == OURS
 
 
 @pytest.mark.parametrize(
@@ -183,8 +185,8 @@ class Latency(MeasuredCost):
     def of(self, backbone, design):
         return self.known[str(design)]
 
-    def of_network(self, network):
-        return 0.5
+    def of_networks(self, networks):
+        return dict.fromkeys(networks, 0.5)
 
     def to_json(self):
         return self.known

@@ -57,6 +57,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
     "rungs": ("0.25,0.5", "0.1"),
+    "form": ("eager", "compiled"),
+    "dtype": ("bfloat16", "float32"),
     "reduction_factor": (2.0, 4.0),
 }
 """Two values of each option that does not take every one of its type."""
@@ -203,7 +205,7 @@ def test_what_an_option_refuses_it_refuses_from_a_file(search: Search, here: Pat
 
 
 def test_the_arguments_of_a_command_may_stand_in_its_file(search: Search, here: Path) -> None:
-    (here / "config.toml").write_text('design = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno-measuring = true')
+    (here / "config.toml").write_text('designs = "ras"\nbackbone = "resnet164"\nnum-classes = 100\nno-measuring = true')
     result = search("profile", "--config", "config.toml", "--json").json
     assert (result["design"], result["num_params"]) == ("ras", 1_759_540)
     assert search("profile", "none", "--config", "config.toml", "--json").json["design"] == "none"

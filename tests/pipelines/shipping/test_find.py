@@ -18,7 +18,7 @@ from search.storage import JOURNAL, Storage
 from space import Design, UserError
 from tests.pipelines.conftest import TINY, Search
 from tests.pipelines.shipping.conftest import write
-from trainers import throughput
+from trainers import timing
 from trainers.evaluator import design_folder
 
 
@@ -31,8 +31,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, empty_tracking: Path) -> Pat
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(root)
         patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        patched.setattr(throughput, "PLAIN_SECONDS", 0.01)
-        patched.setattr(throughput, "ROUNDS", 1)
+        patched.setattr(timing, "SHORTEST", 0.0)
+        patched.setattr(timing, "ROUNDS", 1)
         quick = ("--epochs", "1", "--engine", "local", "--json")
         for arguments in (
             ("launch", "--study", "it", "--space", "tiny.toml", "--backbone", "resnet11", "--budget", "1", *quick),

@@ -1,0 +1,91 @@
+"""Timing calls: in turns, so that what else the machine does favours none of them; medians with their spread."""
+
+import math
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from trainers.runs import THREADS, Call
+
+ROUNDS = 9
+FEWEST_ROUNDS = 3
+SECONDS = 6.0
+"""That a comparison should take at most: of long calls there are fewer rounds."""
+SHORTEST = 0.003
+"""Seconds of one timing; a shorter call is repeated within it."""
+
+
+class Figure(NamedTuple):
+    """What was measured several times.
+
+    Attributes:
+        value: the median.
+        spread: standard error of the median, from the distance of the quartiles.
+    """
+
+    value: float
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Figure":
+        """Of at least one sample."""
+        if len(samples) == 1:
+            return cls(samples[0])
+        low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+        return cls(middle, 1.253 * (high - low) / 1.349 / len(samples) ** 0.5)  # as of a normal distribution
+
+
+def in_turns(calls: Mapping[str, Call], device: str) -> dict[str, list[float]]:
+    """Seconds of each call, round by round, in an order that turns round.
+
+    On a CPU those that the calling thread computes: what else runs there hardly counts.
+    """
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    with _threads(THREADS):
+        for call in calls.values():
+            call()  # warms up
+        times = {name: max(1, math.ceil(SHORTEST / _seconds(call, 1, device))) for name, call in calls.items()}
+        begun, rounds = time.monotonic(), ROUNDS
+        turn = 0
+        while turn < rounds:
+            for name in [*calls][:: -1 if turn % 2 else 1]:
+                found[name].append(_seconds(calls[name], times[name], device))
+            turn += 1
+            each = (time.monotonic() - begun) / turn
+            rounds = min(ROUNDS, max(FEWEST_ROUNDS, int(SECONDS / each) if each else ROUNDS))
+    return found
+
+
+def seconds_of(call: Call, device: str) -> float:
+    """Of one call, the first one left out."""
+    with _threads(THREADS):
+        call()
+        return _seconds(call, 1, device)
+
+
+def _seconds(call: Call, times: int, device: str) -> float:
+    """Of one call, made so many times."""
+    clock = time.thread_time
+    if device == "cuda":
+        torch.cuda.synchronize()
+        clock = time.perf_counter
+    begun = clock()
+    for _ in range(times):
+        call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return max(clock() - begun, 1e-9) / times
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
