@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from trainers.allocator import keep_freed_memory
-from trainers.parts import batch_of
+from trainers.measuring.parts import batch_of
+from trainers.measuring.timing import seconds_of
 from trainers.recipe import Recipe
 from trainers.task import Task
-from trainers.timing import seconds_of
 from trainers.training import steps_per_epoch, trainable
 
 

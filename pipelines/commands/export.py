@@ -39,7 +39,7 @@ from trainers.datasets import read_data
 from trainers.deployment import EXTRA, ONNX_PACKAGES
 from trainers.evaluator import design_folder
 from trainers.images import Images
-from trainers.onnx_programs import open_onnx
+from trainers.measuring.onnx_programs import open_onnx
 from trainers.source import Source
 
 NETWORK = "network"

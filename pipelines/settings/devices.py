@@ -7,7 +7,7 @@ import torch
 from pipelines.settings.options.shared import check_device
 from space import UserError
 from trainers.deployment import DTYPES, FORMS, Deployment
-from trainers.runs import device_name
+from trainers.measuring.timing import device_name
 
 
 def find_device(name: str, address: str | None, study: str | None = None) -> str:

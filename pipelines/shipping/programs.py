@@ -20,7 +20,7 @@ from space.errors import first_line
 from space.fold import fold
 from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.deployment import ONNX_PACKAGES
-from trainers.onnx_programs import open_onnx, silenced
+from trainers.measuring.onnx_programs import open_onnx, silenced
 
 ONNX = "model.onnx"
 INPUT, OUTPUT = "images", "logits"

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipelines import cli
 from pipelines.tracking.runs import EXPERIMENT
-from trainers import timing
+from trainers.measuring import timing
 
 TINY = """
 attention = ["none", "se", "ras"]

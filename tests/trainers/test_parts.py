@@ -2,30 +2,29 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from space.backbones import backbone
 from space.build import build
 from space.choices import Candidate, SearchSpace
 from space.design import Design
-from trainers import parts
-from trainers.blocks import CutBlock
-from trainers.clock import Clock
 from trainers.costs import COSTS
 from trainers.costs.measured import CostOfParts
 from trainers.costs.timed import Timed
 from trainers.counting import all_stages, attended_stages
 from trainers.deployment import DTYPES, FORMS, Deployment
-from trainers.parts import Conditions, Parts, gate_key, measure
-from trainers.runs import Call, run_of
+from trainers.measuring import parts
+from trainers.measuring.blocks import CutBlock
+from trainers.measuring.meter import Clock, Meter
+from trainers.measuring.parts import Conditions, Parts, gate_key, measure
+from trainers.measuring.runs import run_of
+from trainers.measuring.timing import Call, Figure
 from trainers.task import Task
-from trainers.timing import Figure
 
 TASK = Task(10, (1, 4, 4))
 CONDITIONS = Conditions(device="a clock", form="folded", dtype="float32", batch=100)
@@ -97,26 +96,29 @@ class Written(TorchFunctionMode):
         return out
 
 
-@dataclass
-class Counter:
+READ: list[str] = []
+
+
+class Counter(Meter[Call]):
     """A clock that goes by what is written: exact, and the same whatever else runs."""
 
-    read: int = 0
+    def call(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Call:
+        return run_of(module, inputs, self.deployment)
 
-    def whole(self, runs: Mapping[str, Call]) -> Mapping[str, Figure]:
-        self.read += len(runs)
-        return {name: Figure(self._count(run)) for name, run in runs.items()}
+    def whole(self, calls: Mapping[str, Call]) -> Mapping[str, Figure]:
+        READ.extend(calls)
+        return {name: Figure(self._count(call)) for name, call in calls.items()}
 
-    def beside(self, plain: Call, runs: Mapping[str, Call], block: CutBlock) -> Mapping[str, Figure]:
-        self.read += len(runs)
+    def beside(self, plain: Call, calls: Mapping[str, Call], block: CutBlock) -> Mapping[str, Figure]:
+        READ.extend(calls)
         without = self._count(plain)
-        return {name: Figure(self._count(run) - without) for name, run in runs.items()}
+        return {name: Figure(self._count(call) - without) for name, call in calls.items()}
 
-    def _count(self, run: Call) -> int:
-        run()
+    def _count(self, call: Call) -> int:
+        call()
         written = Written()
         with written:
-            run()
+            call()
         return written.count
 
 
@@ -149,25 +151,25 @@ def test_what_parts_predict_is_what_the_network_with_gates_computes(name: str, f
     task = Task(10, (3, 32, 32))
     one_block = ("dia", "dia:cells=2") if name in ONE_BLOCK else ()  # further blocks go on from a state
     designs = [Design.parse(text).canonical(backbone(name).layout) for text in (*DESIGNS, *one_block)]
-    deployment, counter = Deployment(form=form), Counter()
-    known = Parts(Conditions.of(deployment, 2))
-    found = measure([(name, it) for it in designs], task, deployment, known, counter)
+    counter = Counter(Deployment(form=form))
+    known = Parts(Conditions.of(counter.deployment, 2))
+    found = measure([(name, it) for it in designs], task, known, counter)
 
     for design in designs:
         predicted = found.plain[name].value + sum(n * it.value for n, it in found.of_design(design, name, task))
-        run = run_of(build(design, backbone(name), 10), (torch.rand(2, 3, 32, 32),), deployment)
+        run = run_of(build(design, backbone(name), 10), (torch.rand(2, 3, 32, 32),), counter.deployment)
         assert counter.whole({"it": run})["it"].value == predicted, design
         assert form == "folded" or predicted > found.plain[name].value
 
-    before = counter.read
-    assert measure([(name, it) for it in designs], task, deployment, found, counter) == found
-    assert counter.read == before  # nothing was measured again
+    READ.clear()
+    assert measure([(name, it) for it in designs], task, found, counter) == found
+    assert not READ  # nothing was measured again
 
 
 def test_what_is_measured_is_what_the_candidates_need_and_nothing_else() -> None:
     layouts = {name: backbone(name).layout for name in ("resnet11", "resnet20")}
     candidates: list[Candidate] = list(SearchSpace.load("small", layouts).enumerate())
-    found = measure(candidates, TASK, Deployment(), Parts(CONDITIONS), Counter())
+    found = measure(candidates, TASK, Parts(CONDITIONS), Counter(Deployment()))
     needed = {gate_key(name, stage, it) for name, it in candidates for stage in attended_stages(it, name, TASK)}
     assert {*found.gates} == needed
     assert {*found.plain} == {*layouts}
@@ -234,12 +236,12 @@ def test_memory_is_that_of_parameters_and_of_the_most_that_is_held_at_a_time() -
 
 
 def test_a_clock_reads_what_is_added() -> None:
-    clock, matrix = Clock("cpu"), torch.ones(64, 64)
+    clock, matrix = Clock(Deployment()), torch.ones(64, 64)
 
     def work(times: int) -> Call:
         return lambda: [matrix @ matrix for _ in range(times)]
 
-    block = CutBlock(torch.nn.Identity(), (), backbone("resnet11").sites[0])
+    block = CutBlock(nn.Identity(), (), backbone("resnet11").sites[0])
     added = clock.beside(work(10), {"less": work(1), "twice": work(20), "much": work(100)}, block)
     assert added["less"].value == 0.0  # a gate makes nothing faster
     assert 0 < added["twice"].value < added["much"].value

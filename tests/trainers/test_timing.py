@@ -5,8 +5,8 @@ from statistics import NormalDist
 
 import pytest
 
-from trainers import timing
-from trainers.timing import Figure, in_turns
+from trainers.measuring import timing
+from trainers.measuring.timing import Figure, in_turns
 
 
 def test_a_figure_is_the_median_and_its_standard_error() -> None:

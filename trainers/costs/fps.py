@@ -14,7 +14,7 @@ class Fps(Timed):
     @property
     def batch(self) -> int:
         """As many as fill a processor."""
-        from trainers.parts import batch_of
+        from trainers.measuring.parts import batch_of
 
         return batch_of(self.task)
 

@@ -11,11 +11,12 @@ from trainers.costs.cost import MeasuredCost
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainers.parts import Conditions, Meter, Parts
+    from trainers.measuring.meter import Meter
+    from trainers.measuring.parts import Conditions, Parts
 
 
 class CostOfParts(MeasuredCost):
-    """A cost that the parts of a network tell: see `trainers.parts`."""
+    """A cost that the parts of a network tell: see `trainers.measuring.parts`."""
 
     parts: "Parts | None" = None
     """What was measured."""
@@ -27,7 +28,7 @@ class CostOfParts(MeasuredCost):
 
     @property
     @abstractmethod
-    def meter(self) -> "Meter":
+    def meter(self) -> "Meter[Any]":
         """What it is measured with."""
 
     def has(self, candidates: Sequence[Candidate]) -> bool:
@@ -36,16 +37,16 @@ class CostOfParts(MeasuredCost):
 
     def prepare(self, candidates: Sequence[Candidate]) -> None:
         """Measure what is not measured yet of the parts of these designs."""
-        from trainers.parts import Parts, measure
+        from trainers.measuring.parts import Parts, measure
 
         known = self.parts or Parts(self._here)
-        self.parts = measure(candidates, self.task, self.deployment, known, self.meter)
+        self.parts = measure(candidates, self.task, known, self.meter)
 
     def read(self, networks: "Mapping[str, nn.Module]") -> dict[str, float]:
         """What the meter reads of whole networks, in turns."""
-        from trainers.parts import measure_networks
+        from trainers.measuring.parts import measure_networks
 
-        found = measure_networks(networks, self.task, self.deployment, self.batch, self.meter)
+        found = measure_networks(networks, self.task, self.batch, self.meter)
         return {name: figure.value for name, figure in found.items()}
 
     @property
@@ -59,13 +60,13 @@ class CostOfParts(MeasuredCost):
 
     def restore(self, table: dict[str, Any]) -> None:
         """Take over other figures."""
-        from trainers.parts import Parts
+        from trainers.measuring.parts import Parts
 
         there = Parts.from_json(table)
         self.parts = there if self.parts is None else self.parts.completed_by(there)
 
     @property
     def _here(self) -> "Conditions":
-        from trainers.parts import Conditions
+        from trainers.measuring.parts import Conditions
 
         return Conditions.of(self.deployment, self.batch)

@@ -1,7 +1,7 @@
 """Memory at inference: of weights and feature maps, for one image."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from space.design import Design
 from space.errors import UserError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trainers.deployment import Deployment
-    from trainers.parts import Meter
+    from trainers.measuring.meter import Meter
 
 TORCHS = ("folded", "eager")
 MEGABYTE = 1e6
@@ -32,9 +32,9 @@ class Memory(CostOfParts):
             raise UserError(f"memory is known of --form {' and '.join(TORCHS)}, not of {deployment.form}")
 
     @property
-    def meter(self) -> "Meter":
+    def meter(self) -> "Meter[Any]":
         """Of peaks."""
-        from trainers.peaks import Peaks
+        from trainers.measuring.peaks import Peaks
 
         return Peaks(self.deployment)
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from space.design import Design
 from trainers.costs.measured import CostOfParts
@@ -10,7 +10,7 @@ from trainers.costs.measured import CostOfParts
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainers.parts import Meter
+    from trainers.measuring.meter import Meter
 
 
 class Timed(CostOfParts):
@@ -20,11 +20,11 @@ class Timed(CostOfParts):
     """
 
     @property
-    def meter(self) -> "Meter":
+    def meter(self) -> "Meter[Any]":
         """A clock."""
-        from trainers.clock import Clock
+        from trainers.measuring.meter import Clock
 
-        return Clock(self.deployment.device)
+        return Clock(self.deployment)
 
     @abstractmethod
     def told(self, seconds: float) -> float:

@@ -18,8 +18,8 @@ from search.storage import JOURNAL, Storage
 from space import Design, UserError
 from tests.pipelines.conftest import TINY, Search
 from tests.pipelines.shipping.conftest import write
-from trainers import timing
 from trainers.evaluator import design_folder
+from trainers.measuring import timing
 
 
 @pytest.fixture(scope="module")

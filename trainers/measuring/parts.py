@@ -7,7 +7,7 @@ costs the same throughout. A gate's figure is of a block of its own network with
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,13 +17,14 @@ from space.build import build
 from space.choices import Candidate
 from space.design import Design
 from trainers.allocator import keep_freed_memory
-from trainers.blocks import CutBlock, blocks_of
 from trainers.counting import GatedStage, all_stages, attended_stages, computation
 from trainers.deployment import Deployment
-from trainers.runs import THREADS, Call, device_name, run_of
+from trainers.measuring.blocks import blocks_of
+from trainers.measuring.meter import Meter
+from trainers.measuring.timing import THREADS, Figure, device_name
 from trainers.task import Task
-from trainers.timing import Figure
 
+C = TypeVar("C")
 BATCH = 128
 LARGEST = 96 * 96
 """Pixels an image up to which a whole batch is taken; of larger ones fewer."""
@@ -57,16 +58,6 @@ def batch_of(task: Task) -> int:
     """Images of a batch that fills a processor."""
     _, height, width = task.shape
     return max(1, min(BATCH, BATCH * LARGEST // (height * width)))
-
-
-class Meter(Protocol):
-    """Measures calls."""
-
-    def whole(self, runs: Mapping[str, Call]) -> Mapping[str, Figure]:
-        """What each takes."""
-
-    def beside(self, plain: Call, runs: Mapping[str, Call], block: CutBlock) -> Mapping[str, Figure]:
-        """What each comes to as one of the parts, being a block with a gate, beside the same block without one."""
 
 
 @dataclass(frozen=True)
@@ -129,42 +120,40 @@ def _place_key(backbone: str, stage: GatedStage) -> str:
     return f"{backbone} {stage.number + 1} {stage.place}: "
 
 
-def measure(candidates: Sequence[Candidate], task: Task, deployment: Deployment, known: Parts, meter: Meter) -> Parts:
+def measure(candidates: Sequence[Candidate], task: Task, known: Parts, meter: Meter[C]) -> Parts:
     """Measure every plain backbone and every kind of gate that these candidates need.
 
     Args:
         candidates: (backbone, design) pairs.
         task: what the networks are for.
-        deployment: how they run.
         known: parts to complete; what is there is not measured again.
-        meter: how a call is measured.
+        meter: what they are measured with.
     """
     keep_freed_memory()
     plain, gates = dict(known.plain), dict(known.gates)
     for name in dict.fromkeys(name for name, _ in candidates):
-        there = [it for backbone, it in candidates if backbone == name]
-        lacking = _lacking(there, name, task, gates)
+        lacking = _lacking([it for backbone, it in candidates if backbone == name], name, task, gates)
         if name in plain and not lacking:
             continue
         images = torch.rand(known.conditions.batch, *task.shape)
         network = build(Design(), find_backbone(name), task.num_classes, task.shape[0])
         if name not in plain:
-            plain[name] = meter.whole({name: run_of(network, (images,), deployment)})[name]
+            plain |= meter.whole({name: meter.call(network, (images,))})
         blocks = blocks_of(network, find_backbone(name), images) if lacking else {}
         for stage, designs in lacking.items():
             block = blocks[stage.number, stage.place.size[0]]
-            runs = {key: run_of(block.with_gate(it), block.inputs, deployment) for key, it in designs.items()}
-            gates.update(meter.beside(run_of(block.module, block.inputs, deployment), runs, block))
+            calls = {key: meter.call(block.with_gate(it), block.inputs) for key, it in designs.items()}
+            gates |= meter.beside(meter.call(block.module, block.inputs), calls, block)
     return Parts(known.conditions, plain, gates)
 
 
 def measure_networks(
-    networks: Mapping[str, nn.Module], task: Task, deployment: Deployment, batch: int, meter: Meter
+    networks: Mapping[str, nn.Module], task: Task, batch: int, meter: Meter[C]
 ) -> Mapping[str, Figure]:
     """What whole networks come to, in turns."""
     keep_freed_memory()
     images = torch.rand(batch, *task.shape)
-    return meter.whole({name: run_of(it, (images,), deployment) for name, it in networks.items()})
+    return meter.whole({name: meter.call(it, (images,)) for name, it in networks.items()})
 
 
 def _lacking(

@@ -1,23 +1,16 @@
 """Networks and blocks as they run where they are deployed: calls that compute once."""
 
-import platform
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from space.fold import fold
 from trainers.deployment import Deployment
-from trainers.onnx_programs import onnx_of, open_onnx
-
-THREADS = 1
-"""Of a CPU, that what is measured runs on."""
-
-Call: TypeAlias = Callable[[], object]
-"""Computes once."""
+from trainers.measuring.onnx_programs import onnx_of, open_onnx
+from trainers.measuring.timing import THREADS, Call
 
 
 def run_of(module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment) -> Call:
@@ -28,16 +21,11 @@ def run_of(module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment
         inputs: what it is given.
         deployment: how it runs.
     """
-    module = deepcopy(module).eval()
     if deployment.form == "onnxruntime":
-        return open_onnx(onnx_of(module, inputs), THREADS).on(inputs)
-    if deployment.form != "eager":
-        module = fold(module)
-    dtype = getattr(torch, deployment.dtype)
-    module = module.to(deployment.device, dtype).to(memory_format=torch.channels_last)
-    given = [_laid_out(it.to(deployment.device, dtype)) for it in inputs]
+        return open_onnx(onnx_of(deepcopy(module).eval(), inputs), THREADS).on(inputs)
+    module, given = in_form(module, inputs, deployment)
     fresh = [torch.empty_like(it) for it in given]
-    called = _compiled(module, tuple(given)) if deployment.form == "compiled" else module
+    called = _compiled(module, given) if deployment.form == "compiled" else module
 
     @torch.inference_mode()
     def run() -> object:
@@ -46,6 +34,18 @@ def run_of(module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment
         return called(*fresh)
 
     return run
+
+
+def in_form(
+    module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A module in the form that torch runs, before anything is compiled, and its inputs likewise."""
+    module = deepcopy(module).eval()
+    if deployment.form != "eager":
+        module = fold(module)
+    dtype = getattr(torch, deployment.dtype)
+    module = module.to(deployment.device, dtype).to(memory_format=torch.channels_last)
+    return module, tuple(_laid_out(it.to(deployment.device, dtype)) for it in inputs)
 
 
 def _compiled(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
@@ -57,13 +57,3 @@ def _compiled(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., An
 
 def _laid_out(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
-
-
-def device_name(device: str) -> str:
-    """The processor's name, as its maker calls it."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -1,22 +1,31 @@
-"""Timing calls: in turns, so that what else the machine does favours none of them; medians with their spread."""
+"""Timing calls: in turns, so that what else the machine does favours none of them; medians with their spread.
+
+This file needs torch only where that is what is timed: it travels to devices that have nothing else of this project.
+"""
 
 import math
+import platform
 import statistics
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
-import torch
+Call: TypeAlias = Callable[[], object]
+"""Computes once."""
 
-from trainers.runs import THREADS, Call
-
+THREADS = 1
+"""Of a CPU, that what is measured runs on."""
 ROUNDS = 9
 FEWEST_ROUNDS = 3
 SECONDS = 6.0
 """That a comparison should take at most: of long calls there are fewer rounds."""
 SHORTEST = 0.003
 """Seconds of one timing; a shorter call is repeated within it."""
+PLAIN = ""
+"""A name that no gate has."""
 
 
 class Figure(NamedTuple):
@@ -39,6 +48,17 @@ class Figure(NamedTuple):
         return cls(middle, 1.253 * (high - low) / 1.349 / len(samples) ** 0.5)  # as of a normal distribution
 
 
+def added_seconds(plain: Call, calls: Mapping[str, Call], device: str) -> dict[str, Figure]:
+    """What each call takes longer than the plain one, round by round; not less than nothing."""
+    samples = in_turns({PLAIN: plain, **calls}, device)
+    without = samples.pop(PLAIN)
+    found = {}
+    for name, with_it in samples.items():
+        added = Figure.of([one - other for one, other in zip(with_it, without, strict=True)])
+        found[name] = added._replace(value=max(0.0, added.value))
+    return found
+
+
 def in_turns(calls: Mapping[str, Call], device: str) -> dict[str, list[float]]:
     """Seconds of each call, round by round, in an order that turns round.
 
@@ -49,8 +69,7 @@ def in_turns(calls: Mapping[str, Call], device: str) -> dict[str, list[float]]:
         for call in calls.values():
             call()  # warms up
         times = {name: max(1, math.ceil(SHORTEST / _seconds(call, 1, device))) for name, call in calls.items()}
-        begun, rounds = time.monotonic(), ROUNDS
-        turn = 0
+        begun, rounds, turn = time.monotonic(), ROUNDS, 0
         while turn < rounds:
             for name in [*calls][:: -1 if turn % 2 else 1]:
                 found[name].append(_seconds(calls[name], times[name], device))
@@ -67,10 +86,24 @@ def seconds_of(call: Call, device: str) -> float:
         return _seconds(call, 1, device)
 
 
+def device_name(device: str) -> str:
+    """The processor's name, as its maker calls it."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def _seconds(call: Call, times: int, device: str) -> float:
     """Of one call, made so many times."""
     clock = time.thread_time
     if device == "cuda":
+        import torch
+
         torch.cuda.synchronize()
         clock = time.perf_counter
     begun = clock()
@@ -83,6 +116,10 @@ def _seconds(call: Call, times: int, device: str) -> float:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    if torch is None:  # then it computes nothing
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
