@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from pipelines.settings.command_line import as_command
-from pipelines.settings.options import commands, search
+from pipelines.settings.options import commands, looking, search
 from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from space.errors import Stopped, UserError
@@ -25,9 +25,10 @@ COMMANDS: dict[str, type] = {
     "export": commands.ExportOptions,
     "predict": commands.PredictOptions,
     "reproduce": commands.ReproduceOptions,
-    "backbones": commands.BackbonesOptions,
-    "profile": commands.ProfileOptions,
-    "space": commands.SpaceOptions,
+    "backbones": looking.BackbonesOptions,
+    "profile": looking.ProfileOptions,
+    "space": looking.SpaceOptions,
+    "calibrate": looking.CalibrateOptions,
 }
 """What each takes; the function of the same name in pipelines.commands does it."""
 

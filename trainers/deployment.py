@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from space.errors import UserError
 
@@ -36,16 +37,18 @@ class Deployment:
         device: cpu or cuda.
         form: one of `FORMS`.
         dtype: of weights and images, one of `DTYPES`.
+        file: of `DeviceFile`, that tells what parts take on another device; None where they are measured on this one.
     """
 
     device: str = "cpu"
     form: str = FORMS[0]
     dtype: str = DTYPES[0]
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         check_form(self.form)
         check_dtype(self.dtype)
-        if self.form == "onnxruntime":
+        if self.form == "onnxruntime" and self.file is None:
             if (self.device, self.dtype) != ("cpu", "float32"):
                 raise UserError("--form onnxruntime is measured on CPUs in float32; use --form compiled elsewhere")
             if not all(map(find_spec, ONNX_PACKAGES)):

@@ -6,10 +6,10 @@ from rich.table import Table
 
 from pipelines.running.costs import costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
-from pipelines.settings.devices import find_deployment
+from pipelines.settings.deployments import find_deployment
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import DEFAULT_COSTS
-from pipelines.settings.options.commands import SpaceOptions
+from pipelines.settings.options.looking import SpaceOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from search.local_engine import LocalEngine

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pipelines.papers.experiments import CLASSES, PaperRow, Printed
 from pipelines.settings.checks import check_fit
 from pipelines.settings.format import FORMAT
+from pipelines.settings.meant import meant
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import Changes
 from pipelines.settings.resolve import (
@@ -16,7 +17,6 @@ from pipelines.settings.resolve import (
     find_data_root,
     find_recipe,
     full_dataset_name,
-    meant,
 )
 from pipelines.terminal.console import say
 from pipelines.terminal.formats import file_name

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.terminal.console import say, stderr
@@ -14,6 +15,7 @@ from space.errors import UserError, first_line
 from space.user_code import UserCode, call_with
 from trainers.costs import COSTS, Cost, MeasuredCost
 from trainers.deployment import Deployment
+from trainers.device_file import DeviceFile
 from trainers.task import Task
 
 MEASURED = "measured:"
@@ -49,7 +51,11 @@ def prepare(
         restore(cost, stored or {})
         if not isinstance(cost, MeasuredCost):
             cost.prepare(candidates)
-        elif not cost.has(candidates):
+        elif cost.has(candidates):
+            pass
+        elif deployment.file is not None:
+            _take_from(deployment.file, cost, candidates)
+        else:
             started = time.monotonic()
             with stderr.status(f"measuring {cost.quantity.words}"):
                 ready = functools.partial(_prepared, cost, candidates)
@@ -58,6 +64,18 @@ def prepare(
             say(f"{cost.quantity.words}: measured in {show_duration(time.monotonic() - started)} ({under})")
         found[name] = cost
     return found
+
+
+def _take_from(path: Path, cost: MeasuredCost, candidates: Sequence[Candidate]) -> None:
+    name = cost.quantity.name
+    table = DeviceFile.read(path).costs.get(name)
+    if table is None:
+        raise UserError(f"{path} has no {name}; search calibrate --costs {name} measures it")
+    cost.restore(dict(table))
+    if not cost.has(candidates):
+        raise UserError(
+            f"{path} lacks gates or networks that are wanted here; search calibrate --space and --backbone name them"
+        )
 
 
 def restore(cost: Cost, attributes: Mapping[str, Any]) -> None:

@@ -80,10 +80,13 @@ def check_same(study: str, frozen: Settings, asked: Settings) -> None:
         ("device", "--device", str),
         ("form", "--form", str),
         ("dtype", "--dtype", str),
+        ("device_file", "--device-file", str),
         ("images", "images", lambda value: " / ".join(f"{n} {split}" for split, n in value.items())),
     ):
         if getattr(frozen, name) != getattr(asked, name):
             raise UserError(_differs(study, f"{flag} {show(getattr(frozen, name))}"))
+    if frozen.device_digest != asked.device_digest:
+        raise UserError(_changed(study, str(frozen.device_file)))
     if frozen.table != asked.table:
         made = "another content of its table" if frozen.table else "trained networks, without --table"
         raise UserError(f"study {study} was made with {made}; start another study")

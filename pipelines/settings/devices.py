@@ -6,7 +6,6 @@ import torch
 
 from pipelines.settings.options.shared import check_device
 from space import UserError
-from trainers.deployment import DTYPES, FORMS, Deployment
 from trainers.measuring.timing import device_name
 
 
@@ -30,15 +29,6 @@ def find_device(name: str, address: str | None, study: str | None = None) -> str
     if name == "cuda" and not there:
         raise UserError("--device cuda: no GPU is to be seen here; use --device cpu, or --address of a Ray cluster")
     return "cuda" if name != "cpu" and there else "cpu"
-
-
-def find_deployment(device: str, form: str | None, dtype: str | None) -> Deployment:
-    """How networks run on this machine, as typed.
-
-    Raises:
-        UserError: as `find_device` does, or they cannot run so.
-    """
-    return Deployment(device=find_device(device, None), form=form or FORMS[0], dtype=dtype or DTYPES[0])
 
 
 def find_device_name(device: str, address: str | None) -> str:

@@ -1,17 +1,17 @@
 """From what the user said to the settings of a study, by one rule: `meant`."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from pipelines.settings.checks import check_fit, check_plugins, check_same
-from pipelines.settings.devices import find_device, find_device_name
+from pipelines.settings.deployments import deployment_settings, resolve_deployment
+from pipelines.settings.devices import find_device
+from pipelines.settings.meant import meant
 from pipelines.settings.objectives import DEFAULT_COSTS, parse_objectives
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
-from pipelines.settings.study import Settings
+from pipelines.settings.study import Settings, digest_of
 from pipelines.terminal.console import say
 from pipelines.terminal.reading import reading_bar
 from space import SearchSpace, UserError
@@ -23,33 +23,16 @@ from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
 from trainers.data import Data
 from trainers.datasets import read_data
-from trainers.deployment import DTYPES, FORMS, Deployment
 from trainers.metrics import METRICS
 from trainers.recipe import Recipe
 from trainers.recipe import recipe as named_recipe
 from trainers.source import FOLDER_PREFIX, Source
-
-T = TypeVar("T")
+from trainers.task import Task
 
 DATASET = "hard-digits"
 """Unless the user names another one."""
 CROPPED = 8 / 7
 """A square that parts are cut from is so much larger than they are: 256 for 224."""
-
-
-def meant(said: T | None, frozen: Settings | None, name: str, default: T) -> T:
-    """The rule for all options: what was said (typed, else in a file), else what the study froze, else the default.
-
-    Args:
-        said: None for nothing.
-        frozen: settings of a study that exists.
-        name: of the setting there.
-        default: for a new study.
-    """
-    if said is not None:
-        return said
-    there: T = default if frozen is None else getattr(frozen, name)
-    return there
 
 
 def find_data_root(run: RunOptions, kept: Path | None = None) -> Path:
@@ -131,8 +114,7 @@ def resolve(
     metric, costs = parse_objectives(task.objectives, task.metric)
     metric = meant(metric, frozen, "metric", METRICS[0])
     costs = meant(costs, frozen, "costs", DEFAULT_COSTS)
-    form, dtype = meant(task.form, frozen, "form", FORMS[0]), meant(task.dtype, frozen, "dtype", DTYPES[0])
-    Deployment(device=device, form=form, dtype=dtype)  # refuses what cannot be
+    deployment = resolve_deployment(task, frozen, device, Task(len(data.classes), data.shape))
     settings = Settings(
         dataset=source.name,
         **source.preparation(),
@@ -148,9 +130,7 @@ def resolve(
         recipe=recipe,
         seed=meant(seed, frozen, "seed", 0),
         device=device,
-        device_name=meant(None, frozen, "device_name", find_device_name(device, run.resources.address)),
-        form=form,
-        dtype=dtype,
+        **deployment_settings(deployment, frozen, run.resources.address),
         objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,
@@ -294,7 +274,4 @@ def digests(names: Sequence[str], weights: str | None, groups: Path | None) -> d
     """
     found = {path: digest for code in code_of(names) for path, digest in code.digests.items()}
     files = [path for path in (None if weights is None else Path(weights), groups) if path is not None]
-    for path in filter(Path.is_file, files):
-        with path.open("rb") as file:
-            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return found | {str(path): digest_of(path) for path in files if path.is_file()}

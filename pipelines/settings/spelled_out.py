@@ -70,6 +70,7 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         device=settings.device,
         form=settings.form,
         dtype=settings.dtype,
+        device_file=settings.deployment.file,
     )
 
 

@@ -23,7 +23,7 @@ from trainers.source import Preparation, Source
 from trainers.task import Task
 
 BESIDE_TRAINING = {"space", "space_name", "recipe_name", "objectives", "device_name", "groups"}
-BESIDE_TRAINING |= {"form", "dtype"}
+BESIDE_TRAINING |= {"form", "dtype", "device_file", "device_digest"}
 """Settings that no training depends on: what is searched, how it is judged, names, and what the digests cover."""
 
 
@@ -48,6 +48,8 @@ class Settings(Preparation):
         device_name: the processor that speed and memory are measured on.
         form: in which networks run once they are trained, see `Deployment`.
         dtype: of weights and images then.
+        device_file: that speed and memory are known from; None where they are measured here.
+        device_digest: of that file.
         objectives: names of what the fronts are made of: the metric of the split that selects, then costs.
         table: digest of the table of curves that takes the place of training; None where networks are trained.
         space_name: what the user called the space; for reading only.
@@ -70,6 +72,8 @@ class Settings(Preparation):
     device_name: str
     form: str
     dtype: str
+    device_file: str | None = None
+    device_digest: str | None = None
     objectives: tuple[str, ...]
     table: str | None = None
     space_name: str
@@ -83,7 +87,12 @@ class Settings(Preparation):
     @property
     def deployment(self) -> Deployment:
         """How its networks run once they are trained."""
-        return Deployment(device=self.device, form=self.form, dtype=self.dtype)
+        return Deployment(
+            device=self.device,
+            form=self.form,
+            dtype=self.dtype,
+            file=None if self.device_file is None else Path(self.device_file),
+        )
 
     @property
     def metric(self) -> str:
@@ -192,3 +201,9 @@ class Settings(Preparation):
                 "objectives": tuple(table["objectives"]),
             }
         )
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

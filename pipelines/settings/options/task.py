@@ -85,6 +85,10 @@ class TaskOptions:
     device: Device = "auto"
     form: Form = None
     dtype: Dtype = None
+    device_file: Annotated[
+        Path | None,
+        Option(help="File of `search calibrate` on the device that will run the network: speed is told for that."),
+    ] = None
 
     def __post_init__(self) -> None:
         check_device(self.device)

@@ -15,10 +15,11 @@ from pipelines.cli import COMMANDS
 from pipelines.settings.command_line import as_command
 from pipelines.settings.config import read_config, write_config
 from pipelines.settings.fields import Field, built, fields_of, flag, opposite, values_of
+from pipelines.settings.meant import meant
 from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
-from pipelines.settings.resolve import meant, resolve
+from pipelines.settings.resolve import resolve
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from search.storage import Storage

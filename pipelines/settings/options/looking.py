@@ -1,0 +1,114 @@
+"""The options of the commands that look at networks and spaces, without any study."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from pipelines.settings.limits import limits_typed
+from pipelines.settings.options.commands import Limits, MaxParams, MinFps
+from pipelines.settings.options.shared import Options, check_at_least_one, check_designs, check_device
+from pipelines.settings.options.task import Device, Dtype, Form, GateAt, ReplaceAttention
+from space.errors import UserError
+from trainers.deployment import check_dtype, check_form
+
+NumClasses = Annotated[int, Option(help="Outputs of the classifier.")]
+Channels = Annotated[int, Option(help="Channels of an image.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesOptions(Options):
+    """The networks that attention can go into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Options):
+    """What a design costs: parameters, MACs for an image, FPS, latency, memory."""
+
+    designs: Annotated[
+        tuple[str, ...],
+        Argument(help="Such as ras, se:reduction=8 or ras:depth=3,connection=tanh; several with --verify."),
+    ] = ()
+    backbone: Annotated[str, Option(help="Such as resnet164, torchvision/resnet50, timm/NAME or FILE.py:FACTORY.")] = (
+        "resnet20"
+    )
+    gate_at: GateAt = None
+    replace_attention: ReplaceAttention = False
+    show_gates: Annotated[bool, Option(help="Where gates would sit: module, stage, channels, resolution.")] = False
+    num_classes: NumClasses = 10
+    channels: Channels = 3
+    image_size: Annotated[
+        int | None, Option(help="Pixels a side; 32, or 224 for a network of stride 32, if left out.")
+    ] = None
+    device: Device = "auto"
+    form: Form = None
+    dtype: Dtype = None
+    no_measuring: Annotated[bool, Option("--no-fps/--fps", help="Leave out what is measured, such as FPS.")] = False
+    verify: Annotated[
+        str | None,
+        Option(
+            help="fps, latency or memory: what the parts of networks predict, beside whole networks as measured. Of 30 "
+            "designs of the small space where none is given."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_designs(self.designs)
+        if len(self.designs) > 1 and self.verify is None:
+            raise UserError("profile tells of one design; give several with --verify COST")
+        check_device(self.device)
+        check_form(self.form)
+        check_dtype(self.dtype)
+        check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfASpace(Options):
+    """A space, and what its networks are for."""
+
+    space: Annotated[str, Option(help="small, papers, full or a TOML file.")] = "small"
+    backbone: Annotated[str, Option(help="One or several, by commas.")] = "resnet20"
+    num_classes: NumClasses = 10
+    channels: Channels = 3
+    image_size: Annotated[int, Option(help="Pixels a side.")] = 32
+    device: Device = "auto"
+    form: Form = None
+    dtype: Dtype = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_device(self.device)
+        check_form(self.form)
+        check_dtype(self.dtype)
+        check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceOptions(OfASpace):
+    """How many designs there are, how many meet the limits, and some of them."""
+
+    limit: Limits = ()
+    max_params: MaxParams = None
+    min_fps: MinFps = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        limits_typed(self.limit, self.max_params, self.min_fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(OfASpace):
+    """Measure a device for a space: what every gate takes in every place there.
+
+    The file is for `search launch --device-file`. A device without this program needs torch or onnxruntime and what
+    --pack writes.
+    """
+
+    costs: Annotated[str, Option(help="What to measure, by commas: fps, latency, memory.")] = "fps,latency"
+    into: Annotated[Path, Option(help="File to write.")] = Path("device.json")
+    pack: Annotated[
+        Path | None,
+        Option(help="Measure nothing here; write this folder with programs and a script that does, on the device."),
+    ] = None
