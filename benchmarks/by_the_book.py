@@ -38,9 +38,9 @@ class Book(nn.Module):
         return features * gate[:, :, None, None].expand_as(features)
 
 
-def by_the_book(design: Design, backbone: Backbone, num_classes: int) -> nn.Module:
+def by_the_book(design: Design, backbone: Backbone, num_classes: int, in_channels: int = 3) -> nn.Module:
     """The backbone with a design's gates at its sites."""
-    network = build(Design(), backbone, num_classes)
+    network = build(Design(), backbone, num_classes, in_channels)
     for stage, width in dict.fromkeys((site.stage, site.channels) for site in backbone.sites):
         there = [site for site in backbone.sites if (site.stage, site.channels) == (stage, width)]
         for site, gate in zip(there, stage_gates(design, width, len(there)), strict=True):
