@@ -5,8 +5,10 @@ costs the same throughout. A gate's figure is of a block of its own network with
 """
 
 import statistics
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +27,7 @@ from trainers.measuring.timing import THREADS, Figure, device_name
 from trainers.task import Task
 
 C = TypeVar("C")
+BEHIND_PLACE = ": "
 BATCH = 128
 LARGEST = 96 * 96
 """Pixels an image up to which a whole batch is taken; of larger ones fewer."""
@@ -90,11 +93,16 @@ class Parts:
 
     def step(self, backbone: str, task: Task) -> float:
         """How finely the sum of what gates add is known in this backbone: the spread with middling gates everywhere."""
-        total = 0.0
-        for stage in all_stages(backbone, task):
-            spreads = [it.spread for key, it in self.gates.items() if key.startswith(_place_key(backbone, stage))]
-            total += stage.blocks * statistics.median(spreads) if spreads else 0.0
-        return total
+        stages = all_stages(backbone, task)
+        return sum(stage.blocks * self._spreads.get(_place_key(backbone, stage), 0.0) for stage in stages)
+
+    @cached_property
+    def _spreads(self) -> Mapping[str, float]:
+        """The middle one of all gates of each place."""
+        spreads = defaultdict[str, list[float]](list)
+        for key, figure in self.gates.items():
+            spreads[key.rpartition(BEHIND_PLACE)[0]].append(figure.spread)
+        return {place: statistics.median(there) for place, there in spreads.items()}
 
     def completed_by(self, known: "Parts") -> "Parts":
         """These, with the figures of others where those have some."""
@@ -113,11 +121,11 @@ class Parts:
 
 def gate_key(backbone: str, stage: GatedStage, design: Design) -> str:
     """Name of a gate's figure: where it stands, and what it computes."""
-    return f"{_place_key(backbone, stage)}{computation(design)}"
+    return f"{_place_key(backbone, stage)}{BEHIND_PLACE}{computation(design)}"
 
 
 def _place_key(backbone: str, stage: GatedStage) -> str:
-    return f"{backbone} {stage.number + 1} {stage.place}: "
+    return f"{backbone} {stage.number + 1} {stage.place}"
 
 
 def measure(candidates: Sequence[Candidate], task: Task, known: Parts, meter: Meter[C]) -> Parts:
