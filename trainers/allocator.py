@@ -6,7 +6,6 @@ faults: with ResNet20 on 32 x 32 images they take 40 % of a training step's time
 
 import ctypes
 import platform
-from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of malloc.h."""
@@ -14,14 +13,16 @@ LARGEST = 1 << 30
 """Bytes up to which a block is kept, and of free memory that are."""
 
 
-@cache
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees for what it needs next.
+    """Let this process keep what it frees for what it needs next; what it has freed before goes back once.
+
+    Called before a network is worked with: in what others left its maps may not fit, and a process grew with each.
 
     Returns:
         Whether it does now: not where the C library is another one.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(M_MMAP_THRESHOLD, LARGEST), mallopt(M_TRIM_THRESHOLD, LARGEST)])
+    libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
+    return all([libc.mallopt(M_MMAP_THRESHOLD, LARGEST), libc.mallopt(M_TRIM_THRESHOLD, LARGEST)])

@@ -55,7 +55,7 @@ def _opened_onnx(path: Path, sizes: Sequence[Sequence[int]]) -> Call:
     return lambda: session.run(None, given)
 
 
-def read(folder: Path, device: str, tell: Callable[[str], None] = print) -> dict[str, Any]:
+def figures_of(folder: Path, device: str, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """The figures of all programs of a folder, as a device file has them.
 
     Args:
@@ -91,6 +91,6 @@ if __name__ == "__main__":
     parser.add_argument("--into", type=Path, default=Path("device.json"), help="file to write")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     said = parser.parse_args()
-    table = read(Path(__file__).parent, said.device)
+    table = figures_of(Path(__file__).parent, said.device)
     said.into.write_text(json.dumps(table, indent=1))
     print(f"wrote {said.into}: search launch --device-file {said.into}")

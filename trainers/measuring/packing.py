@@ -70,7 +70,7 @@ def write_script(folder: Path, manifest: Mapping[str, Any]) -> None:
 
     Args:
         folder: to write to.
-        manifest: what is in it, for `on_device.read`.
+        manifest: what is in it, for `on_device.figures_of`.
     """
     ours = Path(trainers.__file__).parent
     for name in TRAVELS:

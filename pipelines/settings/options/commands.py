@@ -36,8 +36,6 @@ Limits = Annotated[
     Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
 ]
 MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
-NumClasses = Annotated[int, Option(help="Outputs of the classifier.")]
-Channels = Annotated[int, Option(help="Channels of an image.")]
 
 
 @dataclass(frozen=True, kw_only=True)

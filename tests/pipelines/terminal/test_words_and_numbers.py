@@ -111,7 +111,7 @@ def test_profile_measures_fps_and_says_how(search: Search) -> None:
     result = search("profile", "se:stages=123", "--backbone", "resnet11", "--image-size", "8", "--json").json
     assert result["design"] == "se"
     assert result["fps"] > 0
-    assert set(result["fps_conditions"]) == {"device", "batch", "dtype", "threads", "memory_format"}
+    assert set(result["fps_conditions"]) == {"device", "batch", "dtype", "threads", "form"}
 
 
 def test_the_last_study_is_meant_if_none_is_named(launch: Search, search: Search) -> None:
