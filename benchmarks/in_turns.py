@@ -1,12 +1,15 @@
 """Timing calls in turns, in one process: what else the machine does then hardly favours one of them."""
 
+import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torchvision
+
+from trainers.allocator import keep_freed_memory
 
 WARM_UP = 3
 """Calls of each."""
@@ -37,6 +40,24 @@ def in_turns(calls: Mapping[str, Callable[[], object]], repetitions: int, device
         for name in [*calls][:: -1 if turn % 2 else 1]:
             found[name].append(seconds(calls[name], device))
     return found
+
+
+def options(description: str | None, designs: Sequence[str], repetitions: int) -> argparse.Namespace:
+    """What a benchmark of designs is told; the process is then ready for it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("designs", nargs="*", default=designs)
+    parser.add_argument("--backbone", default="resnet56")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--repetitions", type=int, default=repetitions)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--as-installed", action="store_true", help="let memory be handed back, as glibc does")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if not given.as_installed:
+        keep_freed_memory()
+    return given
 
 
 def machine(device: str = "cpu") -> str:

@@ -7,19 +7,17 @@ All networks take turns in one process, batch by batch, on one thread and channe
 counted. `se by the book`: see benchmarks/by_the_book.py.
 """
 
-import argparse
 import functools
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.by_the_book import by_the_book
-from benchmarks.in_turns import in_turns, machine, print_ratios
+from benchmarks.in_turns import in_turns, machine, options, print_ratios
 from space.backbones import backbone
 from space.build import build
 from space.design import Design
 from space.fold import fold
-from trainers.allocator import keep_freed_memory
 
 DESIGNS = ("se", "ras", "ras:depth=4", "eca", "dia", "sem", "spa", "cbam")
 CLASSES = 10
@@ -32,20 +30,7 @@ def classify(network: nn.Module, images: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("designs", nargs="*", default=DESIGNS)
-    parser.add_argument("--backbone", default="resnet56")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--as-installed", action="store_true", help="let memory be handed back, as glibc does")
-    given = parser.parse_args()
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    if not given.as_installed:
-        keep_freed_memory()
+    given = options(__doc__, DESIGNS, 15)
     it = backbone(given.backbone)
     images = torch.rand(given.batch, 3, given.image_size, given.image_size, device=given.device)
     last = images.contiguous(memory_format=torch.channels_last)

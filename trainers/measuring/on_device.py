@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.allocator import keep_freed_memory
-from trainers.measuring.timing import THREADS, Call, Figure, added_seconds, device_name, in_turns
+from trainers.measuring.timing import THREADS, Call, Figure, added_seconds, device_name, in_turns, on_copies
 
 
 def call_of(path: Path, sizes: Sequence[Sequence[int]], how: dict[str, str]) -> Call:
@@ -29,17 +29,7 @@ def call_of(path: Path, sizes: Sequence[Sequence[int]], how: dict[str, str]) -> 
     if how["form"] == "compiled":
         program = torch.compile(program, dynamic=False)
     dtype = getattr(torch, how["dtype"])
-    given = [torch.rand(tuple(size), device=how["device"]).to(dtype) for size in sizes]
-    given = [it.contiguous(memory_format=torch.channels_last) if it.dim() == 4 else it for it in given]
-    fresh = [torch.empty_like(it) for it in given]
-
-    @torch.inference_mode()
-    def call() -> object:
-        for to, from_ in zip(fresh, given, strict=True):
-            to.copy_(from_)  # a folded block adds into what it is given
-        return program(*fresh)
-
-    return call
+    return on_copies(program, [torch.rand(tuple(size), device=how["device"]).to(dtype) for size in sizes])
 
 
 def _opened_onnx(path: Path, sizes: Sequence[Sequence[int]]) -> Call:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from space.fold import fold
 from trainers.deployment import Deployment
 from trainers.measuring.onnx_programs import onnx_of, open_onnx
-from trainers.measuring.timing import THREADS, Call
+from trainers.measuring.timing import THREADS, Call, on_copies
 
 
 def run_of(module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment) -> Call:
@@ -24,16 +24,7 @@ def run_of(module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment
     if deployment.form == "onnxruntime":
         return open_onnx(onnx_of(deepcopy(module).eval(), inputs), THREADS).on(inputs)
     module, given = in_form(module, inputs, deployment)
-    fresh = [torch.empty_like(it) for it in given]
-    called = _compiled(module, given) if deployment.form == "compiled" else module
-
-    @torch.inference_mode()
-    def run() -> object:
-        for to, from_ in zip(fresh, given, strict=True):
-            to.copy_(from_)  # a folded block adds into what it is given
-        return called(*fresh)
-
-    return run
+    return on_copies(_compiled(module, given) if deployment.form == "compiled" else module, given)
 
 
 def in_form(

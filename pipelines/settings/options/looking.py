@@ -8,10 +8,9 @@ from typer import Argument, Option
 
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.options.commands import Limits, MaxParams, MinFps
-from pipelines.settings.options.shared import Options, check_at_least_one, check_designs, check_device
+from pipelines.settings.options.shared import Options, check_at_least_one, check_deployment, check_designs
 from pipelines.settings.options.task import Device, Dtype, Form, GateAt, ReplaceAttention
 from space.errors import UserError
-from trainers.deployment import check_dtype, check_form
 
 NumClasses = Annotated[int, Option(help="Outputs of the classifier.")]
 Channels = Annotated[int, Option(help="Channels of an image.")]
@@ -58,9 +57,7 @@ class ProfileOptions(Options):
         check_designs(self.designs)
         if len(self.designs) > 1 and self.verify is None:
             raise UserError("profile tells of one design; give several with --verify COST")
-        check_device(self.device)
-        check_form(self.form)
-        check_dtype(self.dtype)
+        check_deployment(self.device, self.form, self.dtype)
         check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)
 
 
@@ -79,9 +76,7 @@ class OfASpace(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_device(self.device)
-        check_form(self.form)
-        check_dtype(self.dtype)
+        check_deployment(self.device, self.form, self.dtype)
         check_at_least_one(num_classes=self.num_classes, channels=self.channels, image_size=self.image_size)
 
 

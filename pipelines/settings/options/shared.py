@@ -14,6 +14,7 @@ from space.design import Design
 from space.errors import UserError
 from space.files import absolute
 from space.user_code import UserCode, load_plugins
+from trainers.deployment import check_dtype, check_form
 from trainers.recipe import recipe
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -120,6 +121,17 @@ class RunOptions(Stored):
     def cache_bytes(self) -> int:
         """That decoded images may take in the cache; 0 for none."""
         return 0 if self.cache_limit == "0" else parse_count(self.cache_limit, "--cache-limit")
+
+
+def check_deployment(device: str, form: str | None, dtype: str | None) -> None:
+    """Make sure that a user may mean these; None for nothing said.
+
+    Raises:
+        UserError: one is no name of a device, a form or a type.
+    """
+    check_device(device)
+    check_form(form)
+    check_dtype(dtype)
 
 
 def check_device(name: str) -> None:

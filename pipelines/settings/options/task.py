@@ -6,9 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
-from pipelines.settings.options.shared import check_at_least_one, check_device, check_recipe
+from pipelines.settings.options.shared import check_at_least_one, check_deployment, check_recipe
 from space.errors import UserError
-from trainers.deployment import check_dtype, check_form
 from trainers.metrics import METRICS
 
 NORMALISATIONS = ("measured", "weights", "imagenet")
@@ -91,9 +90,7 @@ class TaskOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        check_device(self.device)
-        check_form(self.form)
-        check_dtype(self.dtype)
+        check_deployment(self.device, self.form, self.dtype)
         if self.metric not in (None, *METRICS):
             raise UserError(f"--metric {self.metric}: there are {', '.join(METRICS)}")
         if self.normalise not in (None, *NORMALISATIONS):
