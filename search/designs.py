@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -70,6 +71,11 @@ class Known:
     def candidate(self) -> Candidate:
         """Backbone and design."""
         return self.first.job.candidate
+
+    @cached_property
+    def doubt(self) -> float:
+        """How uncertain it is on which fronts it is: the variances of that, together."""
+        return sum(p * (1 - p) for p in self.p_front.values())
 
 
 def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]:

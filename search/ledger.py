@@ -5,7 +5,7 @@ everything else observes it and can be rebuilt from it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from search.optuna_trials import OptunaTrials
 from search.proposals import Proposed, Proposer
 from search.trials import Failure, FailureKind, Report, State, Trial
 
-GoesOn = Callable[[Trial, Sequence[Trial]], bool | None]
+GoesOn = Callable[[Trial, Collection[Trial]], bool | None]
 """Of a running trial, whose history ends with the newest report, and all trials: whether the one is worth training on.
 
 None where it is not judged: between two rungs.
@@ -74,7 +74,7 @@ class Ledger:
     @property
     def trials(self) -> list[Trial]:
         """All trials that have a job, by number."""
-        return [self._trials[number] for number in sorted(self._trials)]
+        return self._trials.in_order()
 
     @property
     def budget(self) -> int:
@@ -84,12 +84,12 @@ class Ledger:
     @property
     def running(self) -> list[Trial]:
         """Trials that were given out and not told yet."""
-        return [trial for trial in self._trials.values() if trial.state is State.RUNNING]
+        return list(self._trials.running.values())
 
     @property
     def trained(self) -> int:
         """Trials that count for the budget."""
-        return sum(trial.counts for trial in self._trials.values())
+        return self._trials.trained
 
     @property
     def exhausted(self) -> bool:
@@ -164,7 +164,7 @@ class Ledger:
             observer.reported(trial)
         if self._goes_on is None or trial.job.replicate:
             return True
-        verdict = self._goes_on(trial, self.trials)
+        verdict = self._goes_on(trial, self._trials.values())
         if verdict:
             self._kept.note(trial)
         return verdict is not False
@@ -190,6 +190,11 @@ class Ledger:
     def tell_failed(self, number: int, failure: Failure) -> None:
         """Close a trial that failed. Its design is not tried again in this session."""
         self._tell(number, State.FAILED, failure)
+
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        """All that is stored with the study beside its trials, a copy."""
+        return dict(self._study.user_attrs)
 
     def annotate(self, key: str, value: Any) -> None:
         """Store a value with the study; may be called from another thread."""

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.proposals import Proposer, Rejected
+from search.tally import Tally
 from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trial
 from space.declarations import Value
 
@@ -33,12 +34,13 @@ class OptunaTrials:
     """
 
     def __init__(self, study: optuna.Study, proposer: Proposer) -> None:
-        self.by_number: dict[int, Trial] = {}
+        self.by_number = Tally()
         self.orphans: deque[int] = deque()
         self._study = study
         self._proposer = proposer
         self._handles: dict[int, optuna.Trial] = {}
         self._waiting: deque[int] = deque()
+        self._decided: set[int] = set()  # trials that were queued for decisions
         self._total = 0  # trials in the study, those that wait included
         self._load()
 
@@ -51,6 +53,8 @@ class OptunaTrials:
         last: Mapping[str, Any] = {}
         for frozen in self._study.get_trials(deepcopy=False):
             self._total += 1
+            if "fixed_params" in frozen.system_attrs:  # that is how Optuna keeps them
+                self._decided.add(frozen.number)
             if frozen.state is TrialState.WAITING:
                 self._waiting.append(frozen.number)
                 continue
@@ -86,7 +90,7 @@ class OptunaTrials:
 
     def decided(self, handle: optuna.Trial) -> bool:
         """Whether a trial is there for decisions that were made before."""
-        return "fixed_params" in self._study.get_trials(deepcopy=False)[handle.number].system_attrs
+        return handle.number in self._decided
 
     def give(self, handle: optuna.Trial, job: Job) -> Trial:
         """Write down what a trial trains."""
@@ -132,6 +136,7 @@ class OptunaTrials:
     def _enqueue(self, decisions: Mapping[str, Value]) -> None:
         self._study.enqueue_trial(dict(decisions))
         self._waiting.append(self._total)
+        self._decided.add(self._total)
         self._total += 1
 
     def _close_in_study(self, number: int, trial: Trial | None) -> None:

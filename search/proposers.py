@@ -1,6 +1,5 @@
 """Where jobs come from: a sampler that searches a space, or a list that is worked off."""
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +12,7 @@ from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.trials import FailureKind, Job, Report, State, Trial
+from search.unseen import Unseen
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from space.declarations import Value
@@ -62,12 +62,13 @@ class Sampled:
         self._decisions = space.decisions
         self._taken: set[Candidate] = set()
         allowed = [candidate for candidate in self._decisions if self._may_train(candidate)]
+        decisions = {candidate: self._decisions[candidate] for candidate in allowed}
         self._known = {
-            "candidates": {candidate: self._decisions[candidate] for candidate in allowed},
+            "candidates": decisions,
             "costs": {candidate: objectives.traded(costs[candidate]) for candidate in allowed},
             "metric": objectives.metric,
         }
-        self._unseen = {candidate: self._decisions[candidate] for candidate in allowed}
+        self._unseen = Unseen(decisions)
         self._lost: Counter[Candidate] = Counter()
         wanted = [candidate for candidate in [self._plain(), *first] if candidate is not None]
         self._first = [candidate for candidate in dict.fromkeys(wanted) if self._may_train(candidate)]
@@ -108,7 +109,8 @@ class Sampled:
         if candidate in self._unseen:
             return Proposed(job)
         state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
-        return Rejected(job, state, self._nearest_unseen(self._decisions[candidate], handle.number))
+        instead = self._unseen.nearest(self._decisions[candidate], mix_seed(self._seed, handle.number))
+        return Rejected(job, state, self._decisions[instead])
 
     def replicate(self, trials: Sequence[Trial]) -> Job | None:
         """A design to train again, as long as the share of replicates is not used up."""
@@ -117,7 +119,7 @@ class Sampled:
     def take(self, job: Job) -> None:
         """Note that this job has been given out."""
         self._taken.add(job.candidate)
-        self._unseen.pop(job.candidate, None)
+        self._unseen.discard(job.candidate)
         self._first = [candidate for candidate in self._first if candidate != job.candidate]
 
     def recall(self, trial: Trial) -> None:
@@ -166,15 +168,6 @@ class Sampled:
         backbone, design = candidate
         costs = self._costs.get(candidate, {})
         return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, 0), costs=costs)
-
-    def _nearest_unseen(self, decisions: Mapping[str, Value], number: int) -> Mapping[str, Value]:
-        def differences(other: Mapping[str, Value]) -> int:
-            return sum(decisions.get(name) != other.get(name) for name in decisions.keys() | other.keys())
-
-        distances = {candidate: differences(other) for candidate, other in self._unseen.items()}
-        nearest = min(distances.values())
-        ties = [candidate for candidate, distance in distances.items() if distance == nearest]
-        return self._unseen[random.Random(mix_seed(self._seed, number)).choice(ties)]
 
 
 class Planned:

@@ -1,10 +1,10 @@
 """Which design of a search is worth training again: the one of which it is least certain whether it is on a front."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from search.designs import known_designs
+from search.designs import Known, known_designs
 from search.objectives import Objectives
 from search.trials import Job, State, Trial
 from space.choices import Candidate
@@ -12,9 +12,11 @@ from space.seeds import mix_seed
 
 MOST_LOST = 3
 """A design of which a machine failed so many replicates is not trained again."""
+FRESH = 0.02
+"""What is known of designs is learnt anew after so many trials, as a share of all: of thousands it takes long."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Replicates:
     """Gives a share of a search's epochs to further trainings of designs that trained to the end.
 
@@ -35,6 +37,7 @@ class Replicates:
     seed: int
     most: int | None = None
     rest: bool = False
+    _learnt: tuple[object, Mapping[Candidate, Known]] = field(default=(None, {}), init=False, repr=False, compare=False)
 
     def next(self, trials: Sequence[Trial], *, last: bool = False) -> Job | None:
         """What to train again now; None if it is time for another design, or nothing can be trained again.
@@ -44,34 +47,43 @@ class Replicates:
         """
         if not self._due(trials, unbound=last and self.rest):
             return None
-        known = known_designs(trials, self.objectives, self.images)
+        known = self._known(trials)
         spoilt = _spoilt(trials)
         begun = Counter(t.job.candidate for t in trials if t.state in (State.COMPLETE, State.RUNNING))
         worth = {
-            it.candidate: sum(p * (1 - p) for p in it.p_front.values()) / (begun[it.candidate] + 1)
-            for it in known
-            if it.candidate not in spoilt and (self.most is None or begun[it.candidate] < self.most)
+            candidate: it.doubt / (begun[candidate] + 1)
+            for candidate, it in known.items()
+            if candidate not in spoilt and (self.most is None or begun[candidate] < self.most)
         }
         if not worth:
             return None
         # Of equals the one that was trained least, and then first.
         chosen = max(worth, key=lambda candidate: (worth[candidate], -begun[candidate]))
-        plain = next((it.candidate for it in known if it.plain), None)
+        plain = next((candidate for candidate, it in known.items() if it.plain), None)
         if plain in worth and begun[plain] <= begun[chosen]:
             chosen = plain
-        first = next(it.first for it in known if it.candidate == chosen)
-        return self._again(first.job, trials)
+        return self._again(known[chosen].first.job, trials)
+
+    def _known(self, trials: Sequence[Trial]) -> Mapping[Candidate, Known]:
+        """Of all designs but the latest few: the same for some decisions in a row."""
+        earlier = trials[: len(trials) - len(trials) % max(1, int(FRESH * len(trials)))]
+        basis = len(earlier), sum(trial.state is State.COMPLETE for trial in earlier)
+        if self._learnt[0] != basis:
+            known = known_designs(earlier, self.objectives, self.images)
+            self._learnt = basis, {it.candidate: it for it in known}
+        return self._learnt[1]
 
     def _due(self, trials: Sequence[Trial], *, unbound: bool) -> bool:
         """Whether another replicate stays within the share; a running training counts as if it were at its end."""
         whole = max((len(trial.history) for trial in trials if trial.state is State.COMPLETE), default=0)
-        if not self.share or not whole:
-            return False
-        epochs = [whole if trial.state is State.RUNNING else len(trial.history) for trial in trials]
-        if unbound:
-            return True
-        again = sum(count for trial, count in zip(trials, epochs, strict=True) if trial.job.replicate)
-        return again + whole <= self.share * (sum(epochs) + whole) + 1e-9
+        if not self.share or not whole or unbound:
+            return bool(self.share and whole)
+        epochs = again = 0
+        for trial in trials:
+            count = whole if trial.state is State.RUNNING else len(trial.history)
+            epochs += count
+            again += count if trial.job.replicate else 0
+        return again + whole <= self.share * (epochs + whole) + 1e-9
 
     def _again(self, job: Job, trials: Sequence[Trial]) -> Job:
         """The next training of a job's design: under the first seed that it has not been trained under."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.papers.experiments import papers_designs
-from pipelines.results.fronts import front_rows, fronts_json, rows
+from pipelines.results.fronts import fronts_json
+from pipelines.results.progress_lines import progress_lines
 from pipelines.results.search_view import search_view
-from pipelines.results.tables import print_fronts, rows_of, show_row_gain
+from pipelines.results.tables import print_fronts, rows_of
 from pipelines.running import session
 from pipelines.running.bounds import Work, with_patience
 from pipelines.running.costs import feasible
@@ -29,7 +30,7 @@ from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
-from pipelines.terminal.formats import show_duration, show_percent
+from pipelines.terminal.formats import show_duration
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
 from search.carrying_over import carry_over
@@ -42,7 +43,7 @@ from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, make_sampler
 from search.simulated_engine import SimulatedEngine
 from search.storage import DEFAULT_FOLDER, Record, Storage
-from search.trials import State, Trial
+from search.trials import State
 from space.choices import Candidate
 from space.errors import UserError
 
@@ -133,7 +134,7 @@ def launch(options: LaunchOptions) -> int:
             search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
             storage=storage,
             tracking_uri=run.tracking_uri,
-            lines=lambda trials: _lines(trials, bounds, settings.images["val"]),
+            lines=lambda trials: progress_lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
             tracked=ground.tracked,
             total=work.total,
@@ -202,29 +203,6 @@ def _dry_run(
         say(f"{feasible:,} of {designs:,} designs meet the limits; {trials:,} trials to train")
         say(f"about {show_duration(seconds_each)} a trial, {show_duration(seconds)} in all; no study was started")
     return exit_codes.COMPLETE
-
-
-def _lines(trials: Sequence[Trial], bounds: Bounds, images: int) -> list[tuple[str, str]]:
-    """What the terminal says below the bar."""
-    objectives = bounds.objectives
-    cheap = objectives.costs[0]
-    complete = rows(trials, {}, objectives, images)
-    sizes = "   ".join(f"{cost.name} {len(front_rows(complete, cost))} designs" for cost in objectives.costs)
-    lines = [("front", f"{sizes}   gain hypervolume {bounds.hypervolume(trials):.3f}")]
-    if complete:
-        best = front_rows(complete, cheap)[0]
-        size = f"{cheap.show(best.costs[cheap.key])} {cheap.words}"
-        gain = "" if best.gain is None else f"   {show_row_gain(best)} on plain"
-        lines.append(
-            (
-                "best",
-                f"{show_percent(best.score)}{gain}   {best.design}   {size}",
-            )
-        )
-    last = max(trials, key=lambda trial: trial.finished or trial.started)
-    result = show_percent(last.last[objectives.metric]) if last.state is State.COMPLETE else last.state.value
-    lines.append(("last", f"{result}   {last.job.design}   {cheap.show(last.job.costs[cheap.key])} {cheap.words}"))
-    return lines
 
 
 def _result(

@@ -11,7 +11,7 @@ from pipelines.running.stopwatch import Stopwatch
 from pipelines.terminal.console import warn
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from pipelines.terminal.progress import Display, Lines
-from pipelines.tracking.runs import RUN_ATTRIBUTE
+from pipelines.tracking.runs import RUN_ATTRIBUTE, run_ids
 from pipelines.tracking.tracker import Tracker
 from pipelines.tracking.view import View
 from search.checkpoints import Checkpoints
@@ -90,9 +90,13 @@ def run(
         return stopping()
 
     def remember(number: int, run: str) -> None:
+        if remembered.get(number) == run:
+            return
+        remembered[number] = run
         with contextlib.suppress(Stopped), storage.answering():  # the engine meets that, too; MLflow knows its runs
             ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
 
+    remembered = run_ids(ledger.annotations)
     tracker = Tracker(view, tracking_uri, ledger.trials, remember)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)

@@ -1,6 +1,7 @@
 """What the terminal shows while trials run."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -11,19 +12,26 @@ from rich.text import Text
 
 from pipelines.terminal.console import stderr
 from pipelines.terminal.formats import show_duration
+from pipelines.terminal.pace import Pace
 from search.trials import State, Trial
 
 Lines = Callable[[Sequence[Trial]], Sequence[tuple[str, str]]]
 """From the trials so far to labelled lines below the bar."""
 
 
+SHARE = 0.02
+"""Of the time, at most, that the lines below the bar are made anew in."""
+
+
 class Display:
     """A bar and some lines that follow a ledger; nothing unless stderr is a terminal.
+
+    Ends of trials are only counted as they come; what is drawn of them is made when it is drawn, in rich's own thread.
 
     Args:
         trials: those of earlier sessions.
         total: trials in all.
-        lines: what to say below the bar, after each trial.
+        lines: what to say below the bar.
         counts: whether a trial is one of the total, and done.
     """
 
@@ -31,13 +39,19 @@ class Display:
         self._counts = counts
         self._trials = {trial.number: trial for trial in trials}
         self._lines = lines
-        self._before = self._done()
+        self._done = self._again = 0
+        self._states: Counter[State] = Counter()
+        for trial in trials:
+            self._count(trial)
+        self._before = self._done
         self._started = time.monotonic()
         self._bar = Progress(
             MofNCompleteColumn(), BarColumn(bar_width=36), TaskProgressColumn(), TextColumn("{task.description}")
         )
         self._task = self._bar.add_task("", total=total, completed=self._before)
         self._below: Sequence[tuple[str, str]] = ()
+        self._stale = False
+        self._pace = Pace(SHARE)
         self._live = Live(get_renderable=self._render, console=stderr, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
@@ -58,24 +72,27 @@ class Display:
     def finished(self, trial: Trial) -> None:
         """Count it and say how it went."""
         self._trials[trial.number] = trial
-        if stderr.is_terminal:
-            self._below = self._lines(list(self._trials.values()))
+        self._count(trial)
+        self._stale = True
 
-    def _done(self) -> int:
-        return sum(self._counts(trial) for trial in list(self._trials.values()))
-
-    def _count(self, state: State) -> int:
-        return sum(trial.state is state for trial in list(self._trials.values()))
+    def _count(self, trial: Trial) -> None:
+        self._done += self._counts(trial)
+        self._again += trial.trained and bool(trial.job.replicate)
+        self._states[trial.state] += 1
 
     def _render(self) -> Group:
-        done, elapsed = self._done(), time.monotonic() - self._started
+        if self._stale and self._pace.due:
+            self._stale = False
+            with self._pace:
+                self._below = self._lines(list(self._trials.values()))
+        done, elapsed = self._done, time.monotonic() - self._started
         total = int(self._bar.tasks[self._task].total or 0)
         says = f"{show_duration(elapsed)} done"
         if done > self._before:
             says += f", {show_duration(elapsed / (done - self._before) * (total - done))} left"
-        if again := sum(trial.trained and bool(trial.job.replicate) for trial in list(self._trials.values())):
-            says += f"   again {again}"
-        says += f"   stopped {self._count(State.STOPPED)}  failed {self._count(State.FAILED)}"
+        if self._again:
+            says += f"   again {self._again}"
+        says += f"   stopped {self._states[State.STOPPED]}  failed {self._states[State.FAILED]}"
         self._bar.update(self._task, completed=done, description=says)
         below = [Text.assemble((f" {label:8}", "bold"), text) for label, text in self._below]
         return Group(self._bar, *below)

@@ -2,16 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from pipelines.terminal.pace import Pace
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking import pages
 from pipelines.tracking.view import View
-from search.trials import State, Trial
+from search.trials import Job, State, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 EXPERIMENT = "attention-search"
 DEFAULT_SERVER = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves."""
-MOST_METRICS = 1000  # of one call
-MOST_TAGS = 100
+MOST = {"metrics": 800, "params": 100, "tags": 100}
+"""Of one call, which takes 1,000 in all."""
+SHARE = 0.05
+"""Of the time, at most, that all trials are looked at again in, after the end of one."""
+VISIBLE = 0.1
+"""What is expected of a design changes with each trial; a figure that moved by less than so many points is left."""
 
 _STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 
@@ -44,6 +49,8 @@ class StudyRuns:
         self._runs: dict[int, Run] = {}
         self._running: set[int] = set()
         self._finished: list[Trial] = []
+        self._pace = Pace(SHARE)
+        self._behind = False  # of the study's metrics
         self._figures: dict[int, Mapping[str, float]] = {}
         self._tagged: dict[int, Mapping[str, str]] = {}
         self.parent = self._find_parent()
@@ -53,56 +60,50 @@ class StudyRuns:
         if trial.state in (State.DUPLICATE, State.INFEASIBLE):
             return
         run = self._runs.get(trial.number) or self._make_run(trial)
-        job = trial.job
-        fields = {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
         if trial.state is State.RUNNING:
             if run.info.status == "KILLED":  # it is taken up again
                 self._client.update_run(run.info.run_id, status="RUNNING")
-            self._log_params(run.info.run_id, fields)
             self._running.add(trial.number)
             return
         if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
             self._finished.append(trial)
             return
-        self._log_params(run.info.run_id, fields)  # again: the session that made the run may have been cut off
         so_far = [*self._finished, trial]
-        figures = self._view.figures(so_far).get(trial.number, {})
-        for batch in _batches(self._trial_metrics(trial, figures), MOST_METRICS):
-            self._client.log_batch(run.info.run_id, metrics=batch)
-        self._figures[trial.number] = figures
-        failure = trial.failure
-        if failure is not None:
-            where = {"worker": trial.worker} if trial.worker else {}
-            tags = {"failure": failure.kind.value, "failure_reason": hidden(failure.reason)[:500], **where}
-            for key, value in tags.items():
-                self._client.set_tag(run.info.run_id, key, value)
-        trained = sum(earlier.trained for earlier in so_far)
-        at = _milliseconds(trial.finished)
-        parent_metrics = [_metric(k, v, at, trained) for k, v in self._view.metrics(so_far).items()]
-        self._client.log_batch(self.parent, metrics=parent_metrics)
-        self._client.set_tag(run.info.run_id, "state", trial.state.value)
-        self._client.set_terminated(run.info.run_id, _STATUS[trial.state], at)
+        if look := self._pace.due:
+            with self._pace:
+                self._figures[trial.number] = self._view.figures(so_far).get(trial.number, {})
+                self._log_metrics(so_far)
+        self._log(
+            run.info.run_id,
+            metrics=self._trial_metrics(trial, self._figures.get(trial.number, {})),
+            params=_params(trial.job),
+            tags={"state": trial.state.value, **_failure_tags(trial)},
+        )
+        self._client.set_terminated(run.info.run_id, _STATUS[trial.state], _milliseconds(trial.finished))
         self._running.discard(trial.number)
         self._finished.append(trial)
+        self._behind = not look
 
     def refresh(self) -> None:
         """Write the artifacts and the description, and what changed of the trials' tags and figures."""
         run_ids = {number: run.info.run_id for number, run in self._runs.items()}
+        if self._behind:
+            self._log_metrics(self._finished)
+            self._behind = False
         with TemporaryDirectory() as folder:
             self._view.write_artifacts(self._finished, run_ids, Path(folder))
             self._client.log_artifacts(self.parent, folder)
         for number, tags in self._view.trial_tags(self._finished).items():
-            for key, value in tags.items():
-                if self._tagged.get(number, {}).get(key) != value:
-                    self._client.set_tag(run_ids[number], key, value)
+            known = self._tagged.get(number, {})
+            self._log(run_ids[number], tags={key: value for key, value in tags.items() if known.get(key) != value})
             self._tagged[number] = tags
+        now = _milliseconds(None)
         for number, figures in self._view.figures(self._finished).items():
-            known = self._figures.get(number, {})
-            now = _milliseconds(None)
-            changed = [_metric(k, value, now, 0) for k, value in figures.items() if known.get(k) != value]
-            if changed:
-                self._client.log_batch(run_ids[number], metrics=changed)
-            self._figures[number] = figures
+            shown = self._figures.get(number, {})
+            if any(key not in shown or abs(value - shown[key]) >= VISIBLE for key, value in figures.items()):
+                changed = [_metric(key, value, now, 0) for key, value in figures.items() if shown.get(key) != value]
+                self._log(run_ids[number], metrics=changed)
+                self._figures[number] = figures
         self._describe()
 
     def close(self, status: str) -> None:
@@ -150,7 +151,7 @@ class StudyRuns:
         self._client.set_experiment_tag(
             self._experiment, pages.VIEW + parent, pages.trials_view(parent, self._view.columns)
         )
-        self._log_params(parent, self._view.params)  # again after a crash between the two: it changes nothing
+        self._log(parent, params=self._view.params)  # again after a crash between the two: it changes nothing
         return parent
 
     def _children(self, parent: str) -> Iterator["Run"]:
@@ -178,12 +179,31 @@ class StudyRuns:
         self._remember(trial.number, run.info.run_id)
         return run
 
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
+    def _log_metrics(self, trials: Sequence[Trial]) -> None:
+        """Of the study, after these trials, the last of which has just ended."""
+        trained, at = sum(trial.trained for trial in trials), _milliseconds(trials[-1].finished)
+        metrics = self._view.metrics(trials)
+        self._log(self.parent, metrics=[_metric(key, value, at, trained) for key, value in metrics.items()])
 
-        every = [Param(key, str(value)) for key, value in params.items() if value is not None]
-        for batch in _batches(every, MOST_TAGS):
-            self._client.log_batch(run_id, params=batch)
+    def _log(
+        self,
+        run_id: str,
+        metrics: Sequence["Metric"] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Into a run, by as few calls as MLflow allows: each takes milliseconds."""
+        from mlflow.entities import Param, RunTag
+
+        left: dict[str, list[Any]] = {
+            "metrics": list(metrics),
+            "params": [Param(key, str(value)) for key, value in (params or {}).items() if value is not None],
+            "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
+        }
+        while any(left.values()):
+            now = {kind: them[: MOST[kind]] for kind, them in left.items()}
+            self._client.log_batch(run_id, metrics=now["metrics"], params=now["params"], tags=now["tags"])
+            left = {kind: them[MOST[kind] :] for kind, them in left.items()}
 
     def _trial_metrics(self, trial: Trial, figures: Mapping[str, float]) -> list["Metric"]:
         at = _milliseconds(trial.finished)
@@ -217,9 +237,15 @@ def where_to_look(run_id: str, uri: str | None) -> str:
     return f"{command}, then {DEFAULT_SERVER}/{page}"
 
 
-def _batches(items: list[Any], most: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), most):
-        yield items[start : start + most]
+def _params(job: Job) -> dict[str, Any]:
+    return {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
+
+
+def _failure_tags(trial: Trial) -> dict[str, str]:
+    if trial.failure is None:
+        return {}
+    where = {"worker": trial.worker} if trial.worker else {}
+    return {"failure": trial.failure.kind.value, "failure_reason": hidden(trial.failure.reason)[:500], **where}
 
 
 def _metric(key: str, value: float, at: int, step: int) -> "Metric":

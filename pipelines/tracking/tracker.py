@@ -7,12 +7,12 @@ server is, the search goes on, and what could not be logged is logged by the nex
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 
 from pipelines.terminal.console import warn
+from pipelines.terminal.pace import Pace
 from pipelines.tracking.runs import StudyRuns
 from pipelines.tracking.view import View
 from search.trials import Trial
@@ -25,7 +25,8 @@ os.environ.setdefault(
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
 )  # stdout is for results, a URL may have a password
 
-REFRESH_SECONDS = 60.0
+REFRESH_SECONDS, REFRESH_SHARE = 60.0, 0.1
+"""Between two rewritings of the artifacts at least, and of the time at most that they take."""
 RETRY_SECONDS = 10.0
 CLOSE_SECONDS = 120.0
 
@@ -87,7 +88,9 @@ class Tracker:
         return self._copy.parent if self._copy else None
 
     def _work(self) -> None:
-        refreshed, closing = time.monotonic(), False
+        pace, closing = Pace(REFRESH_SHARE, REFRESH_SECONDS), False
+        with pace:
+            pass  # the first time is a while from now
         while not closing:
             try:
                 closing = self._take(self._events.get(timeout=RETRY_SECONDS))
@@ -102,9 +105,9 @@ class Tracker:
                     self._copy.log(self._backlog[0])
                     del self._backlog[0]
                 try:
-                    if closing or time.monotonic() - refreshed > REFRESH_SECONDS:
-                        refreshed = time.monotonic()
-                        self._copy.refresh()
+                    if closing or pace.due:
+                        with pace:
+                            self._copy.refresh()
                 finally:  # how it ended is told even where a picture is not taken
                     if closing:
                         self._copy.close(self._outcome)

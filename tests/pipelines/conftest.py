@@ -116,8 +116,8 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield run
     for process in started:
-        process.kill()
-        process.communicate()
+        with process:  # agents of a killed Ray hold its pipes for minutes: nobody reads them to their end
+            process.kill()
 
 
 def write_picture(path: Path, side: int = 12) -> None:

@@ -61,7 +61,7 @@ def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Sear
     killed = start(*LAUNCH, "--engine", engine)
     wait_until_trained(killed, 2)
     os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    killed.wait()
     left = [trial.number for trial in trials() if trial.state is State.RUNNING]
     assert left
 
