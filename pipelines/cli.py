@@ -21,6 +21,7 @@ COMMANDS: dict[str, type] = {
     "status": commands.StatusOptions,
     "front": commands.FrontOptions,
     "importance": commands.ImportanceOptions,
+    "sync": commands.SyncOptions,
     "retrain": commands.RetrainOptions,
     "export": commands.ExportOptions,
     "predict": commands.PredictOptions,

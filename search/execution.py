@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from search.alarm import TimedOut, alarm
 from search.checkpoints import Checkpoint
 from search.trials import Failure, FailureKind, Job, Report
 from space.design import Design
@@ -76,12 +77,23 @@ class Execution:
         job: what to train.
         evaluate: makes the training.
         checkpoint: for the training's state; an earlier session may have saved it there.
+        timeout: seconds after which it has failed, those of an earlier session included; None for any time.
+        expendable: whether this process may be ended where a training hangs beyond that.
     """
 
-    def __init__(self, job: Job, evaluate: Evaluate, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self,
+        job: Job,
+        evaluate: Evaluate,
+        checkpoint: Checkpoint,
+        timeout: float | None = None,
+        expendable: bool = False,
+    ) -> None:
         self._job = job
         self._evaluate = evaluate
         self._checkpoint = checkpoint
+        self._timeout = timeout
+        self._expendable = expendable
         self._training: ResumableTraining | None = None
         self._reports: list[Report] = []
         self._notes: list[str] = []
@@ -95,15 +107,19 @@ class Execution:
         started = time.monotonic()
         failure = None
         try:
-            if self._training is None:
-                self._training = self._begin()
-            while not self._training.done:
-                report = self._training.step()
-                self._reports.append({**report, "time": time.time()})
-                if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
-                    self.save()
-                if time.monotonic() - started >= seconds:
-                    break
+            with alarm(self._left(), expendable=self._expendable):
+                if self._training is None:
+                    self._training = self._begin()
+                while not self._training.done:
+                    report = self._training.step()
+                    self._reports.append({**report, "time": time.time()})
+                    if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+                        self.save()
+                    if time.monotonic() - started >= seconds:
+                        break
+        except TimedOut:
+            failure = Failure(kind=FailureKind.TIMEOUT, reason=f"not done after {self._timeout:g} s")
+            self._failed = True
         except Exception as error:  # whatever goes wrong in a trial is the trial's own failure
             failure = _failure(error)
             self._failed = True
@@ -128,6 +144,12 @@ class Execution:
         """What the user should know, each told once."""
         told, self._notes = tuple(self._notes), []
         return told
+
+    def _left(self) -> float | None:
+        """Seconds until it has failed."""
+        if self._timeout is None:
+            return None
+        return self._timeout - sum(report["seconds"] for report in self._reports)
 
     def _begin(self) -> ResumableTraining:
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)

@@ -13,10 +13,17 @@ Result = TypeVar("Result")
 
 
 class LocalEngine:
-    """One worker: this process."""
+    """One worker: this process.
+
+    Args:
+        trial_timeout: seconds after which a trial has failed; None for any time.
+    """
 
     name = "local"
     workers = 1
+
+    def __init__(self, trial_timeout: float | None = None) -> None:
+        self._trial_timeout = trial_timeout
 
     def run(
         self, ledger: Ledger, evaluate: Evaluate, checkpoints: Checkpoints, should_stop: Callable[[], bool]
@@ -27,7 +34,7 @@ class LocalEngine:
         """
         while not should_stop() and (trial := ledger.ask()) is not None:
             checkpoint = checkpoints.of(trial.number, trial.job)
-            execution = Execution(trial.job, evaluate, checkpoint)
+            execution = Execution(trial.job, evaluate, checkpoint, self._trial_timeout)
             while not record(ledger, trial.number, progress := execution.advance(seconds=0.0), checkpoint):
                 if should_stop():
                     execution.save()

@@ -86,6 +86,7 @@ class FailureKind(StrEnum):
     DEVICE = "device error"
     """After which the process has no GPU any more."""
     LOST_WORKER = "lost worker"
+    TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipelines.settings.config import write_config
 from pipelines.settings.engines import show_engine
 from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
+from pipelines.settings.next_commands import next_commands
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.rungs import rungs_typed
@@ -31,7 +32,6 @@ from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
 from pipelines.terminal.formats import show_duration
-from pipelines.terminal.secrets import hidden
 from pipelines.tracking.runs import where_to_look
 from search.carrying_over import carry_over
 from search.engine import Engine
@@ -42,7 +42,7 @@ from search.proposers import Sampled
 from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, make_sampler
 from search.simulated_engine import SimulatedEngine
-from search.storage import DEFAULT_FOLDER, Record, Storage
+from search.storage import Record, Storage
 from search.trials import State
 from space.choices import Candidate
 from space.errors import UserError
@@ -125,13 +125,20 @@ def launch(options: LaunchOptions) -> int:
             bound=with_patience(work.bounds, options, bounds, settings.images["val"]),
         )
         ledger.annotate("budget", work.budget)
-        commands = _next_commands(options, name)
+        ledger.annotate("sampler", options.sampler)
         ended = session.run(
             ledger,
             engine,
             ground.evaluate,
             storage.folder(name),
-            search_view(name, record.attributes["uid"], settings, bounds, options.sampler, commands.values()),
+            search_view(
+                name,
+                record.attributes["uid"],
+                settings,
+                bounds,
+                options.sampler,
+                _next_commands(options, name).values(),
+            ),
             storage=storage,
             tracking_uri=run.tracking_uri,
             lines=lambda trials: progress_lines(trials, bounds, settings.images["val"]),
@@ -266,12 +273,6 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
             say(f" {what:8} {command}")
 
 
-def _next_commands(options: LaunchOptions, name: str) -> dict[str, str]:
-    where = "" if options.run.storage == DEFAULT_FOLDER else f" --storage {hidden(options.run.storage)}"
-    where += "".join(f" --plugin {path}" for path in options.run.plugin)
+def _next_commands(options: LaunchOptions, name: str) -> Mapping[str, str]:
     said = {"budget": options.designs, "max_epochs": options.max_epochs, "gpu_hours": options.gpu_hours}
-    more = "".join(f" {flag(bound)} {2 * value:g}" for bound, value in said.items() if value is not None)
-    return {
-        "retrain": f"search retrain {name} --top 3 --seeds 5{where}",
-        "more": f"search launch --study {name}{more}{where}",
-    }
+    return next_commands(name, options.run, {bound: value for bound, value in said.items() if value is not None})

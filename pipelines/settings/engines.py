@@ -19,9 +19,9 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
 
     `auto` takes Ray when more than one worker saves more time than Ray needs to start.
     """
-    gpus = resources.gpus(device)
+    gpus, timeout = resources.gpus(device), resources.trial_seconds
     if resources.engine == "local":
-        return LocalEngine()
+        return LocalEngine(timeout)
     if resources.address is None:
         fit = _fit(resources.cpus_per_trial, gpus)
         if gpus and resources.workers is not None and resources.workers > fit:
@@ -30,13 +30,13 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
         workers = max(1, min(resources.workers or fit, trials))
         saved = trials * trial_seconds * (1 - 1 / workers)
         if resources.engine == "auto" and (workers == 1 or saved < RAY_START_SECONDS):
-            return LocalEngine()
+            return LocalEngine(timeout)
     from search.on_ray import cluster  # takes a second, and so does what is beside it
     from search.on_ray.engine import RayEngine
 
     if resources.address is not None:
         workers = resources.workers or cluster.room(resources.address, resources.cpus_per_trial, gpus, our_packages())
-    return RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, our_packages())
+    return RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, our_packages(), timeout)
 
 
 def show_engine(engine: Engine) -> str:

@@ -37,6 +37,7 @@ class RayEngine:
         gpus_per_trial: GPUs of a trial; a fraction shares one and bounds the trial's memory on it.
         address: of a Ray cluster; None for this machine.
         modules: packages to send to a cluster that does not have them.
+        trial_timeout: seconds after which a trial has failed; None for any time.
     """
 
     name = "ray"
@@ -48,11 +49,13 @@ class RayEngine:
         gpus_per_trial: float = 0.0,
         address: str | None = None,
         modules: tuple[ModuleType, ...] = (),
+        trial_timeout: float | None = None,
     ) -> None:
         self.workers = workers
         self._resources = {"cpu": float(cpus_per_trial), "gpu": gpus_per_trial}
         self._address = address
         self._modules = modules
+        self._trial_timeout = trial_timeout
 
     def run(
         self, ledger: Ledger, evaluate: Evaluate, checkpoints: Checkpoints, should_stop: Callable[[], bool]
@@ -63,7 +66,11 @@ class RayEngine:
         """
         self._connect()
         trainable = tune.with_parameters(
-            _Worker, evaluate=evaluate, checkpoints=checkpoints, gpus=self._resources["gpu"]
+            _Worker,
+            evaluate=evaluate,
+            checkpoints=checkpoints,
+            gpus=self._resources["gpu"],
+            timeout=self._trial_timeout,
         )
         with tempfile.TemporaryDirectory(prefix="search-tune-") as folder:
             tuner = tune.Tuner(
@@ -105,17 +112,24 @@ class _Worker(tune.Trainable):
     """Runs one trial after the other in a process of its own."""
 
     def setup(  # type: ignore[override]  # with_parameters hands over the rest
-        self, config: dict[str, Any], evaluate: Evaluate, checkpoints: Checkpoints, gpus: float
+        self,
+        config: dict[str, Any],
+        evaluate: Evaluate,
+        checkpoints: Checkpoints,
+        gpus: float,
+        timeout: float | None,
     ) -> None:
         self._evaluate = evaluate
         self._checkpoints = checkpoints
+        self._timeout = timeout
         if 0 < gpus < 1 and torch.cuda.is_available():  # needs a GPU to be seen at work
             torch.cuda.set_per_process_memory_fraction(gpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         job = Job.from_json(new_config["job"])
-        self._execution = Execution(job, self._evaluate, self._checkpoints.of(new_config["number"], job))
+        checkpoint = self._checkpoints.of(new_config["number"], job)
+        self._execution = Execution(job, self._evaluate, checkpoint, self._timeout, expendable=True)
         self._announced = False
         return True
 

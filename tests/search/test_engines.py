@@ -1,7 +1,10 @@
 """What every engine has to keep to, and what Ray adds: several workers, lost ones, fractions of a GPU."""
 
+import contextlib
+import functools
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -242,11 +245,11 @@ def test_an_engine_measures_alone_where_it_trains(engine: Engine) -> None:
 
 @pytest.fixture
 def ray_engine(ray_workers: None) -> Callable[..., Engine]:
-    """Makes a Ray engine: (workers, gpus_per_trial=0.0)."""
+    """Makes a Ray engine: (workers, gpus_per_trial=0.0, trial_timeout=None)."""
     from search.on_ray.engine import RayEngine
 
-    def make(workers: int, gpus_per_trial: float = 0.0) -> Engine:
-        return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial)
+    def make(workers: int, gpus_per_trial: float = 0.0, trial_timeout: float | None = None) -> Engine:
+        return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial, trial_timeout=trial_timeout)
 
     return make
 
@@ -310,6 +313,37 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert failure.kind is FailureKind.LOST_WORKER
     assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
+
+
+class Hang:
+    """Never ends an epoch of a design of this attention, whatever exception comes."""
+
+    def __init__(self, attention: str) -> None:
+        self._attention = attention
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        while design.attention == self._attention:
+            with contextlib.suppress(Exception):
+                threading.Event().wait()
+
+
+@pytest.mark.parametrize("name", ["local", pytest.param("ray", marks=pytest.mark.long)])
+def test_a_trial_that_hangs_fails_alone_after_the_timeout(
+    name: str,
+    request: pytest.FixtureRequest,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    tmp_path: Path,
+) -> None:
+    make = LocalEngine if name == "local" else functools.partial(request.getfixturevalue("ray_engine"), 1)
+    ledger = make_ledger(make_study(), budget=2)
+    hanging = make_curves(at_step=Hang("none"))
+    make(trial_timeout=2.0).run(ledger, hanging, Checkpoints(tmp_path, "study"), never)
+    assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
+    failure = ledger.trials[0].failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == (FailureKind.TIMEOUT, "not done after 2 s")
 
 
 class BreakDevice:

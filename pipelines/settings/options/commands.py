@@ -10,6 +10,7 @@ from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.shared import (
     RunOptions,
     Stored,
+    TrackingUri,
     check_at_least_one,
     check_designs,
     check_device,
@@ -74,6 +75,17 @@ class FrontOptions(Stored):
     study: Study = None
     csv: Annotated[bool, Option(help="The fronts as CSV on stdout.")] = False
     png: Annotated[Path | None, Option(help="File to draw the fronts into.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncOptions(Stored):
+    """Bring MLflow up to what a search knows: each trial once, from the study alone.
+
+    For where MLflow was away, or lost what it had. The commands that train do so by themselves.
+    """
+
+    study: Study = None
+    tracking_uri: TrackingUri = None
 
 
 @dataclass(frozen=True, kw_only=True)

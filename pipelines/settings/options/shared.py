@@ -21,6 +21,9 @@ DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "local", "ray")
 
 
+TrackingUri = Annotated[str | None, Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What every command takes.
@@ -61,8 +64,13 @@ class Resources:
     gpus_per_trial: Annotated[
         float | None, Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")
     ] = None
+    trial_timeout: Annotated[
+        str | None,
+        Option(help="A training that takes longer, such as 30m, has failed; the next launch tries it again."),
+    ] = None
 
     def __post_init__(self) -> None:
+        _ = self.trial_seconds  # a wrong one is told now
         if self.engine not in ENGINES:
             raise UserError(f"no engine {self.engine!r}; there are {', '.join(ENGINES)}")
         check_at_least_one(workers=self.workers, cpus_per_trial=self.cpus_per_trial)
@@ -70,6 +78,11 @@ class Resources:
             raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
         if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
             raise UserError("--engine local is one worker in this process; leave out --workers and --address")
+
+    @property
+    def trial_seconds(self) -> float | None:
+        """After which a training has failed; None for any time."""
+        return None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
 
     def gpus(self, device: str) -> float:
         """GPUs of a trial on this device."""
@@ -89,9 +102,7 @@ class RunOptions(Stored):
     data_root: Annotated[
         Path | None, Option(help="Folder of the torchvision data sets; ./data, or the study's, if left out.")
     ] = None
-    tracking_uri: Annotated[
-        str | None, Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")
-    ] = None
+    tracking_uri: TrackingUri = None
     time_limit: Annotated[str | None, Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")] = None
     cache: Annotated[
         Path | None,

@@ -1,0 +1,67 @@
+"""`search sync`: MLflow rebuilt from the study alone."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from search.storage import Storage
+from tests.pipelines.conftest import Search, mlflow_runs
+
+
+def trials_in_mlflow() -> Counter[str]:
+    return Counter(run.data.tags["trial"] for run in mlflow_runs())
+
+
+def test_what_mlflow_lost_is_there_again_each_trial_once(launch: Search, search: Search, empty_tracking: Path) -> None:
+    before = launch("--budget", "4", "--confirm", "0.4", "--json").json
+    wanted = trials_in_mlflow()
+    shutil.copy(empty_tracking, "mlflow.db")
+
+    for _ in range(2):
+        ended = search("sync", "--json")
+        assert ended.code == 0, ended.err
+        assert ended.json["runs"] == len(wanted)
+        assert trials_in_mlflow() == wanted
+        assert set(wanted.values()) == {1}
+
+    (parent,) = mlflow_runs("search")
+    assert (parent.info.run_id, parent.info.status) == (ended.json["mlflow_run_id"], "FINISHED")
+    assert parent.data.metrics["hypervolume"] == pytest.approx(before["hypervolume"])
+    assert parent.data.tags["sampler"] == "front"
+    names = {artifact.path for artifact in MlflowClient().list_artifacts(parent.info.run_id, "fronts")}
+    assert "fronts/params.html" in names
+    for run in mlflow_runs():
+        assert {"val_accuracy", "train_loss", "num_params", "fps"} <= set(run.data.metrics)
+        assert run.info.status == "FINISHED"
+    front = search("front", "--json").json
+    runs = {run.info.run_id: run.data.tags["design"] for run in mlflow_runs()}
+    assert all(runs[row["mlflow_run_id"]] == row["design"] for row in front["params"])
+
+
+def test_what_mlflow_has_already_is_left_as_it_is(launch: Search, search: Search) -> None:
+    launch("--budget", "2")
+    before = {run.info.run_id: run.data.metrics for run in mlflow_runs()}
+    assert search("sync").code == 0
+    assert {run.info.run_id: run.data.metrics for run in mlflow_runs()} == before
+
+
+def test_a_search_that_another_process_writes_is_not_touched(launch: Search, search: Search) -> None:
+    launch("--budget", "2", "--study", "mine")
+    with Storage().writing("mine", ("maximize",), {}):
+        ended = search("sync", "mine")
+    assert ended.code == 2
+    assert "is being run by process" in ended.err
+
+
+def test_a_server_that_does_not_answer_is_a_line(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch("--budget", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    ended = search("sync", "--tracking-uri", "http://127.0.0.1:9")
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "the same command goes on" in ended.err
