@@ -1,6 +1,7 @@
 """Where studies are kept: a folder with a journal for each study, or any database that Optuna knows."""
 
 import contextlib
+import errno
 import fcntl
 import functools
 import logging
@@ -36,6 +37,8 @@ DEFAULT_FOLDER = "runs"
 MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint")
 """What databases say of a table, or a row of it, that another process has just made."""
 RACE_SECONDS = 0.2
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What systems say of a disk, a quota or a file that takes no more."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -158,14 +161,16 @@ class Storage:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """Tell in one line of a database that goes away meanwhile.
+        """Tell in one line of a database that goes away meanwhile, and of a disk that is full.
 
         Raises:
-            Stopped: it did.
+            Stopped: it did, or is.
         """
         try:
             yield
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise Stopped(f"no room in {self.root} ({error.strerror}); make some") from None
             from sqlalchemy.exc import InterfaceError, OperationalError  # takes a moment
 
             reason = error.__cause__ if isinstance(error, StorageInternalError) else error

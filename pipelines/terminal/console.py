@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines.terminal.secrets import hidden
 
-LOUD = ("mlflow", "alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib", "timm", "huggingface_hub")
+LOUD = ("alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib", "timm", "huggingface_hub")
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe: no design is folded."""
 
@@ -47,5 +47,6 @@ def silence_libraries() -> None:
     """Keep the logs and warnings of libraries off the user's screen."""
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it logs the traceback of each error that it raises
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

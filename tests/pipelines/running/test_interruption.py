@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -103,6 +104,23 @@ def test_the_time_limit_stops_resumably(search: Search) -> None:
     stopped = search(*LAUNCH, "--engine", "local", "--time-limit", "0.3s")
     assert stopped.code == 3
     assert "the time limit" in stopped.err
+
+    assert search(*LAUNCH, "--engine", "local").code == 0
+    assert_complete(search)
+
+
+@pytest.mark.parametrize("room", [100, 700, 1500])
+def test_a_full_disk_stops_in_a_line_and_the_same_command_goes_on_when_there_is_room(search: Search, room: int) -> None:
+    search(*LAUNCH, "--engine", "local", "--budget", "2")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path("runs/mine/journal.log").stat().st_size + room, hard))
+    try:
+        stopped = search(*LAUNCH, "--engine", "local")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert stopped.code == 3, stopped.err
+    assert stopped.err.strip().splitlines()[-1].startswith(f"search: no room in {Path('runs').absolute()} (")
+    assert "Traceback" not in stopped.err
 
     assert search(*LAUNCH, "--engine", "local").code == 0
     assert_complete(search)
