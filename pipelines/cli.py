@@ -9,27 +9,27 @@ from typing import Any
 import typer
 
 from pipelines.settings.command_line import as_command
-from pipelines.settings.options import commands, looking, search
+from pipelines.settings.options import networks, search, shipping, studies, trainings
 from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from space.errors import Stopped, UserError
 
 COMMANDS: dict[str, type] = {
     "launch": search.LaunchOptions,
-    "compare": commands.CompareOptions,
+    "compare": trainings.CompareOptions,
     "tabulate": search.TabulateOptions,
-    "status": commands.StatusOptions,
-    "front": commands.FrontOptions,
-    "importance": commands.ImportanceOptions,
-    "sync": commands.SyncOptions,
-    "retrain": commands.RetrainOptions,
-    "export": commands.ExportOptions,
-    "predict": commands.PredictOptions,
-    "reproduce": commands.ReproduceOptions,
-    "backbones": looking.BackbonesOptions,
-    "profile": looking.ProfileOptions,
-    "space": looking.SpaceOptions,
-    "calibrate": looking.CalibrateOptions,
+    "status": studies.StatusOptions,
+    "front": studies.FrontOptions,
+    "importance": studies.ImportanceOptions,
+    "sync": studies.SyncOptions,
+    "retrain": trainings.RetrainOptions,
+    "export": shipping.ExportOptions,
+    "predict": shipping.PredictOptions,
+    "reproduce": trainings.ReproduceOptions,
+    "backbones": networks.BackbonesOptions,
+    "profile": networks.ProfileOptions,
+    "space": networks.SpaceOptions,
+    "calibrate": networks.CalibrateOptions,
 }
 """What each takes; the function of the same name in pipelines.commands does it."""
 

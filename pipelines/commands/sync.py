@@ -5,7 +5,7 @@ from rich.progress import track
 from pipelines.results.search_view import search_view
 from pipelines.settings.next_commands import next_commands
 from pipelines.settings.objectives import objectives_of
-from pipelines.settings.options.commands import SyncOptions
+from pipelines.settings.options.studies import SyncOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.results.colours import colours, markers
 from pipelines.results.cost_axes import cost_axis, reference
 from pipelines.results.fronts import Row, front_rows
-from pipelines.results.looks import colours, markers
 from pipelines.results.tables import show_row_gain
 from pipelines.terminal.formats import show_metric
 from search.objectives import Objectives

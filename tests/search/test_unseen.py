@@ -6,6 +6,7 @@ import pytest
 
 from search.unseen import Unseen
 from space.choices import Candidate, SearchSpace
+from space.declarations import Value
 from space.seeds import mix_seed
 
 
@@ -43,5 +44,5 @@ def test_the_nearest_is_left_and_differs_in_the_fewest_decisions(space: SearchSp
 
 def test_decisions_that_no_design_has_differ_from_all_alike(space: SearchSpace) -> None:
     unseen = Unseen({candidate: made for candidate, made in space.decisions.items() if candidate[1].attention == "se"})
-    elsewhere = {"attention": "ras", "ras.depth": 3}
+    elsewhere: dict[str, Value] = {"attention": "ras", "ras.depth": 3}
     assert len({unseen.nearest(elsewhere, seed) for seed in range(30)}) > 1

@@ -11,7 +11,6 @@ from typer import Option
 from pipelines.settings.fields import fields_of, flag, values_of
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import parse_objectives
-from pipelines.settings.options.commands import Limits, MaxParams, MinFps
 from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one, check_designs
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.rungs import rungs_typed
@@ -19,6 +18,13 @@ from space.errors import UserError
 
 BUDGET = 200
 """Designs to train where nothing is said that bounds the work."""
+
+MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
+Limits = Annotated[
+    tuple[str, ...],
+    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
+]
+MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
 
 
 @dataclass(frozen=True, kw_only=True)

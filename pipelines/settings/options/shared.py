@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from pipelines.settings.fields import flag
 from pipelines.terminal.formats import parse_count, parse_duration
@@ -21,6 +21,7 @@ DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "local", "ray")
 
 
+Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
 TrackingUri = Annotated[str | None, Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
 
 

@@ -12,9 +12,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from pipelines.results.colours import colours
 from pipelines.results.cost_axes import cost_axis
 from pipelines.results.fronts import Row, front_rows
-from pipelines.results.looks import colours
 from pipelines.results.plots import front_page, front_picture
 from pipelines.terminal.formats import parse_count
 from space.cost import Quantity

@@ -46,6 +46,7 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "normalise": ("measured", "imagenet"),
     "recipe": ("ras", "digits"),
     "time_limit": ("2h", "30m"),
+    "trial_timeout": ("2h", "30m"),
     "cache_limit": ("2G", "0"),
     "max_params": ("1M", "300k"),
     "min_fps": ("5k", "500"),

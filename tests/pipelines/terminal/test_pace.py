@@ -2,7 +2,6 @@
 
 import pytest
 
-from pipelines.terminal import pace
 from pipelines.terminal.pace import Pace
 
 
@@ -12,7 +11,7 @@ def test_it_takes_its_share_at_most_and_waits_no_longer_than_it_has_to(
     cost: float, share: float, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     it = Pace(share, least)
     assert it.due
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The options of the commands that look at networks and spaces, without any study."""
+"""The options of the commands about networks and spaces, without any study; the docstring is the command's help."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from pipelines.settings.limits import limits_typed
-from pipelines.settings.options.commands import Limits, MaxParams, MinFps
+from pipelines.settings.options.search import Limits, MaxParams, MinFps
 from pipelines.settings.options.shared import Options, check_at_least_one, check_deployment, check_designs
 from pipelines.settings.options.task import Device, Dtype, Form, GateAt, ReplaceAttention
 from space.errors import UserError

@@ -1,7 +1,6 @@
-"""The options of each command; the docstring is the command's help."""
+"""The options of the commands that train designs of a list; the docstring is the command's help."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
@@ -9,8 +8,7 @@ from typer import Argument, Option
 from pipelines.settings.objectives import parse_objectives
 from pipelines.settings.options.shared import (
     RunOptions,
-    Stored,
-    TrackingUri,
+    Study,
     check_at_least_one,
     check_designs,
     check_device,
@@ -27,16 +25,6 @@ from space.errors import UserError
 
 LEARNT_FROM = ("train", "train+val")
 """Images that a retraining may learn from."""
-
-Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
-Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
-OneDesign = Annotated[str | None, Option(help="Which design of a retraining; the first asked for if left out.")]
-MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
-Limits = Annotated[
-    tuple[str, ...],
-    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
-]
-MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,44 +44,6 @@ class CompareOptions:
             raise UserError(f"--seeds {self.seeds}: a difference has an interval from two seeds on; 5 are a start")
         parse_objectives(self.task.objectives, self.task.metric)
         check_designs(self.designs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusOptions(Stored):
-    """How far a study is; without a name, how far all are."""
-
-    study: Annotated[
-        str | None,
-        Argument(help="Name of a search, retraining, comparison, table or reproduction; all are listed if left out."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrontOptions(Stored):
-    """The Pareto fronts of a study, best first, with the gain over the plain backbone."""
-
-    study: Study = None
-    csv: Annotated[bool, Option(help="The fronts as CSV on stdout.")] = False
-    png: Annotated[Path | None, Option(help="File to draw the fronts into.")] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyncOptions(Stored):
-    """Bring MLflow up to what a search knows: each trial once, from the study alone.
-
-    For where MLflow was away, or lost what it had. The commands that train do so by themselves.
-    """
-
-    study: Study = None
-    tracking_uri: TrackingUri = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportanceOptions(Stored):
-    """What a study has learnt: the effect of every choice on the metric, with its interval."""
-
-    study: Study = None
-    png: Annotated[Path | None, Option(help="File to draw the effects into.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,43 +85,6 @@ class RetrainOptions:
         check_at_least_one(top=self.top, seeds=self.seeds, epochs=self.epochs)
         check_designs(self.design)
         check_recipe(self.recipe)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions(Stored):
-    """Write a retrained network for use elsewhere: safetensors and design, torch.export and ONNX, checked."""
-
-    run: Run
-    into: Annotated[Path | None, Option(help="Folder to write; export/BACKBONE-DESIGN if left out.")] = None
-    design: OneDesign = None
-    onnx: Annotated[bool | None, Option("--onnx/--no-onnx", help="ONNX, too; where its packages are, if left out.")] = (
-        None
-    )
-    folded: Annotated[
-        bool, Option("--folded/--no-folded", help="torch.export's program folded for inference: equal, and faster.")
-    ] = True
-    int8: Annotated[
-        bool, Option(help="An ONNX program in 8 bits, too, calibrated and judged by the validation images.")
-    ] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.int8 and self.onnx is False:
-            raise UserError("--int8 is made of ONNX; leave out --no-onnx")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions(Stored):
-    """What an exported or retrained network takes images for."""
-
-    run: Run
-    images: Annotated[tuple[Path, ...], Argument(help="Image files.")]
-    top: Annotated[int, Option(help="Classes to print for each image.")] = 3
-    design: OneDesign = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least_one(top=self.top)
 
 
 @dataclass(frozen=True, kw_only=True)
