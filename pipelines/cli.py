@@ -22,6 +22,7 @@ COMMANDS: dict[str, type] = {
     "front": studies.FrontOptions,
     "importance": studies.ImportanceOptions,
     "sync": studies.SyncOptions,
+    "doctor": studies.DoctorOptions,
     "retrain": trainings.RetrainOptions,
     "export": shipping.ExportOptions,
     "predict": shipping.PredictOptions,

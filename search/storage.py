@@ -2,11 +2,8 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import logging
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.journal import JOURNAL, first_torn, locked, mend_end
 from search.trials import Trial, read_trial
 from space.errors import Stopped, UserError, first_line
 
@@ -29,7 +27,6 @@ OPENED = "opened"
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
-JOURNAL = "journal.log"
 FOUNDING = "founding"
 """The attribute with all that a study is made with, written at once."""
 DEFAULT_FOLDER = "runs"
@@ -140,9 +137,9 @@ class Storage:
         """
         folder = self.folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        with self.answering(), self._held(name):
+        with self.answering(), self.held(name):
             if self._url is None:
-                _mend(folder / JOURNAL)
+                mend_end(folder / JOURNAL)
             study = self._made(name, directions)
             if FOUNDING not in study.user_attrs:
                 study.set_user_attr(FOUNDING, dict(attributes))
@@ -179,10 +176,14 @@ class Storage:
             raise Stopped(f"the database {self._url} does not answer: {first_line(reason.orig or reason)}") from None
 
     @contextlib.contextmanager
-    def _held(self, name: str) -> Iterator[None]:
-        """Keep other processes from writing a study."""
+    def held(self, name: str) -> Iterator[None]:
+        """Keep other processes from writing a study.
+
+        Raises:
+            UserError: another one is.
+        """
         if self._url is None:
-            with _locked(self.folder(name) / "lock", name):
+            with locked(self.folder(name), name):
                 yield
             return
         from search.lease import Lease  # takes a moment
@@ -198,10 +199,20 @@ class Storage:
         if name not in self._studies:
             if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
                 return None
-            with contextlib.suppress(KeyError):  # a process was killed before it had made the study
+            with contextlib.suppress(KeyError), self._told_if_torn(name):  # killed before it had made the study
                 self._studies[name] = optuna.load_study(study_name=name, storage=self._backend(name))
         study = self._studies.get(name)
         return study if study is not None and FOUNDING in study.user_attrs else None
+
+    @contextlib.contextmanager
+    def _told_if_torn(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            if self._url is not None or (line := first_torn(self.folder(name) / JOURNAL)) is None:
+                raise
+            where = f"line {line} of {self.folder(name) / JOURNAL}"
+            raise UserError(f"study {name}: {where} is torn; `search doctor --mend` keeps all before it") from None
 
     def _made(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
         self._open(name)
@@ -247,35 +258,3 @@ def _opened(url: str, tries: int = 10) -> RDBStorage:
             raise
     time.sleep(RACE_SECONDS)
     return _opened(url, tries - 1)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, study: str) -> Iterator[None]:
-    """Hold a file's lock; across machines it holds where their file system supports flock, as NFS 4 does."""
-    with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"study {study} is being run by process {lock.read().strip()}; wait for it, or stop it with Ctrl-C"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
-
-
-def _mend(journal: Path) -> None:
-    """Undo what a killed process leaves: a stale lock, which would cost 30 s, and half a line.
-
-    To be called under the study's lock only.
-    """
-    for stale in journal.parent.glob(f"{journal.name}.lock*"):
-        stale.unlink()
-    if not journal.exists():
-        return
-    with journal.open("rb+") as file:
-        content = file.read()
-        if not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)

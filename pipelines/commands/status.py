@@ -21,8 +21,9 @@ def status(options: StatusOptions) -> int:
     """
     storage = Storage(options.storage)
     if options.study is None:
-        storage.find(None, every=True)  # there is one
-        names = [name for name in storage.names(every=True) if storage.exists(name)]
+        names = [name for name in storage.names(every=True) if _is_made(storage, name)]
+        if not names:
+            storage.find(None, every=True)  # says so
         _print_all([{"kind": _kind(name), **_counts(storage, name)} for name in names], options.json)
     else:
         _print_one(storage.read(storage.find(options.study, every=True)), options.json)
@@ -53,6 +54,14 @@ def _kind(name: str) -> str:
     if not rest:
         return "search"
     return "retrain" if rest.startswith("retrain-") else first
+
+
+def _is_made(storage: Storage, name: str) -> bool:
+    """Whether there is something to tell of a study, and be it that it cannot be read."""
+    try:
+        return storage.exists(name)
+    except UserError:
+        return True
 
 
 def _counts(storage: Storage, name: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from search.journal import JOURNAL
 from search.ledger import Ledger
-from search.storage import JOURNAL, Storage
+from search.storage import Storage
 from search.trials import State, Trial
 from space.errors import UserError
 from tests.objectives import OBJECTIVES

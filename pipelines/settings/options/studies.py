@@ -29,6 +29,17 @@ class FrontOptions(Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorOptions(Stored):
+    """What is torn, doubled or left over in the studies of a storage; nothing is changed unless --mend is given.
+
+    Exit codes: 0 all can be used, 1 one cannot.
+    """
+
+    study: Annotated[str | None, Argument(help="Name of one; all are looked at if left out.")] = None
+    mend: Annotated[bool, Option(help="Mend what can be mended.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportanceOptions(Stored):
     """What a study has learnt: the effect of every choice on the metric, with its interval."""
 

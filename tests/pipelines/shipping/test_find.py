@@ -13,8 +13,9 @@ import pytest
 from pipelines import cli
 from pipelines.shipping.find import ASKED, find
 from pipelines.tracking.runs import run_ids
+from search.journal import JOURNAL
 from search.proposers import Planned
-from search.storage import JOURNAL, Storage
+from search.storage import Storage
 from space import Design, UserError
 from tests.pipelines.conftest import TINY, Search
 from tests.pipelines.shipping.conftest import write
