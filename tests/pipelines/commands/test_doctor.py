@@ -1,6 +1,7 @@
 """`search doctor`: what is torn or left over is told, and mended only when that is said."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from search.storage import Storage
 from tests.pipelines.conftest import Search
 
 STUDY = ("--study", "mine")
-TEARS = {
+TEARS: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda line: line[: len(line) // 2] + b"\n",
     "zeros": lambda line: b"\0" * (len(line) - 1) + b"\n",
     "no operation": lambda line: b"[1, 2]\n",
