@@ -157,5 +157,5 @@ if __name__ == "__main__":
     for size in SIZES:
         if size <= len(seconds.ends):
             each = sorted(seconds.a_trial(size))
-            median, least, most = (1e3 * it for it in (statistics.median(each), each[0], each[-1]))
-            print(f"{size:6,} trials: {median:7.1f} ms a trial, {least:.1f} to {most:.1f}")
+            median, mean, most = (1e3 * it for it in (statistics.median(each), statistics.fmean(each), each[-1]))
+            print(f"{size:6,} trials: median {median:6.1f}, mean {mean:6.1f}, most {most:6.1f} ms a trial")

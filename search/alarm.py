@@ -9,6 +9,8 @@ from types import FrameType
 
 GRACE_SECONDS = 30.0
 """So long after an alarm, code that no exception reaches is ended with its process."""
+AGAIN_SECONDS = 5.0
+"""Until it rings again: Python drops an exception that comes inside of some code, such as a finaliser."""
 
 
 class TimedOut(BaseException):
@@ -29,19 +31,21 @@ def alarm(seconds: float | None, *, expendable: bool = False) -> Iterator[None]:
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    seconds = max(seconds, 1e-3)  # 0 would be never
-    before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    if expendable:
-        faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
+    over = False
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        if not over:
+            raise TimedOut
+
+    before = signal.signal(signal.SIGALRM, ring)
     try:
+        if expendable:
+            faulthandler.dump_traceback_later(max(seconds, 0.0) + GRACE_SECONDS, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN_SECONDS)  # 0 would be never
         yield
     finally:
+        over = True  # first of all: it may ring just now
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if expendable:
             faulthandler.cancel_dump_traceback_later()
-
-
-def _ring(number: int, frame: FrameType | None) -> None:
-    raise TimedOut

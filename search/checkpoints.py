@@ -28,6 +28,15 @@ class Checkpoints:
         """That of the trial of this number, which trains this job."""
         return Checkpoint(self.folder / f"{number}-{self.study[:8]}.pt", {"study": self.study, "job": job.to_json()})
 
+    def files(self) -> list[Path]:
+        """What there is of this study's, also of what was never written whole."""
+        return sorted(self.folder.glob(f"*-{self.study[:8]}.pt*"))
+
+    def number(self, path: Path) -> int | None:
+        """Of the trial that one of these files is of; None where it was never written whole."""
+        number = path.name.removesuffix(f"-{self.study[:8]}.pt")
+        return int(number) if number.isdigit() else None
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.journal import JOURNAL, cut_before, first_torn, mend_end, stale_locks
+from search.checkpoints import Checkpoints
+from search.journal import cut_before, ends_in_the_middle, first_torn, mend_end, stale_locks
 from search.storage import Storage
 from search.trials import State, Trial
 from space.choices import Candidate
@@ -35,16 +36,18 @@ def findings(storage: Storage, name: str) -> list[Finding]:
         storage: of the study.
         name: of the study.
     """
-    folder = storage.folder(name)
-    journal = folder / JOURNAL
-    if journal.exists() and (line := first_torn(journal)) is not None:
+    folder, journal = storage.folder(name), storage.journal(name)
+    if journal is not None and (line := first_torn(journal)) is not None:
         return [_torn(journal, line)]
-    found = [*_left_by_a_killed_process(journal)] if journal.exists() else []
-    trials = storage.read(name).trials if storage.exists(name) else []
-    found += _about(trials)
-    running = {trial.number for trial in trials if trial.state is State.RUNNING}
-    left = [path for path in folder.glob("checkpoints/*.pt*") if _number(path) not in running or _partial(path)]
-    left += folder.glob("*.partial")
+    found = [] if journal is None else [*_left_by_a_killed_process(journal)]
+    if not storage.exists(name):
+        return found
+    record = storage.read(name)
+    found += _about(record.trials)
+    running = {trial.number for trial in record.trials if trial.state is State.RUNNING}
+    checkpoints = Checkpoints(folder / "checkpoints", record.attributes.get("uid", ""))
+    left = [path for path in checkpoints.files() if checkpoints.number(path) not in running]
+    left += [] if journal is None else folder.glob("*.partial")  # those of a database may share its folder
     if left:
         size = sum(path.stat().st_size for path in left) / 1e6
         says = f"{len(left)} files ({size:.1f} MB) of trials that ended, or that were never written whole"
@@ -61,8 +64,7 @@ def _torn(journal: Path, line: int) -> Finding:
 
 
 def _left_by_a_killed_process(journal: Path) -> Iterator[Finding]:
-    content = journal.read_bytes()
-    what = ["half a line at the end of its journal"] if content and not content.endswith(b"\n") else []
+    what = ["half a line at the end of its journal"] if ends_in_the_middle(journal) else []
     what += ["a lock of its journal"] if stale_locks(journal) else []
     if what:
 
@@ -89,17 +91,7 @@ def _about(trials: Iterable[Trial]) -> Iterator[Finding]:
     for ((_, design), seed), numbers in trained.items():
         if len(numbers) > 1:
             says = f"{design} is trained more than once under seed {seed}: trials {', '.join(map(str, numbers))}"
-            yield Finding(says=says, remedy="the last one counts", serious=True)
-
-
-def _number(checkpoint: Path) -> int | None:
-    """Of the trial that a checkpoint is of."""
-    number = checkpoint.name.partition("-")[0]
-    return int(number) if number.isdigit() else None
-
-
-def _partial(path: Path) -> bool:
-    return path.name.endswith(".partial")
+            yield Finding(says=says, remedy="the last one counts")
 
 
 def _remove(paths: Iterable[Path]) -> str:

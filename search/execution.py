@@ -107,9 +107,10 @@ class Execution:
         started = time.monotonic()
         failure = None
         try:
-            with alarm(self._left(), expendable=self._expendable):
-                if self._training is None:
+            if self._training is None:
+                with self._alarm():
                     self._training = self._begin()
+            with self._alarm():
                 while not self._training.done:
                     report = self._training.step()
                     self._reports.append({**report, "time": time.time()})
@@ -145,11 +146,10 @@ class Execution:
         told, self._notes = tuple(self._notes), []
         return told
 
-    def _left(self) -> float | None:
-        """Seconds until it has failed."""
-        if self._timeout is None:
-            return None
-        return self._timeout - sum(report["seconds"] for report in self._reports)
+    def _alarm(self) -> contextlib.AbstractContextManager[None]:
+        """Rings when the time is up that its epochs have left."""
+        spent = sum(report["seconds"] for report in self._reports)
+        return alarm(None if self._timeout is None else self._timeout - spent, expendable=self._expendable)
 
     def _begin(self) -> ResumableTraining:
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)

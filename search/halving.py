@@ -13,7 +13,7 @@ asynchronous successive halving, arXiv:2106.12639.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,7 +56,7 @@ class Halving:
     rungs: tuple[int, ...]
     reduction_factor: float
 
-    def __call__(self, trial: Trial, trials: Collection[Trial]) -> bool | None:
+    def __call__(self, trial: Trial, trials: Sequence[Trial]) -> bool | None:
         """Whether a running trial, no replicate, goes on after its last report; None where that is at no rung.
 
         Args:

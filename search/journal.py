@@ -6,13 +6,39 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
+
+from optuna.storages.journal import JournalFileBackend
 
 from space.errors import UserError
 from space.files import written_whole
 
 JOURNAL = "journal.log"
 LOCK = "lock"
+
+
+class Journal(JournalFileBackend):
+    """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write some operations, or none of them.
+
+        Raises:
+            OSError: the disk is full, or has another trouble.
+        """
+        size = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:
+            with contextlib.suppress(OSError):  # what it could not do here, `mend_end` does
+                os.truncate(self._path, size)
+            raise
 
 
 @contextlib.contextmanager
@@ -46,9 +72,26 @@ def mend_end(journal: Path) -> None:
     if not journal.exists():
         return
     with journal.open("rb+") as file:
-        content = file.read()
-        if not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+        if (end := _whole_until(file)) is not None:
+            file.truncate(end)
+
+
+def ends_in_the_middle(journal: Path) -> bool:
+    """Whether its last line was cut short."""
+    with journal.open("rb") as file:
+        return _whole_until(file) is not None
+
+
+def _whole_until(file: BinaryIO) -> int | None:
+    """Where the last whole line ends, if there is something behind it."""
+    end = file.seek(0, os.SEEK_END)
+    start, tail = end, b""
+    while start and b"\n" not in tail:
+        start = max(0, start - 65_536)
+        file.seek(start)
+        tail = file.read(end - start)
+    whole = start + tail.rfind(b"\n") + 1
+    return None if whole == end else whole
 
 
 def stale_locks(journal: Path) -> list[Path]:
@@ -77,10 +120,9 @@ def cut_before(journal: Path, line: int) -> Path:
     Returns:
         where the whole file is.
     """
-    content = journal.read_bytes()
     kept = next(path for count in range(1000) if not (path := journal.with_name(f"{JOURNAL}.torn-{count}")).exists())
-    with written_whole(kept) as partial:
-        partial.write_bytes(content)
     with written_whole(journal) as partial:
-        partial.write_bytes(b"".join(content.splitlines(keepends=True)[: line - 1]))
+        with journal.open("rb") as whole:
+            partial.write_bytes(b"".join(islice(whole, line - 1)))
+        kept.hardlink_to(journal)
     return kept

@@ -5,7 +5,7 @@ everything else observes it and can be rebuilt from it.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from search.optuna_trials import OptunaTrials
 from search.proposals import Proposed, Proposer
 from search.trials import Failure, FailureKind, Report, State, Trial
 
-GoesOn = Callable[[Trial, Collection[Trial]], bool | None]
+GoesOn = Callable[[Trial, Sequence[Trial]], bool | None]
 """Of a running trial, whose history ends with the newest report, and all trials: whether the one is worth training on.
 
 None where it is not judged: between two rungs.
@@ -164,7 +164,7 @@ class Ledger:
             observer.reported(trial)
         if self._goes_on is None or trial.job.replicate:
             return True
-        verdict = self._goes_on(trial, self._trials.values())
+        verdict = self._goes_on(trial, self.trials)
         if verdict:
             self._kept.note(trial)
         return verdict is not False

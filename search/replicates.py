@@ -12,8 +12,8 @@ from space.seeds import mix_seed
 
 MOST_LOST = 3
 """A design of which a machine failed so many replicates is not trained again."""
-FRESH = 0.02
-"""What is known of designs is learnt anew after so many trials, as a share of all: of thousands it takes long."""
+LEARN_EVERY = 0.02
+"""Of all trials so many are new when what is known of designs is learnt again: of thousands that takes long."""
 
 
 @dataclass(kw_only=True)
@@ -66,8 +66,8 @@ class Replicates:
 
     def _known(self, trials: Sequence[Trial]) -> Mapping[Candidate, Known]:
         """Of all designs but the latest few: the same for some decisions in a row."""
-        earlier = trials[: len(trials) - len(trials) % max(1, int(FRESH * len(trials)))]
-        basis = len(earlier), sum(trial.state is State.COMPLETE for trial in earlier)
+        earlier = trials[: len(trials) - len(trials) % max(1, int(LEARN_EVERY * len(trials)))]
+        basis = [trial.number for trial in earlier if trial.state is State.COMPLETE]
         if self._learnt[0] != basis:
             known = known_designs(earlier, self.objectives, self.images)
             self._learnt = basis, {it.candidate: it for it in known}
@@ -76,8 +76,10 @@ class Replicates:
     def _due(self, trials: Sequence[Trial], *, unbound: bool) -> bool:
         """Whether another replicate stays within the share; a running training counts as if it were at its end."""
         whole = max((len(trial.history) for trial in trials if trial.state is State.COMPLETE), default=0)
-        if not self.share or not whole or unbound:
-            return bool(self.share and whole)
+        if not self.share or not whole:
+            return False
+        if unbound:
+            return True
         epochs = again = 0
         for trial in trials:
             count = whole if trial.state is State.RUNNING else len(trial.history)

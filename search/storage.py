@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 
-from search.journal import JOURNAL, first_torn, locked, mend_end
+from search.journal import JOURNAL, Journal, first_torn, locked, mend_end
 from search.trials import Trial, read_trial
 from space.errors import Stopped, UserError, first_line
 
@@ -75,6 +74,11 @@ class Storage:
     def folder(self, name: str) -> Path:
         """The study's own folder: checkpoints, and the journal with its lock."""
         return self.root / name
+
+    def journal(self, name: str) -> Path | None:
+        """The study's journal; None where it has none, in a database or not begun."""
+        path = self.folder(name) / JOURNAL
+        return path if self._url is None and path.exists() else None
 
     def names(self, *, every: bool = False) -> list[str]:
         """All searches, or every study, the one written last at the end; what is no search has a / in its name."""
@@ -167,7 +171,7 @@ class Storage:
             yield
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL:
-                raise Stopped(f"no room in {self.root} ({error.strerror}); make some") from None
+                raise Stopped(f"no room for {error.filename or self.root} ({error.strerror}); make some") from None
             from sqlalchemy.exc import InterfaceError, OperationalError  # takes a moment
 
             reason = error.__cause__ if isinstance(error, StorageInternalError) else error
@@ -209,10 +213,12 @@ class Storage:
         try:
             yield
         except Exception:
-            if self._url is not None or (line := first_torn(self.folder(name) / JOURNAL)) is None:
+            journal = self.journal(name)
+            if journal is None or (line := first_torn(journal)) is None:
                 raise
-            where = f"line {line} of {self.folder(name) / JOURNAL}"
-            raise UserError(f"study {name}: {where} is torn; `search doctor --mend` keeps all before it") from None
+            raise UserError(
+                f"study {name}: line {line} of {journal} is torn; `search doctor --mend` keeps all before it"
+            ) from None
 
     def _made(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
         self._open(name)
@@ -232,7 +238,7 @@ class Storage:
     def _backend(self, name: str) -> BaseStorage:
         if self._url is not None:
             return self._database
-        return JournalStorage(JournalFileBackend(str(self.folder(name) / JOURNAL)))
+        return JournalStorage(Journal(self.folder(name) / JOURNAL))
 
     @functools.cached_property
     def _database(self) -> RDBStorage:

@@ -1,9 +1,11 @@
 """The trials of a ledger, counted as they come: with thousands of them nothing counts them again at each step."""
 
+from collections import UserDict
+
 from search.trials import State, Trial
 
 
-class Tally(dict[int, Trial]):
+class Tally(UserDict[int, Trial]):
     """Trials by number.
 
     Attributes:
@@ -12,9 +14,9 @@ class Tally(dict[int, Trial]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.running: dict[int, Trial] = {}
         self.trained = 0
+        super().__init__()
 
     def __setitem__(self, number: int, trial: Trial) -> None:
         before = self.get(number)

@@ -106,7 +106,7 @@ class Failure:
     @property
     def own(self) -> bool:
         """Whether the design is to blame, and would fail again; otherwise the machine or the code is."""
-        return self.kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY)
+        return self.kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY, FailureKind.TIMEOUT)
 
     def to_json(self) -> dict[str, str]:
         """For the ledger; `from_json` is the way back."""

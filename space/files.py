@@ -25,10 +25,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # its own: another process may write, too
     try:
         yield partial
-        sync(partial)
+        to_disk(partial)
         partial.replace(path)
         with contextlib.suppress(OSError):  # some network file systems cannot do that to a folder
-            sync(path.parent)
+            to_disk(path.parent)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def write_whole(path: Path, text: str) -> None:
         partial.write_text(text)
 
 
-def sync(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Make a file, or what is in a folder, safe from a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

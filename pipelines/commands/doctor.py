@@ -9,7 +9,7 @@ from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout
 from search.checkup import Finding, findings
 from search.storage import Storage
-from space.errors import UserError
+from space.errors import Stopped, UserError, first_line
 
 
 def doctor(options: DoctorOptions) -> int:
@@ -38,12 +38,13 @@ def doctor(options: DoctorOptions) -> int:
 def _looked_at(storage: Storage, name: str, mend: bool) -> list[dict[str, Any]]:
     """What is found of a study, mended if told to; that it is being written is all that is said of one that is."""
     try:
-        with storage.held(name):
-            return [
-                _told(name, it, it.mend() if mend and it.mend is not None else "") for it in findings(storage, name)
-            ]
-    except UserError as error:
+        with storage.answering(), storage.held(name):
+            return [_told(name, it, it.mend() if mend and it.mend else "") for it in findings(storage, name)]
+    except (UserError, Stopped) as error:
         return [_told(name, Finding(says=str(error), remedy=""), "")]
+    except Exception as error:  # whatever is wrong with one study, the others are looked at
+        says = f"it cannot be looked at: {type(error).__name__}: {first_line(error)}"
+        return [_told(name, Finding(says=says, remedy="", serious=True), "")]
 
 
 def _told(name: str, finding: Finding, mended: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from pipelines.terminal.formats import show_percent
 from pipelines.terminal.reading import reading_bar
 from search.storage import Storage
 from space import UserError
-from space.files import sync
+from space.files import to_disk
 from space.saved import DESCRIPTION, PROGRAM, WEIGHTS, Saved
 from trainers.datasets import read_data
 from trainers.deployment import EXTRA, ONNX_PACKAGES
@@ -123,7 +123,7 @@ def _whole(target: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
         for path in (*folder.iterdir(), folder):
-            sync(path)
+            to_disk(path)
         if target.exists():
             target.rename(Path(name) / "old")
         folder.rename(target)

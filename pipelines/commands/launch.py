@@ -23,7 +23,7 @@ from pipelines.settings.config import write_config
 from pipelines.settings.engines import show_engine
 from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
-from pipelines.settings.next_commands import next_commands
+from pipelines.settings.next_commands import LAUNCHED, next_commands
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.search import LaunchOptions
 from pipelines.settings.rungs import rungs_typed
@@ -121,11 +121,11 @@ def launch(options: LaunchOptions) -> int:
             study,
             proposer,
             work.budget,
-            Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor),
+            Halving(bounds=bounds, rungs=rungs, reduction_factor=options.reduction_factor) if rungs else None,
             bound=with_patience(work.bounds, options, bounds, settings.images["val"]),
         )
         ledger.annotate("budget", work.budget)
-        ledger.annotate("sampler", options.sampler)
+        ledger.annotate(LAUNCHED, {"sampler": options.sampler, "bounds": _bounds(options)})
         ended = session.run(
             ledger,
             engine,
@@ -274,5 +274,10 @@ def _say_what_next(options: LaunchOptions, name: str, ended: Session, ledger: Le
 
 
 def _next_commands(options: LaunchOptions, name: str) -> Mapping[str, str]:
+    return next_commands(name, options.run, _bounds(options))
+
+
+def _bounds(options: LaunchOptions) -> dict[str, float]:
+    """On the work, those that hold."""
     said = {"budget": options.designs, "max_epochs": options.max_epochs, "gpu_hours": options.gpu_hours}
-    return next_commands(name, options.run, {bound: value for bound, value in said.items() if value is not None})
+    return {bound: value for bound, value in said.items() if value is not None}

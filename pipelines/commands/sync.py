@@ -1,9 +1,12 @@
 """`search sync`: bring MLflow up to what a study knows, from the study alone."""
 
+from datetime import datetime
+
 from rich.progress import track
 
 from pipelines.results.search_view import search_view
-from pipelines.settings.next_commands import next_commands
+from pipelines.running.session import STATUS
+from pipelines.settings.next_commands import LAUNCHED, next_commands
 from pipelines.settings.objectives import objectives_of
 from pipelines.settings.options.studies import SyncOptions
 from pipelines.settings.study import Settings
@@ -13,7 +16,7 @@ from pipelines.tracking.runs import RUN_ATTRIBUTE, StudyRuns, run_ids, where_to_
 from search.hypervolume import Bounds
 from search.storage import Storage
 from search.trials import State
-from space.errors import UserError, first_line
+from space.errors import Stopped, UserError, first_line
 
 
 def sync(options: SyncOptions) -> int:
@@ -27,30 +30,31 @@ def sync(options: SyncOptions) -> int:
     objectives = objectives_of(storage.read(name).attributes)
     with storage.writing(name, objectives.directions, {}) as study:
         record = storage.read(name)
-        known = run_ids(record.attributes)
-        budget = record.attributes.get("budget")
+        attributes, known = record.attributes, run_ids(record.attributes)
+        launched = attributes.get(LAUNCHED, {"sampler": "", "bounds": {}})
         view = search_view(
             name,
-            record.attributes["uid"],
-            Settings.from_json(record.attributes["settings"]),
-            Bounds.from_json(record.attributes["bounds"], objectives),
-            record.attributes.get("sampler", ""),
-            next_commands(name, options, {} if budget is None else {"budget": budget}).values(),
+            attributes["uid"],
+            Settings.from_json(attributes["settings"]),
+            Bounds.from_json(attributes["bounds"], objectives),
+            launched["sampler"],
+            next_commands(name, options, launched["bounds"]).values(),
         )
 
         def remember(number: int, run: str) -> None:
             if known.get(number) != run:
-                study.set_user_attr(f"{RUN_ATTRIBUTE}{number}", run)
+                with storage.answering():
+                    study.set_user_attr(f"{RUN_ATTRIBUTE}{number}", run)
 
+        in_order = sorted(record.trials, key=lambda trial: trial.finished or datetime.max)
         try:
             runs = StudyRuns(view, options.tracking_uri, remember)
-            bar = track(record.trials, "trials", console=stderr, transient=True, disable=not stderr.is_terminal)
-            for trial in bar:
+            for trial in track(in_order, "trials", console=stderr, transient=True, disable=not stderr.is_terminal):
                 runs.log(trial)
             runs.refresh()
-            running = any(trial.state is State.RUNNING for trial in record.trials)
-            missing = (budget or 0) - sum(trial.counts for trial in record.trials)
-            runs.close("KILLED" if running or missing > 0 else "FINISHED")
+            runs.close(attributes.get(STATUS, "KILLED"))
+        except Stopped:
+            raise
         except Exception as error:  # whatever the tracking server does
             raise UserError(f"MLflow: {type(error).__name__}: {first_line(error)}; the same command goes on") from None
     logged = sum(trial.state not in (State.DUPLICATE, State.INFEASIBLE) for trial in record.trials)

@@ -24,6 +24,8 @@ from space.errors import Stopped
 
 _STATUS = {COMPLETE: "FINISHED", FAILED: "FAILED", STOPPED: "KILLED"}
 """Of the study's run in MLflow."""
+STATUS = "mlflow_status"
+"""The attribute of a study that holds the same."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def run(
             ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
 
     remembered = run_ids(ledger.annotations)
+    ledger.annotate(STATUS, _STATUS[STOPPED])  # should it be killed
     tracker = Tracker(view, tracking_uri, ledger.trials, remember)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
@@ -112,5 +115,7 @@ def run(
             if trial.failure is not None:
                 warn(f"trial {trial.number} ({trial.job.design}) failed: {trial.why_failed}")
         exit_code, reason = how_it_ended(ledger, stopping.reason)
-        tracker.ended(_STATUS[FAILED if exit_code == COMPLETE and lacks(ledger.trials) else exit_code])
+        status = _STATUS[FAILED if exit_code == COMPLETE and lacks(ledger.trials) else exit_code]
+        ledger.annotate(STATUS, status)
+        tracker.ended(status)
     return Session(exit_code, reason, watch, tracker.run_id)

@@ -7,6 +7,9 @@ from pipelines.settings.options.shared import Stored
 from pipelines.terminal.secrets import hidden
 from search.storage import DEFAULT_FOLDER
 
+LAUNCHED = "launched"
+"""The attribute of a search with what the last launch was told that may change: its sampler and its bounds."""
+
 
 def next_commands(name: str, where: Stored, bounds: Mapping[str, float]) -> dict[str, str]:
     """A command for each thing to do next.

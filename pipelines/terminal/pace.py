@@ -14,17 +14,18 @@ class Pace:
     Args:
         share: of the time, at most.
         seconds: at least so long between the end of one time and the next.
+        at_once: whether it is time now; else in so many seconds.
     """
 
-    def __init__(self, share: float, seconds: float = 0.0) -> None:
+    def __init__(self, share: float, seconds: float = 0.0, at_once: bool = True) -> None:
         self._share = share
         self._seconds = seconds
         self._began = 0.0
-        self._next = 0.0
+        self._next = 0.0 if at_once else time.monotonic() + seconds
 
     @property
     def due(self) -> bool:
-        """Whether it is time again; the first time is at once."""
+        """Whether it is time again."""
         return time.monotonic() >= self._next
 
     def __enter__(self) -> "Pace":

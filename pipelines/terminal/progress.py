@@ -19,7 +19,7 @@ Lines = Callable[[Sequence[Trial]], Sequence[tuple[str, str]]]
 """From the trials so far to labelled lines below the bar."""
 
 
-SHARE = 0.02
+LINES_SHARE = 0.02
 """Of the time, at most, that the lines below the bar are made anew in."""
 
 
@@ -51,7 +51,7 @@ class Display:
         self._task = self._bar.add_task("", total=total, completed=self._before)
         self._below: Sequence[tuple[str, str]] = ()
         self._stale = False
-        self._pace = Pace(SHARE)
+        self._pace = Pace(LINES_SHARE)
         self._live = Live(get_renderable=self._render, console=stderr, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
@@ -61,6 +61,7 @@ class Display:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if stderr.is_terminal:
+            self._stale = False  # the last drawing is wiped at once
             self._live.stop()
 
     def started(self, trial: Trial) -> None:

@@ -1,5 +1,6 @@
 """The runs of a study in MLflow: one for the study, one for each of its trials."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +18,20 @@ from search.trials import Job, State, Trial
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # an error comes to us, and is one line
+os.environ.setdefault(
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+)  # stdout is for results, a URL may have a password
+
 EXPERIMENT = "attention-search"
 DEFAULT_SERVER = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves."""
 MOST = {"metrics": 800, "params": 100, "tags": 100}
 """Of one call, which takes 1,000 in all."""
-SHARE = 0.05
+LOOKING_SHARE = 0.05
 """Of the time, at most, that all trials are looked at again in, after the end of one."""
-VISIBLE = 0.1
-"""What is expected of a design changes with each trial; a figure that moved by less than so many points is left."""
 
 _STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 
@@ -49,7 +55,7 @@ class StudyRuns:
         self._runs: dict[int, Run] = {}
         self._running: set[int] = set()
         self._finished: list[Trial] = []
-        self._pace = Pace(SHARE)
+        self._pace = Pace(LOOKING_SHARE)
         self._behind = False  # of the study's metrics
         self._figures: dict[int, Mapping[str, float]] = {}
         self._tagged: dict[int, Mapping[str, str]] = {}
@@ -59,7 +65,9 @@ class StudyRuns:
         """Bring a trial's run up to its state. Logging the same twice changes nothing."""
         if trial.state in (State.DUPLICATE, State.INFEASIBLE):
             return
-        run = self._runs.get(trial.number) or self._make_run(trial)
+        run = self._runs.get(trial.number)
+        if run is None or run.data.tags.get("design") != str(trial.job.design):  # a journal that was mended counts anew
+            run = self._make_run(trial)
         if trial.state is State.RUNNING:
             if run.info.status == "KILLED":  # it is taken up again
                 self._client.update_run(run.info.run_id, status="RUNNING")
@@ -67,6 +75,7 @@ class StudyRuns:
             return
         if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
             self._finished.append(trial)
+            self._behind = True  # that session may have been cut off before it told the study's metrics
             return
         so_far = [*self._finished, trial]
         if look := self._pace.due:
@@ -84,8 +93,12 @@ class StudyRuns:
         self._finished.append(trial)
         self._behind = not look
 
-    def refresh(self) -> None:
-        """Write the artifacts and the description, and what changed of the trials' tags and figures."""
+    def refresh(self, visible: float = 0.0) -> None:
+        """Write the artifacts and the description, and what changed of the trials' tags and figures.
+
+        Args:
+            visible: points; a figure that moved by less is left.
+        """
         run_ids = {number: run.info.run_id for number, run in self._runs.items()}
         if self._behind:
             self._log_metrics(self._finished)
@@ -100,7 +113,7 @@ class StudyRuns:
         now = _milliseconds(None)
         for number, figures in self._view.figures(self._finished).items():
             shown = self._figures.get(number, {})
-            if any(key not in shown or abs(value - shown[key]) >= VISIBLE for key, value in figures.items()):
+            if any(key not in shown or abs(value - shown[key]) > visible for key, value in figures.items()):
                 changed = [_metric(key, value, now, 0) for key, value in figures.items() if shown.get(key) != value]
                 self._log(run_ids[number], metrics=changed)
                 self._figures[number] = figures

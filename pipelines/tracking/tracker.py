@@ -4,7 +4,6 @@ MLflow only ever copies the ledger. A thread of its own does so: however slow or
 server is, the search goes on, and what could not be logged is logged by the next launch.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -18,15 +17,10 @@ from pipelines.tracking.view import View
 from search.trials import Trial
 from space.errors import Stopped, first_line
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # an error comes to us, and is one line
-os.environ.setdefault(
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
-)  # stdout is for results, a URL may have a password
-
 REFRESH_SECONDS, REFRESH_SHARE = 60.0, 0.1
 """Between two rewritings of the artifacts at least, and of the time at most that they take."""
+VISIBLE = 0.1
+"""What is expected of a design changes with each trial; until the end a figure that moved by fewer points is left."""
 RETRY_SECONDS = 10.0
 CLOSE_SECONDS = 120.0
 
@@ -88,9 +82,7 @@ class Tracker:
         return self._copy.parent if self._copy else None
 
     def _work(self) -> None:
-        pace, closing = Pace(REFRESH_SHARE, REFRESH_SECONDS), False
-        with pace:
-            pass  # the first time is a while from now
+        pace, closing = Pace(REFRESH_SHARE, REFRESH_SECONDS, at_once=False), False
         while not closing:
             try:
                 closing = self._take(self._events.get(timeout=RETRY_SECONDS))
@@ -107,7 +99,7 @@ class Tracker:
                 try:
                     if closing or pace.due:
                         with pace:
-                            self._copy.refresh()
+                            self._copy.refresh(0.0 if closing else VISIBLE)
                 finally:  # how it ended is told even where a picture is not taken
                     if closing:
                         self._copy.close(self._outcome)

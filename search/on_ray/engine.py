@@ -72,12 +72,13 @@ class RayEngine:
             gpus=self._resources["gpu"],
             timeout=self._trial_timeout,
         )
+        trouble: list[Exception] = []
         with tempfile.TemporaryDirectory(prefix="search-tune-") as folder:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, self._resources),
                 tune_config=tune.TuneConfig(
                     search_alg=_LedgerSearcher(ledger),
-                    scheduler=_LedgerScheduler(ledger, checkpoints),
+                    scheduler=_LedgerScheduler(ledger, checkpoints, trouble),
                     num_samples=-1,
                     max_concurrent_trials=self.workers,
                     reuse_actors=True,
@@ -86,7 +87,7 @@ class RayEngine:
                     name="search",
                     storage_path=folder,
                     verbose=0,
-                    stop=_Stopper(should_stop),
+                    stop=_Stopper(lambda: bool(trouble) or should_stop()),
                     failure_config=tune.FailureConfig(max_failures=RESTARTS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
@@ -94,7 +95,9 @@ class RayEngine:
             try:
                 tuner.fit()
             except tune.TuneError as error:  # of what our parts raised Tune keeps the text alone
-                raise error.__context__ or error from None
+                trouble.append(error.__context__ if isinstance(error.__context__, Exception) else error)
+        if trouble:
+            raise trouble[0] from None
 
     def alone(self, measure: Callable[[], Result]) -> Result:
         """Run this where trials will run, while nothing else of ours does."""
@@ -183,10 +186,18 @@ class _LedgerSearcher(_StaysHere, Searcher):
 
 
 class _LedgerScheduler(_StaysHere, FIFOScheduler):
-    """Hands results to the ledger, which decides who goes on."""
+    """Hands results to the ledger, which decides who goes on.
 
-    def __init__(self, ledger: Ledger, checkpoints: Checkpoints) -> None:
+    Args:
+        ledger: that is told.
+        checkpoints: of its trials.
+        trouble: what the ledger raised, such as of a full disk; Tune would take it for the trial's. From then on
+            nothing is told, so trials stay as they are, to be taken up again.
+    """
+
+    def __init__(self, ledger: Ledger, checkpoints: Checkpoints, trouble: list[Exception]) -> None:
         FIFOScheduler.__init__(self)
+        self._trouble = trouble
         self._ledger = ledger
         self._checkpoints = checkpoints
 
@@ -210,7 +221,13 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
 
     def _record(self, trial: Any, progress: Progress) -> bool:
         number, job = trial.config["number"], Job.from_json(trial.config["job"])
-        return record(self._ledger, number, progress, self._checkpoints.of(number, job))
+        if self._trouble:
+            return True
+        try:
+            return record(self._ledger, number, progress, self._checkpoints.of(number, job))
+        except Exception as error:
+            self._trouble.append(error)
+            return True
 
 
 class _Stopper(_StaysHere, tune.Stopper):

@@ -315,6 +315,34 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert not ledger.running
 
 
+def test_a_ledger_that_cannot_be_written_ends_the_run_and_its_trial_is_taken_up_again(
+    engine: Engine,
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    journal_of: Callable[[optuna.Study], list[dict[str, object]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study()
+    ledger = make_ledger(study, budget=3)
+    tell = ledger.tell_complete
+    full = iter([OSError(28, "No space left on device")])
+
+    def tell_if_there_is_room(number: int) -> None:
+        if ledger.trained == 1 and (error := next(full, None)) is not None:
+            raise error
+        tell(number)
+
+    monkeypatch.setattr(ledger, "tell_complete", tell_if_there_is_room)
+    with pytest.raises(OSError, match="No space left"):
+        engine.run(ledger, make_curves(), Checkpoints(tmp_path, "study"), never)
+    again = make_ledger(make_study(journal_of(study)), budget=3)
+    assert [trial.state for trial in again.trials][:2] == [State.COMPLETE, State.RUNNING]
+    engine.run(again, make_curves(), Checkpoints(tmp_path, "study"), never)
+    assert [trial.state for trial in again.trials if trial.job.replicate == 0] == [State.COMPLETE] * 3
+
+
 class Hang:
     """Never ends an epoch of a design of this attention, whatever exception comes."""
 

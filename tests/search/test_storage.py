@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from search.journal import JOURNAL
+from search.journal import JOURNAL, Journal
 from search.ledger import Ledger
 from search.storage import Storage
 from search.trials import State, Trial
@@ -277,6 +277,27 @@ def test_a_line_cut_short_is_dropped_and_the_study_goes_on(
     trials = search(storage, budget=5)
     assert story(trials) == story(search(Storage(str(tmp_path / "other")), budget=5))
     assert story(storage.read("study").trials) == story(trials)
+
+
+def test_what_could_not_be_written_whole_is_taken_back_and_the_next_line_is_whole(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = journal.read_bytes()
+    write = JournalFileBackend.append_logs
+
+    def write_half(backend: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        monkeypatch.setattr(JournalFileBackend, "append_logs", write)
+        with journal.open("ab") as file:
+            file.write(b'{"op_code":')
+        raise OSError(28, "No space left on device")
+
+    backend = Journal(journal)
+    monkeypatch.setattr(JournalFileBackend, "append_logs", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        backend.append_logs([{"op_code": 9}])
+    assert journal.read_bytes() == before
+    backend.append_logs([{"op_code": 9}])
+    assert journal.read_bytes() == before + b'{"op_code":9}\n'
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class Resources:
     ] = None
     trial_timeout: Annotated[
         str | None,
-        Option(help="A training that takes longer, such as 30m, has failed; the next launch tries it again."),
+        Option(help="A training that takes longer, such as 30m, has failed; a search does not try it again."),
     ] = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The options of the commands that look at studies; the docstring is the command's help."""
+"""The options of the commands about studies that train nothing; the docstring is the command's help."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class FrontOptions(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions(Stored):
-    """What is torn, doubled or left over in the studies of a storage; nothing is changed unless --mend is given.
+    """What is torn, doubled or left over in the studies of a storage; none is changed unless --mend is given.
 
     Exit codes: 0 all can be used, 1 one cannot.
     """

@@ -8,7 +8,7 @@ import pytest
 
 from search.journal import JOURNAL
 from search.storage import Storage
-from tests.pipelines.conftest import Search
+from tests.pipelines.conftest import Search, mlflow_runs
 
 STUDY = ("--study", "mine")
 TEARS: dict[str, Callable[[bytes], bytes]] = {
@@ -67,6 +67,10 @@ def test_a_journal_that_is_torn_is_a_line_until_it_is_mended_and_then_the_study_
         assert launch(*STUDY, "--budget", "3").code == 0
         counts = search("status", "mine", "--json").json
         assert (counts["complete"], counts["running"]) == (3, 0)
+        runs = {run.info.run_id: run.data.tags["design"] for run in mlflow_runs()}
+        front = search("front", "--json").json["params"]
+        assert front
+        assert all(runs[row["mlflow_run_id"]] == row["design"] for row in front)
         assert search("doctor", "--json").json == []
 
 
@@ -77,8 +81,11 @@ def test_what_is_left_over_is_told_and_goes_away_when_that_is_said(mine: Path, s
         file.write(b'{"op_code":4,')
     (mine / f"{JOURNAL}.lock").symlink_to(journal.absolute())
     (mine / "checkpoints").mkdir(exist_ok=True)
-    (mine / "checkpoints" / "1-12345678.pt").write_bytes(b"x" * 100)
-    (mine / "checkpoints" / "2-12345678.pt.ab.partial").write_bytes(b"x")
+    uid = Storage().read("mine").attributes["uid"][:8]
+    (mine / "checkpoints" / f"1-{uid}.pt").write_bytes(b"x" * 100)
+    (mine / "checkpoints" / f"2-{uid}.pt.ab.partial").write_bytes(b"x")
+    another = mine / "checkpoints" / "1-ffffffff.pt"
+    another.write_bytes(b"a study of this name in a database")
     before = content(mine)
 
     told = search("doctor", "--json")
@@ -88,7 +95,7 @@ def test_what_is_left_over_is_told_and_goes_away_when_that_is_said(mine: Path, s
     assert content(mine) == before
 
     assert all(it["mended"] for it in json.loads(search("doctor", "--mend", "--json").out))
-    assert content(mine) == whole
+    assert content(mine) == {**whole, str(another): another.read_bytes()}
     assert not (mine / f"{JOURNAL}.lock").is_symlink()
     assert search("doctor", "--json").json == []
 
@@ -106,3 +113,15 @@ def test_a_trial_on_its_way_is_told_with_what_takes_it_up(launch: Search, search
     told = search("doctor", "--json").json
     running = search("status", "mine", "--json").json["running"]
     assert [it["remedy"] for it in told] == ["the same command goes on with them"] * bool(running)
+
+
+def test_a_study_in_a_database_leaves_the_files_of_one_beside_it_alone(
+    mine: Path, launch: Search, search: Search
+) -> None:
+    database = ("--storage", "sqlite:///studies.db")
+    assert launch(*STUDY, *database, "--budget", "2").code == 0
+    with (mine / JOURNAL).open("ab") as file:
+        file.write(b"half a line")
+    before = content(mine)
+    assert search("doctor", *database, "--mend", "--json").json == []
+    assert content(mine) == before

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pipelines.tracking.pages import NOTE
 from search.storage import Storage
 from tests.pipelines.conftest import Search, mlflow_runs
 
@@ -39,6 +40,18 @@ def test_what_mlflow_lost_is_there_again_each_trial_once(launch: Search, search:
     front = search("front", "--json").json
     runs = {run.info.run_id: run.data.tags["design"] for run in mlflow_runs()}
     assert all(runs[row["mlflow_run_id"]] == row["design"] for row in front["params"])
+
+
+def test_a_search_that_ended_by_another_bound_is_finished_there_and_says_how_it_goes_on(
+    launch: Search, search: Search, empty_tracking: Path
+) -> None:
+    assert launch("--max-epochs", "3").code == 0
+    shutil.copy(empty_tracking, "mlflow.db")
+    assert search("sync").code == 0
+    (parent,) = mlflow_runs("search")
+    assert parent.info.status == "FINISHED"
+    assert "--max-epochs 6" in parent.data.tags[NOTE]
+    assert "--budget" not in parent.data.tags[NOTE]
 
 
 def test_what_mlflow_has_already_is_left_as_it_is(launch: Search, search: Search) -> None:
