@@ -9,28 +9,45 @@ from typing import Any
 import typer
 
 from pipelines.settings.command_line import as_command
-from pipelines.settings.options import networks, search, shipping, studies, trainings
+from pipelines.settings.options import (
+    backbones,
+    calibrate,
+    compare,
+    doctor,
+    export,
+    front,
+    importance,
+    launch,
+    predict,
+    profile,
+    reproduce,
+    retrain,
+    space,
+    status,
+    sync,
+    tabulate,
+)
 from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from space.errors import Stopped, UserError
 
 COMMANDS: dict[str, type] = {
-    "launch": search.LaunchOptions,
-    "compare": trainings.CompareOptions,
-    "tabulate": search.TabulateOptions,
-    "status": studies.StatusOptions,
-    "front": studies.FrontOptions,
-    "importance": studies.ImportanceOptions,
-    "sync": studies.SyncOptions,
-    "doctor": studies.DoctorOptions,
-    "retrain": trainings.RetrainOptions,
-    "export": shipping.ExportOptions,
-    "predict": shipping.PredictOptions,
-    "reproduce": trainings.ReproduceOptions,
-    "backbones": networks.BackbonesOptions,
-    "profile": networks.ProfileOptions,
-    "space": networks.SpaceOptions,
-    "calibrate": networks.CalibrateOptions,
+    "launch": launch.LaunchOptions,
+    "compare": compare.CompareOptions,
+    "tabulate": tabulate.TabulateOptions,
+    "status": status.StatusOptions,
+    "front": front.FrontOptions,
+    "importance": importance.ImportanceOptions,
+    "sync": sync.SyncOptions,
+    "doctor": doctor.DoctorOptions,
+    "retrain": retrain.RetrainOptions,
+    "export": export.ExportOptions,
+    "predict": predict.PredictOptions,
+    "reproduce": reproduce.ReproduceOptions,
+    "backbones": backbones.BackbonesOptions,
+    "profile": profile.ProfileOptions,
+    "space": space.SpaceOptions,
+    "calibrate": calibrate.CalibrateOptions,
 }
 """What each takes; the function of the same name in pipelines.commands does it."""
 

@@ -7,10 +7,10 @@ from torch import nn
 
 from space.attention.gate import Gate, folded_gate
 from space.attention.inference import ChannelMap, normalised
-from space.batch_norms import pairs
 from space.ends import FoldedEnd, PointwiseEnd
 from space.errors import UserError
 from space.gating import End, Gated, names_of_modules
+from space.traced_pairs import pairs
 
 
 def fold(network: nn.Module) -> nn.Module:

@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from pipelines.settings.objectives import DEFAULT_COSTS
-from pipelines.settings.options.networks import BackbonesOptions
+from pipelines.settings.options.backbones import BackbonesOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from space import Design

@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.running.costs import prepare
 from pipelines.settings.checks import check_images
 from pipelines.settings.deployments import find_deployment
-from pipelines.settings.options.networks import CalibrateOptions
+from pipelines.settings.options.calibrate import CalibrateOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr
 from search.local_engine import LocalEngine

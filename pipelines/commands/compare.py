@@ -18,7 +18,7 @@ from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.trainings import CompareOptions
+from pipelines.settings.options.compare import CompareOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes

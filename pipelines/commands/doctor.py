@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.settings.options.studies import DoctorOptions
+from pipelines.settings.options.doctor import DoctorOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout
 from search.checkup import Finding, findings

@@ -13,8 +13,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.settings.options.shipping import ExportOptions
-from pipelines.settings.options.trainings import LEARNT_FROM
+from pipelines.settings.options.export import ExportOptions
+from pipelines.settings.options.retrain import LEARNT_FROM
 from pipelines.shipping.find import find
 from pipelines.shipping.int8 import INT8, calibration_batches, write_int8
 from pipelines.shipping.judging import accuracies, images_per_second

@@ -7,7 +7,7 @@ from pipelines.results import fronts, plots
 from pipelines.results.fronts import fronts_json
 from pipelines.results.tables import print_fronts, rows_of
 from pipelines.settings.objectives import objectives_of
-from pipelines.settings.options.studies import FrontOptions
+from pipelines.settings.options.front import FrontOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say
 from search.storage import Storage

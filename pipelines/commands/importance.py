@@ -2,7 +2,7 @@
 
 from pipelines.results.importance import EXPLANATION, effects_json, effects_table, write_effects
 from pipelines.settings.objectives import objectives_of
-from pipelines.settings.options.studies import ImportanceOptions
+from pipelines.settings.options.importance import ImportanceOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stdout
 from search.importance import effects

@@ -25,7 +25,7 @@ from pipelines.settings.fields import flag
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.next_commands import LAUNCHED, next_commands
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.rungs import rungs_typed
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings

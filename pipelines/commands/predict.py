@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from pipelines.settings.options.shipping import PredictOptions
+from pipelines.settings.options.predict import PredictOptions
 from pipelines.shipping.find import find
 from pipelines.shipping.images import image_batches
 from pipelines.shipping.programs import ProgramError, difference_of, programs

@@ -8,7 +8,7 @@ from torch import nn
 from pipelines.running.verifying import verify
 from pipelines.settings.checks import check_images
 from pipelines.settings.deployments import find_deployment
-from pipelines.settings.options.networks import ProfileOptions
+from pipelines.settings.options.profile import ProfileOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout
 from space import Design, UserError

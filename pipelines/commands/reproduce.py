@@ -6,7 +6,7 @@ What takes long to import is imported where it is used: the list is there at onc
 from rich.table import Table
 
 from pipelines.papers.experiments import experiment, experiments
-from pipelines.settings.options.trainings import ReproduceOptions
+from pipelines.settings.options.reproduce import ReproduceOptions
 from pipelines.terminal.console import print_json, stdout
 from space import UserError
 

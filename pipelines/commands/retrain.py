@@ -20,7 +20,7 @@ from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.trainings import LEARNT_FROM, RetrainOptions
+from pipelines.settings.options.retrain import LEARNT_FROM, RetrainOptions
 from pipelines.settings.resolve import default_recipe, digests, find_recipe, read
 from pipelines.settings.study import Settings
 from pipelines.shipping.design_json import write_design

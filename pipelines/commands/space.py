@@ -9,7 +9,7 @@ from pipelines.settings.checks import check_images
 from pipelines.settings.deployments import find_deployment
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import DEFAULT_COSTS
-from pipelines.settings.options.networks import SpaceOptions
+from pipelines.settings.options.space import SpaceOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from search.local_engine import LocalEngine

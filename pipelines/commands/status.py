@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.settings.options.studies import StatusOptions
+from pipelines.settings.options.status import StatusOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout, warn
 from pipelines.terminal.secrets import hidden

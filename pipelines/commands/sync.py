@@ -8,7 +8,7 @@ from pipelines.results.search_view import search_view
 from pipelines.running.session import STATUS
 from pipelines.settings.next_commands import LAUNCHED, next_commands
 from pipelines.settings.objectives import objectives_of
-from pipelines.settings.options.studies import SyncOptions
+from pipelines.settings.options.sync import SyncOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr

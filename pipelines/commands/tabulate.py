@@ -15,7 +15,7 @@ from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
-from pipelines.settings.options.search import TabulateOptions
+from pipelines.settings.options.tabulate import TabulateOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes

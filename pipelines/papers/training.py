@@ -17,7 +17,7 @@ from pipelines.running.plan import Plan, Trained, latest, trained
 from pipelines.running.trainings import training_seconds
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.engines import make_engine, show_engine
-from pipelines.settings.options.trainings import ReproduceOptions
+from pipelines.settings.options.reproduce import ReproduceOptions
 from pipelines.shipping.design_json import write_design
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr, stdout

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from pipelines.running.ground import Ground
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.study import Settings
 from search.ending import Bound, FirstOf, Hours, MaxEpochs, Patience
 from search.hypervolume import Bounds

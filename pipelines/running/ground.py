@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pipelines.running.networks import Networks
 from pipelines.running.simulation import Simulation
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.study import Settings
 from search.engine import Engine
 from search.execution import Evaluate

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.running.costs import Prepared, costs_of, keep, prepare, to_keep
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.engines import make_engine
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
 from pipelines.terminal.console import stderr

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.settings.checks import check_same
 from pipelines.settings.meant import meant
 from pipelines.settings.objectives import objectives_named, parse_objectives
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.resolve import find_data_root
 from pipelines.settings.study import Settings
 from search.engine import Engine

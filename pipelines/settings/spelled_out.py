@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import cut_from

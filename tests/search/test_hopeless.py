@@ -17,7 +17,7 @@ from search.hopeless import HANDFUL, IN_A_ROW, hopeless
 from search.ledger import Ledger
 from search.trials import Failure, FailureKind, Job, State, Trial
 
-OWN = [FailureKind.NAN, FailureKind.OUT_OF_MEMORY]
+OWN = [FailureKind.NAN, FailureKind.OUT_OF_MEMORY, FailureKind.TIMEOUT]
 MACHINES = [FailureKind.ERROR, FailureKind.DEVICE, FailureKind.LOST_WORKER]
 
 

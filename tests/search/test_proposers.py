@@ -67,7 +67,7 @@ def test_a_design_comes_again_only_if_it_is_not_to_blame_and_not_in_the_same_ses
     assert ledger.exhausted
     after = run(make_ledger(study, budget=1000, space=small_space))
     tried = Counter(trial.job.candidate for trial in after.trials if trial.trained or trial.failure)
-    to_blame = kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY)
+    to_blame = kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY, FailureKind.TIMEOUT)
     assert tried == {**dict.fromkeys(small_space.enumerate(), 1), lost.job.candidate: 1 if to_blame else 2}
 
 

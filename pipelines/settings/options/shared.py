@@ -22,6 +22,12 @@ ENGINES = ("auto", "local", "ray")
 
 
 Study = Annotated[str | None, Argument(help="Name of the study; the last one written if left out.")]
+MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
+Limits = Annotated[
+    tuple[str, ...],
+    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
+]
+MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
 TrackingUri = Annotated[str | None, Option(help="MLflow server; MLFLOW_TRACKING_URI or ./mlflow.db if left out.")]
 
 

@@ -16,7 +16,7 @@ from pipelines.settings.command_line import as_command
 from pipelines.settings.config import read_config, write_config
 from pipelines.settings.fields import Field, built, fields_of, flag, opposite, values_of
 from pipelines.settings.meant import meant
-from pipelines.settings.options.search import LaunchOptions
+from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.options.shared import RunOptions
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import resolve

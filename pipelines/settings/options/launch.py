@@ -1,4 +1,4 @@
-"""The options of a search, and of the table of curves that one can stand on; the docstring is the command's help."""
+"""The options of `search launch`; the docstring of the class is its help."""
 
 import math
 import re
@@ -11,20 +11,21 @@ from typer import Option
 from pipelines.settings.fields import fields_of, flag, values_of
 from pipelines.settings.limits import limits_typed
 from pipelines.settings.objectives import parse_objectives
-from pipelines.settings.options.shared import Resources, RunOptions, check_at_least_one, check_designs
+from pipelines.settings.options.shared import (
+    Limits,
+    MaxParams,
+    MinFps,
+    Resources,
+    RunOptions,
+    check_at_least_one,
+    check_designs,
+)
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.rungs import rungs_typed
 from space.errors import UserError
 
 BUDGET = 200
 """Designs to train where nothing is said that bounds the work."""
-
-MaxParams = Annotated[str | None, Option(help="Most parameters, such as 300k or 1.5M.")]
-Limits = Annotated[
-    tuple[str, ...],
-    Option(help="Costs that a design may have, such as 'fps>=5k' or 'params<=1.5M'; may be given several times."),
-]
-MinFps = Annotated[str | None, Option(help="Fewest images a second, such as 5000 or 5k.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,28 +149,4 @@ class LaunchOptions:
             raise UserError(
                 f"{', '.join(flags)}: a table has its data, training and space, and its workers are simulated; leave "
                 "that out"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TabulateOptions:
-    """Train every design of a space under several seeds; write the curves into a file for `search launch --table`.
-
-    The same command goes on where it stopped. More designs and seeds extend a file: what it has is not trained again.
-    """
-
-    space: Annotated[str | None, Option(help="small (default), papers, full or a TOML file.")] = None
-    seeds: Annotated[int, Option(help="Trainings of each design: a search sees half of them, the others judge it.")] = (
-        12
-    )
-    table: Annotated[
-        Path | None, Option(help="File to write or extend, such as table.npz; beside the study if left out.")
-    ] = None
-    task: TaskOptions = field(default_factory=TaskOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-
-    def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise UserError(
-                f"--seeds {self.seeds}: a search sees half of the seeds, and the others judge it; 12 are good"
             )

@@ -1,4 +1,4 @@
-"""The options of the commands that take a trained network elsewhere; the docstring is the command's help."""
+"""The options of `search export`; the docstring of the class is its help."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from pipelines.settings.options.shared import Stored, check_at_least_one
+from pipelines.settings.options.shared import Stored
 from space.errors import UserError
 
 Run = Annotated[str, Argument(help="Folder of weights, retraining, study, or run in MLflow.")]
@@ -34,17 +34,3 @@ class ExportOptions(Stored):
         super().__post_init__()
         if self.int8 and self.onnx is False:
             raise UserError("--int8 is made of ONNX; leave out --no-onnx")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions(Stored):
-    """What an exported or retrained network takes images for."""
-
-    run: Run
-    images: Annotated[tuple[Path, ...], Argument(help="Image files.")]
-    top: Annotated[int, Option(help="Classes to print for each image.")] = 3
-    design: OneDesign = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least_one(top=self.top)
