@@ -8,6 +8,7 @@ drawn. Seconds are the process's own, of all its threads: asking, telling, what 
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
@@ -23,7 +24,6 @@ from pipelines.results.search_view import search_view
 from pipelines.running import session
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
-from pipelines.terminal import console
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
@@ -136,12 +136,6 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> Se
     return seconds
 
 
-def pretend_terminal() -> None:
-    """Draw the bar for a terminal that nobody looks at."""
-    console.stderr.file = open(os.devnull, "w")  # noqa: SIM115  # to the end of the process
-    console.stderr._force_terminal = True
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=SIZES[-1])
@@ -152,8 +146,9 @@ if __name__ == "__main__":
     said = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        pretend_terminal()
-        seconds = search(Storage(), made_up_settings(), said)
+        os.environ["FORCE_COLOR"] = "1"  # rich draws as for a terminal; nobody looks at this one
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            seconds = search(Storage(), made_up_settings(), said)
     for size in SIZES:
         if size <= len(seconds.ends):
             each = sorted(seconds.a_trial(size))

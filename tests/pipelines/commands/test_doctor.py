@@ -125,3 +125,18 @@ def test_a_study_in_a_database_leaves_the_files_of_one_beside_it_alone(
     before = content(mine)
     assert search("doctor", *database, "--mend", "--json").json == []
     assert content(mine) == before
+
+
+def test_in_mlflow_a_number_that_was_given_out_twice_is_two_runs(mine: Path, launch: Search, search: Search) -> None:
+    journal = mine / JOURNAL
+    before = {trial.number: str(trial.job.design) for trial in Storage().read("mine").trials}
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[len(lines) // 3] = b"torn\n"
+    journal.write_bytes(b"".join(lines))
+    assert search("doctor", "--mend").code == 0
+    assert launch(*STUDY, "--budget", "5", "--sampler", "random").code == 0
+
+    trained = [trial for trial in Storage().read("mine").trials if trial.trained]
+    assert any(before.get(trial.number) != str(trial.job.design) for trial in trained if trial.number in before), "tame"
+    finished = {(run.data.tags["trial"], run.data.tags["design"]) for run in mlflow_runs()}
+    assert {(str(trial.number), str(trial.job.design)) for trial in trained} <= finished
