@@ -33,6 +33,8 @@ DEFAULT_FOLDER = "runs"
 MADE_MEANWHILE = ("already exists", "duplicate key", "UNIQUE constraint")
 """What databases say of a table, or a row of it, that another process has just made."""
 RACE_SECONDS = 0.2
+PATIENCE_SECONDS = 30
+"""So long one process waits while another one writes a SQLite file; on a busy disk SQLite's own 5 s are too few."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What systems say of a disk, a quota or a file that takes no more."""
 
@@ -255,8 +257,12 @@ class Storage:
 
 def _opened(url: str, tries: int = 10) -> RDBStorage:
     """A database; of processes that make its tables at the same moment one succeeds, and the others try again."""
-    from sqlalchemy.exc import DBAPIError  # takes a moment
+    from sqlalchemy import make_url  # takes a moment
+    from sqlalchemy.exc import DBAPIError
 
+    where = make_url(url)
+    if where.get_backend_name() == "sqlite" and "timeout" not in where.query:
+        url = where.update_query_dict({"timeout": str(PATIENCE_SECONDS)}).render_as_string(hide_password=False)
     try:
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # connections drop between two trials
     except DBAPIError as error:

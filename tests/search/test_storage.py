@@ -2,22 +2,24 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+import search.storage as storage_module
 from search.journal import JOURNAL, Journal
 from search.ledger import Ledger
 from search.storage import Storage
 from search.trials import State, Trial
-from space.errors import UserError
+from space.errors import Stopped, UserError
 from tests.objectives import OBJECTIVES
 
 WRITER = """
@@ -237,6 +239,22 @@ def test_a_url_that_cannot_be_opened_is_told_in_one_line(
         Storage(url).names()
     assert "\n" not in str(raised.value)
     assert url in str(raised.value)
+
+
+def test_a_sqlite_file_that_another_process_is_writing_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    (tmp_path / "studies.db").touch()
+    monkeypatch.setattr(storage_module, "PATIENCE_SECONDS", 0.001)
+    impatient = Storage(url)
+    assert not impatient.exists("study")
+    with closing(sqlite3.connect(tmp_path / "studies.db", isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Stopped, match="does not answer: database is locked"):
+            impatient.exists("study")
+        database.execute("ROLLBACK")
+    assert not impatient.exists("study")
 
 
 @pytest.fixture

@@ -27,11 +27,15 @@ def trials(storage: Storage | None = None) -> list[Trial]:
 
 
 def wait_until_trained(process: subprocess.Popen[str], count: int, where: str = "runs") -> None:
-    """Until so many trials are trained and another one is running; the process is left suspended just then."""
+    """Until so many trials are trained and another one is running; the process is left suspended just then.
 
+    A process that is suspended while it writes a database keeps it locked: it is let go on.
+    """
     storage = Storage(where)
 
     def there() -> bool:
+        if locked(where):
+            return False
         now = trials(storage)
         return sum(trial.trained for trial in now) >= count and any(trial.state is State.RUNNING for trial in now)
 
@@ -42,6 +46,19 @@ def wait_until_trained(process: subprocess.Popen[str], count: int, where: str = 
                 return
             process.send_signal(signal.SIGCONT)
     raise AssertionError(process.communicate())
+
+
+def locked(where: str) -> bool:
+    """Whether somebody is writing this storage, if it is a SQLite file."""
+    path = Path(where.removeprefix("sqlite:///"))
+    if not path.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 def assert_complete(search: Search) -> None:
