@@ -1,12 +1,13 @@
 """Running one trial: an evaluator's training, stepped, saved and its failures typed. Both engines use it."""
 
 import contextlib
+import gc
 import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -41,6 +42,9 @@ class ResumableTraining(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
 
+    def halve_batches(self) -> None:
+        """Train in less memory from now on."""
+
 
 Evaluate = Callable[[str, Design, int], ResumableTraining]
 """(backbone, design, seed) -> a training that has not begun. It is pickled and sent to the workers."""
@@ -51,7 +55,7 @@ class Progress:
     """What `Execution.advance` got done.
 
     Attributes:
-        reports: of all epochs so far, those of an interrupted session included.
+        reports: of the epochs since it was called last; at first those of an interrupted session, too.
         done: whether the training is at its end.
         failure: why it failed, if it did.
         worker: where; empty where nobody knows.
@@ -72,6 +76,9 @@ class Progress:
 
 class Execution:
     """One trial on its way, saved now and then, taken up where it was saved.
+
+    Where memory runs out, it goes on from there once more with half of a batch at a time. Its share of the device is
+    its own, so that it would not have more of it alone.
 
     Args:
         job: what to train.
@@ -96,16 +103,33 @@ class Execution:
         self._expendable = expendable
         self._training: ResumableTraining | None = None
         self._reports: list[Report] = []
+        self._told = 0
         self._notes: list[str] = []
         self._saved_at = time.monotonic()
         self._saved_epochs = 0
         self._save_failed = False
+        self._halved = False
         self._failed = False
 
     def advance(self, seconds: float) -> Progress:
         """Train whole epochs for at least this long, or to the end; at least one."""
-        started = time.monotonic()
-        failure = None
+        until = time.monotonic() + seconds
+        failure = self._train(until)
+        if failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY and self._may_halve:
+            self._notes.append(f"{failure.reason}; it goes on with half of a batch at a time")
+            self._training = None
+            self._halved = True
+            _free_memory()
+            failure = self._train(until)
+        if failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY and self._halved:
+            failure = replace(failure, reason=f"{failure.reason}; with half of a batch at a time, too")
+        self._failed = failure is not None
+        done = failure is None and self._training is not None and self._training.done
+        new, self._told = tuple(self._reports[self._told :]), len(self._reports)
+        return Progress(new, done, failure, worker_name(), self.notes())
+
+    def _train(self, until: float) -> Failure | None:
+        """Train whole epochs up to this time, or to the end; at least one. Returns why it failed, if it did."""
         try:
             if self._training is None:
                 with self._alarm():
@@ -116,16 +140,13 @@ class Execution:
                     self._reports.append({**report, "time": time.time()})
                     if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
                         self.save()
-                    if time.monotonic() - started >= seconds:
+                    if time.monotonic() >= until:
                         break
         except TimedOut:
-            failure = Failure(kind=FailureKind.TIMEOUT, reason=f"not done after {self._timeout:g} s")
-            self._failed = True
+            return Failure(kind=FailureKind.TIMEOUT, reason=f"not done after {self._timeout:g} s")
         except Exception as error:  # whatever goes wrong in a trial is the trial's own failure
-            failure = _failure(error)
-            self._failed = True
-        done = failure is None and self._training is not None and self._training.done
-        return Progress(tuple(self._reports), done, failure, worker_name(), self.notes())
+            return _failure(error)
+        return None
 
     def save(self) -> None:
         """Write the state to the checkpoint; where that cannot be done, the training goes on without."""
@@ -146,25 +167,38 @@ class Execution:
         told, self._notes = tuple(self._notes), []
         return told
 
+    @property
+    def _may_halve(self) -> bool:
+        """Whether it trains, and not yet with half of a batch at a time."""
+        return self._training is not None and not self._halved
+
     def _alarm(self) -> contextlib.AbstractContextManager[None]:
         """Rings when the time is up that its epochs have left."""
         spent = sum(report["seconds"] for report in self._reports)
         return alarm(None if self._timeout is None else self._timeout - spent, expendable=self._expendable)
 
     def _begin(self) -> ResumableTraining:
+        training, reports = self._where_saved()
+        if self._halved:
+            training.halve_batches()
+        self._reports = list(reports)
+        self._told = min(self._told, len(reports))
+        self._saved_epochs = len(reports)
+        return training
+
+    def _where_saved(self) -> tuple[ResumableTraining, Sequence[Report]]:
+        """The training with what its checkpoint has, and the reports until then."""
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)
         try:
             saved = self._checkpoint.load()
             if saved is None:
-                return training
+                return training, ()
             training.load_state_dict(saved["training"])
-            self._reports = list(saved["reports"])
-            self._saved_epochs = len(self._reports)
-            return training
+            return training, saved["reports"]
         except Exception as error:  # torn, another's, or of another version of the network
             self._notes.append(f"{self._checkpoint.path} is not taken up ({_reason(error)}); it begins anew")
         del training  # it may have taken up half of the state, and there may be no room for two
-        return self._evaluate(self._job.backbone, self._job.design, self._job.seed)
+        return self._evaluate(self._job.backbone, self._job.design, self._job.seed), ()
 
 
 def worker_name() -> str:
@@ -175,11 +209,18 @@ def worker_name() -> str:
 
 def _failure(error: Exception) -> Failure:
     kind = _kind(error)
-    if kind is FailureKind.OUT_OF_MEMORY and torch.cuda.is_available():
-        with contextlib.suppress(RuntimeError):
-            torch.cuda.empty_cache()
+    if kind is FailureKind.OUT_OF_MEMORY:
+        _free_memory()
     details = "" if kind in (FailureKind.NAN, FailureKind.OUT_OF_MEMORY) else "".join(traceback.format_exception(error))
     return Failure(kind=kind, reason=_reason(error), details=details)
+
+
+def _free_memory() -> None:
+    """Let others have what is held of nothing that lives."""
+    gc.collect()
+    if torch.cuda.is_available():
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 def _kind(error: Exception) -> FailureKind:

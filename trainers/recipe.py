@@ -31,6 +31,8 @@ class Recipe:
             place where it is judged or written; 0 for none.
         mixed_precision: forward and backward in bfloat16 where that is safe.
         channels_last: memory layout; faster on CPU and on tensor cores.
+        accumulate: parts of a batch that go through the network one after the other, their gradients added up: less
+            memory, and BN normalises each by itself.
         clip_norm: largest norm of the gradient; None for no clipping.
         backbone_rate: factor on the learning rate of what came with pretrained weights; gates and classifier learn
             at the full one.
@@ -54,6 +56,7 @@ class Recipe:
     averaging: float = 0.0
     mixed_precision: bool = False
     channels_last: bool = True
+    accumulate: int = 1
     clip_norm: float | None = None
     backbone_rate: float = 1.0
     class_weights: bool = False

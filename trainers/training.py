@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,7 @@ class Training:
         )
         self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels)))
         self._average = Average(network, recipe.averaging) if recipe.averaging else None
+        self._parts = recipe.accumulate
 
     @property
     def done(self) -> bool:
@@ -103,7 +104,7 @@ class Training:
         Returns:
             epoch (counted from 1), seconds, train_loss, train_accuracy, and where it was judged
             val_loss and val_accuracy, val_balanced_accuracy, val_macro_f1, or the same of test; all from 0 to 1 but
-            the losses.
+            the losses. And `accumulate`, where that is not the recipe's.
 
         Raises:
             FloatingPointError: a loss is no longer a finite number.
@@ -124,13 +125,20 @@ class Training:
             raise FloatingPointError(f"{broken[0]} is {report[broken[0]]} in epoch {self.epoch}")
         if self.done and self._weights_path is not None:
             self._write_weights(self._weights_path)
+        if self._parts != self._recipe.accumulate:
+            report["accumulate"] = float(self._parts)
         report["seconds"] = time.perf_counter() - started
         return report
+
+    def halve_batches(self) -> None:
+        """From the next step on each batch goes through the network in twice as many parts, in less memory."""
+        self._parts *= 2
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on: tensors and plain values."""
         return {
             "epoch": self.epoch,
+            "parts": self._parts,
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
@@ -140,6 +148,7 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
         self.epoch = state["epoch"]
+        self._parts = state["parts"]
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
@@ -159,10 +168,13 @@ class Training:
         if len(order) % recipe.batch_size == 1:
             order = order[:-1]  # a BN over (B, C) cannot train on one image
         for images, labels in train.batches(order, recipe.batch_size, recipe.resized_crop):
-            logits = self._logits(self._network, self._augmented(images))
-            loss = cross_entropy(logits, labels, self._class_weights, label_smoothing=recipe.label_smoothing)
             self._optimizer.zero_grad()
-            loss.backward()
+            for part, answers in self._in_parts(self._augmented(images), labels):
+                logits = self._logits(self._network, part)
+                loss = self._loss(logits, answers) / self._weight(labels)
+                loss.backward()
+                loss_sum += loss.detach() * len(labels)
+                correct += (logits.detach().argmax(1) == answers).sum()
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip_norm)
             self._optimizer.step()
@@ -170,9 +182,21 @@ class Training:
             if self._average is not None:
                 self._average.update()
             seen += len(labels)
-            loss_sum += loss.detach() * len(labels)
-            correct += (logits.detach().argmax(1) == labels).sum()
         return float(loss_sum) / seen, float(correct) / seen
+
+    def _in_parts(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """A batch in its parts, none of a single image: see `_train_epoch`."""
+        parts = max(1, min(self._parts, len(labels) // 2))
+        return zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Summed over images."""
+        smoothing = self._recipe.label_smoothing
+        return cross_entropy(logits, labels, self._class_weights, reduction="sum", label_smoothing=smoothing)
+
+    def _weight(self, labels: Tensor) -> Tensor | int:
+        """What the summed loss of a batch is divided by."""
+        return len(labels) if self._class_weights is None else self._class_weights[labels].sum()
 
     def _augmented(self, images: Tensor) -> Tensor:
         if self._recipe.crop_padding:
@@ -184,7 +208,7 @@ class Training:
         network = self._judged.eval()
         count, num_classes, loss_sum = len(images.labels), len(self._data.classes), 0.0
         counts = torch.zeros((num_classes, num_classes), dtype=torch.int64, device=self._device)
-        for batch, labels in images.batches(torch.arange(count), EVALUATION_BATCH):
+        for batch, labels in images.batches(torch.arange(count), max(1, EVALUATION_BATCH // self._parts)):
             logits = self._logits(network, batch)
             loss_sum += float(cross_entropy(logits, labels, reduction="sum"))
             counts += confusion(labels, logits.argmax(1), num_classes)

@@ -71,6 +71,7 @@ def compare(options: CompareOptions) -> int:
         lambda uid, costs: _view(name, uid, settings, plain),
         tracking_uri=run.tracking_uri,
         time_limit=run.seconds,
+        grace=run.grace_seconds,
         attributes={"settings": settings.to_json(), "data_root": str(source.root)},
     ) as done:
         ended = done.session

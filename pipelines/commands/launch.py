@@ -143,6 +143,7 @@ def launch(options: LaunchOptions) -> int:
             tracking_uri=run.tracking_uri,
             lines=lambda trials: progress_lines(trials, bounds, settings.images["val"]),
             time_limit=run.seconds,
+            grace=run.grace_seconds,
             tracked=ground.tracked,
             total=work.total,
             counts=work.counted,

@@ -98,6 +98,7 @@ def retrain(options: RetrainOptions) -> int:
         known=searched.attributes,
         tracking_uri=options.run.tracking_uri,
         time_limit=options.run.seconds,
+        grace=options.run.grace_seconds,
     ) as run:
         ended, ledger = run.session, run.ledger
         results = _with_source(summarise(run.trials, chosen, objectives), on)

@@ -79,6 +79,7 @@ def tabulate(options: TabulateOptions) -> int:
         lambda uid, costs: _view(name, uid, of_any_space),
         tracking_uri=run.tracking_uri,
         time_limit=run.seconds,
+        grace=run.grace_seconds,
         attributes={"settings": of_any_space.to_json(), "data_root": str(source.root)},
     ) as done:
         ended, trials = done.session, done.trials

@@ -74,6 +74,7 @@ def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOption
             partial(_view, what, group, name, changed=options.changes.any),
             tracking_uri=options.run.tracking_uri,
             time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
+            grace=options.run.grace_seconds,
         ) as run:
             found = beside_paper(group, group.rows, run.trials, run.costs, what.rows)
             results += found

@@ -113,6 +113,7 @@ def trained(
     known: Mapping[str, Any] | None = None,
     tracking_uri: str | None,
     time_limit: float | None,
+    grace: float | None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Trained]:
     """Train what is left of a plan; its study stays locked inside the context.
@@ -125,6 +126,7 @@ def trained(
         known: attributes of another study, for what was measured before this one was made.
         tracking_uri: of MLflow; None for its default.
         time_limit: seconds.
+        grace: seconds from SIGTERM until an epoch is broken off; None for any time.
         attributes: of the study, if it is new.
     """
     there = storage.read(plan.name).attributes if storage.exists(plan.name) else {}
@@ -163,6 +165,7 @@ def trained(
             tracking_uri=tracking_uri,
             lines=functools.partial(_lines, plan.objectives.metric),
             time_limit=time_limit,
+            grace=grace,
             total=len(jobs),
             counts=plan.is_done,
             lacks=lambda trials: any(trial.failure is not None for trial in plan.latest(trials)),

@@ -61,6 +61,7 @@ def run(
     tracking_uri: str | None,
     lines: Lines,
     time_limit: float | None,
+    grace: float | None = None,
     tracked: bool = True,
     total: int | None = None,
     counts: Callable[[Trial], bool] = lambda trial: trial.counts,
@@ -78,6 +79,7 @@ def run(
         tracking_uri: of MLflow; None for its default.
         lines: what the terminal says below the bar.
         time_limit: seconds.
+        grace: seconds from SIGTERM until an epoch is broken off; None for any time.
         tracked: whether MLflow is to have it.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
@@ -107,7 +109,7 @@ def run(
         ledger.observe(observer)
     if tracked:
         ledger.observe(tracker)
-    with tracker if tracked else contextlib.nullcontext(), Stopping(time_limit) as stopping:
+    with tracker if tracked else contextlib.nullcontext(), Stopping(time_limit, grace) as stopping:
         with storage.answering(), display:
             engine.run(ledger, evaluate, Checkpoints(folder / "checkpoints", view.uid), should_stop)
         watch.stop()

@@ -60,6 +60,7 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         recipe=settings.recipe_name,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
+        accumulate=recipe.accumulate,
         learning_rate=recipe.learning_rate,
         no_augmentation=not (recipe.crop_padding or recipe.resized_crop),
         resized_crop=recipe.resized_crop,

@@ -188,6 +188,9 @@ class OtherCode:
         self._training.load_state_dict(state)
         raise KeyError("unexpected key")
 
+    def halve_batches(self) -> None:
+        self._training.halve_batches()
+
 
 def test_a_state_of_another_version_of_the_code_restarts_the_trial(
     job: Job,
@@ -218,11 +221,16 @@ def test_a_save_that_fails_loses_no_trial_and_is_told_once(
 ) -> None:
     running = Execution(job, evaluate, checkpoint)
     notes: list[str] = []
-    while not (progress := running.advance(seconds=0.0)).over:
+    reports: list[Report] = []
+    over = False
+    while not over:
+        progress = running.advance(seconds=0.0)
         notes += progress.notes
+        reports += progress.reports
+        over = progress.over
         running.save()
     assert progress.failure is None
-    assert without_time(progress.reports) == uninterrupted
+    assert without_time(tuple(reports)) == uninterrupted
     assert len(notes) == 1
     assert list(checkpoint.path.parent.iterdir()) == []
 

@@ -1,8 +1,10 @@
 """One trial: stepped, saved, taken up, its failures typed."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,11 +33,14 @@ def without_time(reports: tuple[Report, ...]) -> list[dict[str, float]]:
 
 
 def to_the_end(running: Execution) -> Progress:
-    """Advance until there is nothing left to advance."""
+    """Advance until there is nothing left to advance; what it told on the way, together."""
+    reports: tuple[Report, ...] = ()
+    notes: tuple[str, ...] = ()
     for _ in range(100):
         progress = running.advance(seconds=0.0)
+        reports, notes = reports + progress.reports, notes + progress.notes
         if progress.over:
-            return progress
+            return replace(progress, reports=reports, notes=notes)
     pytest.fail("never over")
 
 
@@ -44,7 +49,7 @@ def test_advancing_for_no_time_trains_one_epoch(
 ) -> None:
     running = Execution(job, make_curves(epochs=3), checkpoint)
     seen = [running.advance(seconds=0.0) for _ in range(3)]
-    assert [len(progress.reports) for progress in seen] == [1, 2, 3]
+    assert [[report["epoch"] for report in progress.reports] for progress in seen] == [[1], [2], [3]]
     assert [progress.done for progress in seen] == [False, False, True]
     assert [progress.over for progress in seen] == [False, False, True]
 
@@ -157,8 +162,9 @@ def test_a_failure_has_a_kind_and_a_reason_of_one_line(
     progress = to_the_end(Execution(job, make_curves(at_step=at_step), checkpoint))
     assert progress.failure is not None
     assert progress.failure.kind is kind
-    assert re.fullmatch(reason, progress.failure.reason)
-    assert len(progress.reports) == 1
+    again = "; with half of a batch at a time, too" if kind is FailureKind.OUT_OF_MEMORY else ""
+    assert re.fullmatch(reason + again, progress.failure.reason)
+    assert {report["epoch"] for report in progress.reports} == {1}
     assert not progress.done
 
 
@@ -172,6 +178,58 @@ def test_the_reason_of_a_nan_is_one_line_too(
     failure = to_the_end(Execution(job, make_curves(at_step=at_step), checkpoint)).failure
     assert failure is not None
     assert len(failure.reason.splitlines()) == 1
+
+
+class Batches:
+    """A training of three epochs that needs as much memory as the images that go through it at once."""
+
+    def __init__(self, room: int, from_epoch: int) -> None:
+        self._room, self._from_epoch = room, from_epoch
+        self._at_once, self._epoch = 64, 0
+
+    @property
+    def done(self) -> bool:
+        return self._epoch == 3
+
+    def step(self) -> Mapping[str, float]:
+        if self._epoch + 1 >= self._from_epoch and self._at_once > self._room:
+            torch.empty(2**60, dtype=torch.uint8)  # no machine has that
+        self._epoch += 1
+        return {"epoch": float(self._epoch), "seconds": 0.0, "at_once": float(self._at_once)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "at_once": self._at_once}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._epoch, self._at_once = state["epoch"], state["at_once"]
+
+    def halve_batches(self) -> None:
+        self._at_once //= 2
+
+
+@pytest.mark.parametrize(("save", "trained_whole"), [(True, 1), (False, 0)], ids=["from its checkpoint", "from anew"])
+def test_where_memory_runs_out_it_goes_on_with_half_of_a_batch_at_a_time(
+    job: Job, checkpoint: Checkpoint, save: bool, trained_whole: int
+) -> None:
+    running = Execution(job, lambda *_: Batches(room=32, from_epoch=2), checkpoint)
+    told = running.advance(seconds=0.0).reports
+    if save:
+        running.save()
+    ended = to_the_end(running)
+    at_once = {report["epoch"]: report["at_once"] for report in (*told, *ended.reports)}
+    assert ended.done
+    assert ended.failure is None
+    assert at_once == {epoch: 64 if epoch <= trained_whole else 32 for epoch in (1, 2, 3)}
+    assert [note for note in ended.notes if "half of a batch at a time" in note] == list(ended.notes)
+    assert len(ended.notes) == 1
+
+
+def test_where_half_of_a_batch_is_too_much_it_has_failed_as_such(job: Job, checkpoint: Checkpoint) -> None:
+    ended = to_the_end(Execution(job, lambda *_: Batches(room=16, from_epoch=1), checkpoint))
+    assert ended.failure is not None
+    assert ended.failure.kind is FailureKind.OUT_OF_MEMORY
+    assert ended.failure.reason.endswith("; with half of a batch at a time, too")
+    assert not ended.done
 
 
 def test_an_error_keeps_its_traceback(job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]) -> None:

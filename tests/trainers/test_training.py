@@ -559,6 +559,42 @@ def test_without_pretrained_parameters_the_share_changes_nothing() -> None:
     assert finished(training(replace(PLAIN, backbone_rate=0.1))) == finished(training(PLAIN))
 
 
+WITHOUT_BN = nn.Sequential(
+    nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+)
+"""Nothing in it looks from one image at another."""
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8, 100])
+@pytest.mark.parametrize("class_weights", [False, True])
+def test_the_gradients_of_the_parts_of_a_batch_are_those_of_the_batch(parts: int, class_weights: bool) -> None:
+    recipe = replace(PLAIN, class_weights=class_weights, label_smoothing=0.1, clip_norm=0.5, crop_padding=1)
+    whole = finished(Training(copy.deepcopy(WITHOUT_BN), data(), recipe, 5, CPU))
+    in_parts = finished(Training(copy.deepcopy(WITHOUT_BN), data(), replace(recipe, accumulate=parts), 5, CPU))
+    halved = Training(copy.deepcopy(WITHOUT_BN), data(), recipe, 5, CPU)
+    halved.halve_batches()
+    for epochs in (in_parts, finished(halved)):
+        for report, expected in zip(epochs, whole, strict=True):
+            assert {name: report[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+
+
+def test_only_so_many_images_go_through_the_network_at_once_and_never_a_single_one() -> None:
+    sizes: dict[bool, set[int]] = {True: set(), False: set()}
+    it = network()
+    it.register_forward_pre_hook(lambda module, images: sizes[module.training].add(len(images[0])))
+    Training(it, data(train=19), replace(PLAIN, accumulate=3), 5, CPU).step()
+    assert sizes[True] == {3, 2}  # of batches of 8 and of 3, whose parts would be single images
+
+
+def test_what_was_halved_stays_so_when_it_is_taken_up_and_is_told() -> None:
+    first = training(PLAIN)
+    first.halve_batches()
+    assert first.step()["accumulate"] == 2
+    second = training(PLAIN)
+    second.load_state_dict(first.state_dict())
+    assert finished(second) == finished(first)
+
+
 def test_class_weights_are_the_inverse_shares_of_the_training_images() -> None:
     labels = torch.tensor([0] * 12 + [1] * 6 + [2] * 2)
     unbalanced = replace(data(), train=TensorImages(images(20, 1).images, labels))

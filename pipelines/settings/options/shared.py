@@ -111,6 +111,9 @@ class RunOptions(Stored):
     ] = None
     tracking_uri: TrackingUri = None
     time_limit: Annotated[str | None, Option(help="Stop, resumably, after a time such as 90s, 30m or 2h.")] = None
+    grace: Annotated[
+        str, Option(help="End so long after SIGTERM at the latest; an epoch that takes longer is trained again.")
+    ] = "25s"
     cache: Annotated[
         Path | None,
         Option(help="Folder of decoded images and fetched weights; ~/.cache/attention-search if left out."),
@@ -122,12 +125,17 @@ class RunOptions(Stored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.seconds, self.cache_bytes  # wrong ones are told now
+        _ = self.seconds, self.grace_seconds, self.cache_bytes  # wrong ones are told now
 
     @property
     def seconds(self) -> float | None:
         """After which to stop; None for no limit."""
         return None if self.time_limit is None else parse_duration(self.time_limit, "--time-limit")
+
+    @property
+    def grace_seconds(self) -> float:
+        """From SIGTERM until an epoch is broken off; batch systems kill 30 s after it."""
+        return parse_duration(self.grace, "--grace")
 
     @property
     def cache_folder(self) -> Path:

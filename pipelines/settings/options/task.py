@@ -67,6 +67,9 @@ class TaskOptions:
     recipe: RecipeName = None
     epochs: Annotated[int | None, Option(help="Epochs of a training, instead of the recipe's.")] = None
     batch_size: Annotated[int | None, Option(help="Images a step, instead of the recipe's.")] = None
+    accumulate: Annotated[
+        int | None, Option(help="Parts that a batch is trained in, one after the other: less memory.")
+    ] = None
     learning_rate: Annotated[float | None, Option(help="Its peak, instead of the recipe's.")] = None
     no_augmentation: Annotated[bool, Option(help="Train on the images as they are.")] = False
     resized_crop: Annotated[
@@ -96,9 +99,8 @@ class TaskOptions:
         if self.normalise not in (None, *NORMALISATIONS):
             raise UserError(f"--normalise {self.normalise}: there are {', '.join(NORMALISATIONS)}")
         check_recipe(self.recipe)
-        check_at_least_one(
-            epochs=self.epochs, train_size=self.train_size, image_size=self.image_size, batch_size=self.batch_size
-        )
+        check_at_least_one(epochs=self.epochs, train_size=self.train_size, image_size=self.image_size)
+        check_at_least_one(batch_size=self.batch_size, accumulate=self.accumulate)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UserError(f"--learning-rate {self.learning_rate:g}: a number above 0 is wanted")
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,42 @@ def test_the_first_signal_asks_and_the_handlers_come_back_afterwards(number: sig
         assert stopping.reason == name
         assert signal.getsignal(number) is before  # a second one acts at once
     assert signal.getsignal(number) is before
+
+
+def test_after_sigterm_an_epoch_that_takes_longer_than_the_grace_is_broken_off(search: Search, start: Start) -> None:
+    long = (*LAUNCH, "--engine", "local", "--backbone", "resnet164", "--batch-size", "2", "--grace", "0.1s")
+    stopped = start(*long)
+    wait_until_trained(stopped, 0)
+    stopped.send_signal(signal.SIGTERM)
+    stopped.send_signal(signal.SIGCONT)
+    _out, err = stopped.communicate()
+    assert stopped.returncode == 3, err
+    assert "Traceback" not in err
+    (trial,) = trials()
+    assert trial.state is State.RUNNING
+    assert not list(Path("runs/mine/checkpoints").glob("*")), "it trained to the end of its epoch"
+    assert mlflow_runs("search")[0].info.status == "KILLED"
+
+
+def be_slow_to_stop(grace: float) -> None:
+    with Stopping(grace=grace):
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(60)
+
+
+def test_within_the_grace_nothing_is_broken_off_and_afterwards_nothing_comes() -> None:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            be_slow_to_stop(grace=0.001)
+        with Stopping(grace=60) as stopping:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stopping()
+        assert not any(
+            isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate()
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_time_limit_stops_resumably(search: Search) -> None:

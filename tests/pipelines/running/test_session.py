@@ -51,6 +51,9 @@ class Epochs:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """There is nothing to take up."""
 
+    def halve_batches(self) -> None:
+        """There are none."""
+
 
 def train() -> None:
     """As it should be."""

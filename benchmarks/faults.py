@@ -1,0 +1,234 @@
+"""Searches that are hit at random moments, and what is left of them when the same command has ended.
+
+    python -m benchmarks.faults driver --faults 50              # SIGKILL of the launch
+    python -m benchmarks.faults worker --faults 20              # SIGKILL of a worker of Ray
+    python -m benchmarks.faults power  --faults 20              # SIGKILL, and the journal's last lines are lost
+
+A search is launched and hit at a random moment, again and again, until its command ends by itself. Then its budget is
+to be trained exactly, each design once but for replicates, with no trial running or failed, each one in MLflow exactly
+once, nothing left over, and, where one worker makes its order certain, the front of a search that nothing hit.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from benchmarks.in_turns import machine
+from pipelines.tracking.runs import EXPERIMENT
+from search.checkup import findings
+from search.storage import Storage
+
+ROOT = Path(__file__).parents[1]
+SEARCH = (sys.executable, "-c", "from pipelines.cli import main; main()")
+STUDY, BUDGET = "hit", 12
+SPACE = """attention = ["none", "se", "ras", "eca"]
+stages = ["all", "last"]
+[se]
+reduction = [4, 8, 16]
+[ras]
+depth = [1, 2, 3]
+"""
+LOST_BYTES = 4_000
+"""Of a journal, at most, when the power fails."""
+STEP_SECONDS = 0.02
+
+
+@dataclass
+class Tally:
+    """What a campaign came to.
+
+    Attributes:
+        searches: run to their end.
+        faults: that hit one.
+        lost: designs that a search lacks.
+        doubled: designs trained twice, and trials that MLflow has twice.
+        wrong: what else was not as it should be, a line each.
+        back: seconds from typing the command again until it wrote.
+    """
+
+    searches: int = 0
+    faults: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: list[str] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A current folder for one search."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        there = Path(name)
+        (there / "space.toml").write_text(SPACE)
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{there}/mlflow.db"
+        yield there
+
+
+def launched(there: Path, engine: str) -> subprocess.Popen[bytes]:
+    """The search, begun or taken up."""
+    engines = ("--engine", engine, *(("--workers", "2") if engine == "ray" else ()))
+    sizes = ("--budget", str(BUDGET), "--epochs", "2", "--objectives", "accuracy,params")
+    command = [*SEARCH, "launch", "--study", STUDY, "--space", "space.toml", *sizes, *engines]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (there / "said.txt").open("ab") as said:
+        return subprocess.Popen(command, cwd=there, env=environment, stdout=said, stderr=said)
+
+
+def kill_driver(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
+    """End the launch; returns whether it was hit."""
+    process.kill()
+    process.wait()
+    return True
+
+
+def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
+    """End one of its workers; the launch goes on."""
+    workers = [pid for pid in below(process.pid) if (Path(f"/proc/{pid}/cmdline").read_bytes()).startswith(b"ray::_W")]
+    if not workers:
+        return False
+    os.kill(moment.choice(workers), signal.SIGKILL)
+    return True
+
+
+def fail_power(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
+    """End the launch, and lose what the journal was told last."""
+    kill_driver(process, there, moment)
+    journal = there / "runs" / STUDY / "journal.log"
+    if journal.exists():
+        size = journal.stat().st_size
+        os.truncate(journal, max(0, size - moment.randrange(LOST_BYTES)))
+    return True
+
+
+FAULTS: dict[str, tuple[str, Callable[[subprocess.Popen[bytes], Path, random.Random], bool]]] = {
+    "driver": ("local", kill_driver),
+    "ray-driver": ("ray", kill_driver),
+    "worker": ("ray", kill_worker),
+    "power": ("local", fail_power),
+}
+"""By name: the engine, and what is done."""
+
+
+def below(pid: int) -> list[int]:
+    """Processes that descend from this one."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has ended meanwhile
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]
+
+
+def size_of(there: Path) -> int:
+    """Of the journal."""
+    journal = there / "runs" / STUDY / "journal.log"
+    return journal.stat().st_size if journal.exists() else 0
+
+
+def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: float) -> None:
+    """Launch it, and hit it at one moment of those that a search lasts, until it ends by itself."""
+    engine, strike = FAULTS[fault]
+    code = None
+    again = False
+    while code is None:
+        process, begun, before = launched(there, engine), time.monotonic(), size_of(there)
+        at, wrote = begun + moment.uniform(0.0, lasts), False
+        while process.poll() is None and time.monotonic() < at:
+            time.sleep(STEP_SECONDS)
+            if again and not wrote and size_of(there) > before:
+                wrote = True
+                tally.back.append(time.monotonic() - begun)
+        if process.poll() is None and strike(process, there, moment):
+            tally.faults += 1
+            again = True
+        if process.poll() is not None and process.returncode == -signal.SIGKILL:
+            continue
+        code = process.wait()
+    if code != 0:
+        tally.wrong.append(f"exit code {code}: {(there / 'said.txt').read_text()[-500:]}")
+
+
+def judge(there: Path, tally: Tally, expected: Any) -> None:
+    """Look at what is left of a search."""
+    storage = Storage(str(there / "runs"))
+    trials = storage.read(STUDY).trials
+    designs = Counter((trial.job.candidate, trial.job.replicate) for trial in trials if trial.trained)
+    tally.lost += BUDGET - sum(not replicate for _, replicate in designs)
+    tally.doubled += sum(count - 1 for count in designs.values())
+    if others := {trial.state.value for trial in trials if not trial.trained} - {"duplicate", "infeasible"}:
+        tally.wrong.append(f"trials are {', '.join(others)}")
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1_000)
+    there_once = Counter(run.data.tags["trial"] for run in runs if "trial" in run.data.tags)
+    wanted = {str(trial.number) for trial in trials if trial.trained}
+    tally.doubled += sum(count - 1 for count in there_once.values())
+    if there_once.keys() != wanted:
+        tally.wrong.append(f"MLflow has the trials {sorted(there_once)}, the study {sorted(wanted)}")
+    if unended := [run.info.status for run in runs if run.info.status != "FINISHED"]:
+        tally.wrong.append(f"{len(unended)} runs of MLflow are {', '.join(set(unended))}")
+    tally.wrong += [finding.says for finding in findings(storage, STUDY)]
+    if expected is not None and (found := front(there)) != expected:
+        tally.wrong.append(f"its front is {found}, not {expected}")
+
+
+def front(there: Path) -> Any:
+    """The rows of the search's front."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*SEARCH, "front", STUDY, "--json"]
+    said = subprocess.run(command, cwd=there, env=environment, check=True, capture_output=True).stdout
+    return json.loads(said)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fault", choices=FAULTS)
+    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    said = parser.parse_args()
+    engine, _ = FAULTS[said.fault]
+    with folder() as there:
+        begun = time.monotonic()
+        assert launched(there, engine).wait() == 0, (there / "said.txt").read_text()
+        lasts = time.monotonic() - begun
+        expected = front(there) if engine == "local" else None
+    tally, moment = Tally(), random.Random(said.seed)
+    while tally.faults < said.faults:
+        with folder() as there:
+            hit(there, said.fault, tally, moment, lasts)
+            judge(there, tally, expected)
+        tally.searches += 1
+        print(
+            f"{tally.searches} searches, {tally.faults} faults, {len(tally.wrong)} wrong", file=sys.stderr, flush=True
+        )
+    print(machine())
+    back = f"{statistics.median(tally.back):.1f}" if tally.back else "-"
+    print(
+        f"{'fault':12}{'searches':>10}{'faults':>8}{'lost':>6}{'doubled':>9}{'wrong':>7}{'s until it writes again':>25}"
+    )
+    print(
+        f"{said.fault:12}{tally.searches:10}{tally.faults:8}{tally.lost:6}{tally.doubled:9}{len(tally.wrong):7}{back:>25}"
+    )
+    for line in tally.wrong:
+        print(f"  {line}")
+    sys.exit(1 if tally.lost or tally.doubled or tally.wrong else 0)
