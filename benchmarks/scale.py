@@ -22,6 +22,7 @@ from typing import Any
 from pipelines.results.progress_lines import progress_lines
 from pipelines.results.search_view import search_view
 from pipelines.running import session
+from pipelines.running.terms import Terms
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
 from search.hypervolume import Bounds
@@ -131,9 +132,8 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> Se
             storage.folder(NAME),
             search_view(NAME, NAME, settings, bounds, said.sampler, ()),
             storage=storage,
-            tracking_uri=None,
+            terms=Terms(),
             lines=lambda trials: progress_lines(trials, bounds, images),
-            time_limit=None,
             tracked=not said.without_mlflow,
         )
     return seconds

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.checkpoints import Checkpoints
+from upath import UPath
+
+from search.checkpoints import Checkpoints, place_of
 from search.journal import cut_before, ends_in_the_middle, first_torn, mend_end, stale_locks
 from search.storage import Storage
 from search.trials import State, Trial
@@ -45,8 +47,8 @@ def findings(storage: Storage, name: str) -> list[Finding]:
     record = storage.read(name)
     found += _about(record.trials)
     running = {trial.number for trial in record.trials if trial.state is State.RUNNING}
-    checkpoints = Checkpoints(folder / "checkpoints", record.attributes.get("uid", ""))
-    left = [path for path in checkpoints.files() if checkpoints.number(path) not in running]
+    checkpoints = Checkpoints(place_of(record.attributes, folder), record.attributes.get("uid", ""))
+    left: list[Path | UPath] = [*checkpoints.left_over(running)]
     left += [] if journal is None else folder.glob("*.partial")  # those of a database may share its folder
     if left:
         size = sum(path.stat().st_size for path in left) / 1e6
@@ -94,7 +96,7 @@ def _about(trials: Iterable[Trial]) -> Iterator[Finding]:
             yield Finding(says=says, remedy="the last one counts")
 
 
-def _remove(paths: Iterable[Path]) -> str:
+def _remove(paths: Iterable[Path | UPath]) -> str:
     for path in paths:
         path.unlink(missing_ok=True)
     return "removed"

@@ -14,12 +14,10 @@ import torch
 
 from search.alarm import TimedOut, alarm
 from search.checkpoints import Checkpoint
+from search.saver import Saver
 from search.trials import Failure, FailureKind, Job, Report
 from space.design import Design
 from space.errors import first_line
-
-SAVE_EVERY_SECONDS = 30.0
-"""A trial shorter than this is not saved: it is trained again."""
 
 NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 """How libraries say it that raise no error of its own for it."""
@@ -105,9 +103,7 @@ class Execution:
         self._reports: list[Report] = []
         self._told = 0
         self._notes: list[str] = []
-        self._saved_at = time.monotonic()
-        self._saved_epochs = 0
-        self._save_failed = False
+        self._saver = Saver(checkpoint, self._notes.append)
         self._halved = False
         self._failed = False
 
@@ -125,6 +121,10 @@ class Execution:
             failure = replace(failure, reason=f"{failure.reason}; with half of a batch at a time, too")
         self._failed = failure is not None
         done = failure is None and self._training is not None and self._training.done
+        if done and self._checkpoint.keep:
+            self._save()
+        if done or self._failed:
+            self._saver.wait()  # what is over may be removed
         new, self._told = tuple(self._reports[self._told :]), len(self._reports)
         return Progress(new, done, failure, worker_name(), self.notes())
 
@@ -138,8 +138,8 @@ class Execution:
                 while not self._training.done:
                     report = self._training.step()
                     self._reports.append({**report, "time": time.time()})
-                    if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
-                        self.save()
+                    if self._saver.due:
+                        self._save()
                     if time.monotonic() >= until:
                         break
         except TimedOut:
@@ -150,21 +150,19 @@ class Execution:
 
     def save(self) -> None:
         """Write the state to the checkpoint; where that cannot be done, the training goes on without."""
-        if self._training is None or self._training.done or self._failed or self._saved_epochs == len(self._reports):
-            return
-        self._saved_at = time.monotonic()
-        try:
-            self._checkpoint.save({"training": self._training.state_dict(), "reports": self._reports})
-        except Exception as error:  # a full disk is an OSError or, of torch, a RuntimeError
-            if not self._save_failed:
-                self._notes.append(f"{self._checkpoint.path} cannot be written ({_reason(error)}); it trains on")
-                self._save_failed = True
-        else:
-            self._saved_epochs = len(self._reports)
+        if self._training is not None and not self._training.done and not self._failed:
+            self._save()
+        self._saver.wait()
+
+    def _save(self) -> None:
+        training = self._training
+        assert training is not None, "it has begun"
+        self._saver.save(lambda: {"training": training.state_dict(), "reports": self._reports}, len(self._reports))
 
     def notes(self) -> tuple[str, ...]:
         """What the user should know, each told once."""
-        told, self._notes = tuple(self._notes), []
+        told = tuple(self._notes)
+        self._notes.clear()
         return told
 
     @property
@@ -183,11 +181,12 @@ class Execution:
             training.halve_batches()
         self._reports = list(reports)
         self._told = min(self._told, len(reports))
-        self._saved_epochs = len(reports)
+        self._saver.epochs = len(reports)
         return training
 
     def _where_saved(self) -> tuple[ResumableTraining, Sequence[Report]]:
         """The training with what its checkpoint has, and the reports until then."""
+        self._saver.wait()
         training = self._evaluate(self._job.backbone, self._job.design, self._job.seed)
         try:
             saved = self._checkpoint.load()

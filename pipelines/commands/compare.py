@@ -16,6 +16,7 @@ from pipelines.results.paired import (
 from pipelines.results.paired_files import PICTURE, write_paired
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
+from pipelines.running.terms import Terms
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.compare import CompareOptions
@@ -69,9 +70,7 @@ def compare(options: CompareOptions) -> int:
         engine,
         storage,
         lambda uid, costs: _view(name, uid, settings, plain),
-        tracking_uri=run.tracking_uri,
-        time_limit=run.seconds,
-        grace=run.grace_seconds,
+        terms=Terms.of(run),
         attributes={"settings": settings.to_json(), "data_root": str(source.root)},
     ) as done:
         ended = done.session

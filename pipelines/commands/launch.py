@@ -17,6 +17,7 @@ from pipelines.running.costs import feasible
 from pipelines.running.ground import Ground, ground_of
 from pipelines.running.health import lost_designs
 from pipelines.running.session import Session
+from pipelines.running.terms import Terms
 from pipelines.running.warm_start import Prior, check_enqueued, fitting
 from pipelines.settings.checks import check_same
 from pipelines.settings.config import write_config
@@ -140,10 +141,8 @@ def launch(options: LaunchOptions) -> int:
                 _next_commands(options, name).values(),
             ),
             storage=storage,
-            tracking_uri=run.tracking_uri,
+            terms=Terms.of(run),
             lines=lambda trials: progress_lines(trials, bounds, settings.images["val"]),
-            time_limit=run.seconds,
-            grace=run.grace_seconds,
             tracked=ground.tracked,
             total=work.total,
             counts=work.counted,

@@ -15,6 +15,7 @@ from pipelines.results.paired_files import PICTURE, write_paired
 from pipelines.results.tables import rows_of
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
+from pipelines.running.terms import Terms
 from pipelines.running.trainings import evaluator_of, plain_seconds
 from pipelines.settings.checks import check_fit, check_plugins, check_same
 from pipelines.settings.devices import find_device
@@ -96,9 +97,7 @@ def retrain(options: RetrainOptions) -> int:
         storage,
         lambda uid, costs: _view(name, uid, searched.name, settings, recipe, on),
         known=searched.attributes,
-        tracking_uri=options.run.tracking_uri,
-        time_limit=options.run.seconds,
-        grace=options.run.grace_seconds,
+        terms=Terms.of(options.run),
     ) as run:
         ended, ledger = run.session, run.ledger
         results = _with_source(summarise(run.trials, chosen, objectives), on)

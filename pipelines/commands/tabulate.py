@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.results.paired import every_result, paired_verdict
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, trained
+from pipelines.running.terms import Terms
 from pipelines.running.trainings import engine_of, evaluator_of
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.options.tabulate import TabulateOptions
@@ -77,9 +78,7 @@ def tabulate(options: TabulateOptions) -> int:
         engine,
         storage,
         lambda uid, costs: _view(name, uid, of_any_space),
-        tracking_uri=run.tracking_uri,
-        time_limit=run.seconds,
-        grace=run.grace_seconds,
+        terms=Terms.of(run),
         attributes={"settings": of_any_space.to_json(), "data_root": str(source.root)},
     ) as done:
         ended, trials = done.session, done.trials

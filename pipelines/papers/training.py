@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines.papers.experiments import Experiment, PaperRow
 from pipelines.papers.variants import STUDIES, Group, candidate, grouped
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, Trained, latest, trained
+from pipelines.running.terms import Terms
 from pipelines.running.trainings import training_seconds
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.engines import make_engine, show_engine
@@ -44,7 +46,8 @@ def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOption
         UserError: a mistake in the options; nothing has been written then.
     """
     plugins = options.run.plugins
-    deadline = None if options.run.seconds is None else time.monotonic() + options.run.seconds
+    terms = Terms.of(options.run)
+    deadline = None if terms.time_limit is None else time.monotonic() + terms.time_limit
     storage = Storage(options.run.storage)
     device = find_device(options.device, options.run.resources.address)
     groups = grouped(what.rows, wanted, options.changes, options.run, options.download)
@@ -72,9 +75,7 @@ def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOption
             engine,
             storage,
             partial(_view, what, group, name, changed=options.changes.any),
-            tracking_uri=options.run.tracking_uri,
-            time_limit=None if deadline is None else max(0.0, deadline - time.monotonic()),
-            grace=options.run.grace_seconds,
+            terms=terms if deadline is None else replace(terms, time_limit=max(0.0, deadline - time.monotonic())),
         ) as run:
             found = beside_paper(group, group.rows, run.trials, run.costs, what.rows)
             results += found

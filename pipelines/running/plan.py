@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.running import session
 from pipelines.running.costs import costs_of, keep, prepare
 from pipelines.running.session import Session
+from pipelines.running.terms import Terms
 from pipelines.terminal.formats import show_percent
 from pipelines.tracking.view import View
 from search.engine import Engine
@@ -111,9 +112,7 @@ def trained(
     view: Callable[[str, Mapping[Candidate, Costs]], View],
     *,
     known: Mapping[str, Any] | None = None,
-    tracking_uri: str | None,
-    time_limit: float | None,
-    grace: float | None,
+    terms: Terms,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Trained]:
     """Train what is left of a plan; its study stays locked inside the context.
@@ -124,9 +123,7 @@ def trained(
         storage: of the study.
         view: what MLflow shows, from the study's uid and the costs of its designs.
         known: attributes of another study, for what was measured before this one was made.
-        tracking_uri: of MLflow; None for its default.
-        time_limit: seconds.
-        grace: seconds from SIGTERM until an epoch is broken off; None for any time.
+        terms: where it is tracked and saved, and when it stops.
         attributes: of the study, if it is new.
     """
     there = storage.read(plan.name).attributes if storage.exists(plan.name) else {}
@@ -162,10 +159,8 @@ def trained(
             storage.folder(plan.name),
             view(uid, costs),
             storage=storage,
-            tracking_uri=tracking_uri,
+            terms=terms,
             lines=functools.partial(_lines, plan.objectives.metric),
-            time_limit=time_limit,
-            grace=grace,
             total=len(jobs),
             counts=plan.is_done,
             lacks=lambda trials: any(trial.failure is not None for trial in plan.latest(trials)),

@@ -8,13 +8,13 @@ from pathlib import Path
 from pipelines.running.health import how_it_ended
 from pipelines.running.stopping import Stopping
 from pipelines.running.stopwatch import Stopwatch
+from pipelines.running.terms import Terms
 from pipelines.terminal.console import warn
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from pipelines.terminal.progress import Display, Lines
 from pipelines.tracking.runs import RUN_ATTRIBUTE, run_ids
 from pipelines.tracking.tracker import Tracker
 from pipelines.tracking.view import View
-from search.checkpoints import Checkpoints
 from search.engine import Engine
 from search.execution import Evaluate
 from search.ledger import Ledger
@@ -58,10 +58,8 @@ def run(
     view: View,
     *,
     storage: Storage,
-    tracking_uri: str | None,
+    terms: Terms,
     lines: Lines,
-    time_limit: float | None,
-    grace: float | None = None,
     tracked: bool = True,
     total: int | None = None,
     counts: Callable[[Trial], bool] = lambda trial: trial.counts,
@@ -73,13 +71,11 @@ def run(
         ledger: gives out the trials.
         engine: where they run.
         evaluate: makes the trainings.
-        folder: of the study; checkpoints go there.
+        folder: of the study.
         view: what MLflow shows.
         storage: that the ledger writes.
-        tracking_uri: of MLflow; None for its default.
+        terms: where it is tracked and saved, and when it stops.
         lines: what the terminal says below the bar.
-        time_limit: seconds.
-        grace: seconds from SIGTERM until an epoch is broken off; None for any time.
         tracked: whether MLflow is to have it.
         total: trials that the bar counts; None for the ledger's budget.
         counts: whether a trial is one of them, and done.
@@ -100,18 +96,20 @@ def run(
         with contextlib.suppress(Stopped), storage.answering():  # the engine meets that, too; MLflow knows its runs
             ledger.annotate(f"{RUN_ATTRIBUTE}{number}", run)
 
+    checkpoints = terms.checkpoints_of(ledger, folder, view.uid)
     remembered = run_ids(ledger.annotations)
     ledger.annotate(STATUS, _STATUS[STOPPED])  # should it be killed
-    tracker = Tracker(view, tracking_uri, ledger.trials, remember)
+    tracker = Tracker(view, terms.tracking_uri, ledger.trials, remember)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
     for observer in (watch, display):
         ledger.observe(observer)
     if tracked:
         ledger.observe(tracker)
-    with tracker if tracked else contextlib.nullcontext(), Stopping(time_limit, grace) as stopping:
+    with tracker if tracked else contextlib.nullcontext(), Stopping(terms.time_limit, terms.grace) as stopping:
         with storage.answering(), display:
-            engine.run(ledger, evaluate, Checkpoints(folder / "checkpoints", view.uid), should_stop)
+            engine.run(ledger, evaluate, checkpoints, should_stop)
+            checkpoints.sweep([trial.number for trial in ledger.running])
         watch.stop()
         for trial in ledger.ended:
             if trial.failure is not None:

@@ -81,5 +81,6 @@ def _run(said: RunOptions, source: Source) -> RunOptions:
         plugin=tuple(map(absolute, said.plugin)),
         data_root=source.root,
         storage=said.storage if "://" in said.storage else str(absolute(said.storage)),
+        checkpoints=said.checkpoint_place,
         cache=None if said.cache is None else absolute(said.cache),
     )

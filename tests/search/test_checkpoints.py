@@ -1,5 +1,6 @@
 """States of trials: taken up by their owner alone, whole or not at all, and never a reason to fail."""
 
+import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from upath import UPath
 
 from search.checkpoints import Checkpoint, Checkpoints
 from search.execution import Evaluate, Execution, Progress, ResumableTraining
@@ -35,9 +37,10 @@ def job(make_job: Callable[..., Job]) -> Job:
     return make_job("ras:depth=3", seed=7)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path, job: Job) -> Checkpoint:
-    return Checkpoints(tmp_path, "mine").of(0, job)
+@pytest.fixture(params=["folder", "store"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, job: Job) -> Checkpoint:
+    folder = UPath(tmp_path) if request.param == "folder" else UPath(f"memory://{tmp_path}")
+    return Checkpoints(folder, "mine").of(0, job)
 
 
 @pytest.fixture
@@ -81,6 +84,19 @@ def test_of_all_studies_jobs_and_seeds_one_takes_a_state_up(
             except ValueError:
                 loaded = None
             assert (loaded == saved) is ((other, another) == (study, job))
+
+
+def test_what_is_left_of_trials_that_are_over_is_swept_away_and_nothing_else(job: Job, tmp_path: Path) -> None:
+    mine, theirs = Checkpoints(tmp_path, "mine"), Checkpoints(tmp_path, "theirs")
+    for number in (0, 1, 10):
+        mine.of(number, job).save({})
+        theirs.of(number, job).save({})
+    (tmp_path / "1-mine.pt.0f.partial").touch()
+    replace(mine, keep=True).sweep(running=[1])
+    assert len(list(tmp_path.iterdir())) == 7
+    mine.sweep(running=[1])
+    assert sorted(path.name for path in tmp_path.iterdir() if "mine" in path.name) == ["1-mine.pt"]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_two_studies_in_one_folder_keep_what_the_other_saved(job: Job, tmp_path: Path) -> None:
@@ -162,7 +178,8 @@ def test_whatever_lies_there_is_no_reason_to_fail(
     if isinstance(content, bytes):
         checkpoint.path.write_bytes(content)
     else:
-        torch.save(content, checkpoint.path)
+        torch.save(content, packed := io.BytesIO())
+        checkpoint.path.write_bytes(packed.getvalue())
     progress = to_the_end(Execution(job, evaluate, checkpoint))
     assert progress.failure is None
     assert without_time(progress.reports) == uninterrupted
@@ -232,7 +249,7 @@ def test_a_save_that_fails_loses_no_trial_and_is_told_once(
     assert progress.failure is None
     assert without_time(tuple(reports)) == uninterrupted
     assert len(notes) == 1
-    assert list(checkpoint.path.parent.iterdir()) == []
+    assert not checkpoint.path.exists()
 
 
 def test_a_save_that_fails_leaves_the_last_one_whole(

@@ -1,6 +1,7 @@
 """One trial: stepped, saved, taken up, its failures typed."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,13 +101,53 @@ def test_a_trial_that_has_not_begun_or_is_done_is_not_saved(
 
 
 def test_a_long_trial_is_saved_on_the_way(
-    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate], monkeypatch: pytest.MonkeyPatch
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
 ) -> None:
-    monkeypatch.setattr(execution, "SAVE_EVERY_SECONDS", -1.0)
-    Execution(job, make_curves(), checkpoint).advance(seconds=0.0)
+    running = Execution(job, make_curves(epochs=3), replace(checkpoint, every=-1.0))
+    for epochs in (1, 2):
+        running.advance(seconds=0.0)
+        running.save()  # waits for what is being written
+        saved = checkpoint.load()
+        assert saved is not None
+        assert len(saved["reports"]) == epochs
+
+
+class Slow(Checkpoint):
+    """One whose place answers only when it is told to."""
+
+    answers = threading.Event()
+
+    def write(self, packed: bytes) -> None:
+        assert self.answers.wait(60)
+        super().write(packed)
+
+
+def test_a_training_goes_on_while_its_state_is_being_written(
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate]
+) -> None:
+    Slow.answers.clear()
+    slow = Slow(checkpoint.path, checkpoint.owner, every=-1.0)
+    running = Execution(job, make_curves(epochs=4), slow)
+    epochs = [report["epoch"] for _ in range(3) for report in running.advance(seconds=0.0).reports]
+    assert epochs == [1, 2, 3]
+    assert checkpoint.load() is None
+    Slow.answers.set()
+    running.save()
     saved = checkpoint.load()
     assert saved is not None
-    assert len(saved["reports"]) == 1
+    assert [report["epoch"] for report in saved["reports"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_a_trial_saved_last_stays_if_it_is_to(
+    job: Job, checkpoint: Checkpoint, make_curves: Callable[..., Evaluate], keep: bool
+) -> None:
+    kept = replace(checkpoint, keep=keep)
+    to_the_end(Execution(job, make_curves(epochs=2), kept))
+    kept.remove()
+    saved = checkpoint.load()
+    assert (saved is not None) is keep
+    assert saved is None or [report["epoch"] for report in saved["reports"]] == [1, 2]
 
 
 @pytest.mark.parametrize(

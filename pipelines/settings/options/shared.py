@@ -11,7 +11,7 @@ from typer import Argument, Option
 from pipelines.settings.fields import flag
 from pipelines.terminal.formats import parse_count, parse_duration
 from space.design import Design
-from space.errors import UserError
+from space.errors import UserError, first_line
 from space.files import absolute
 from space.user_code import UserCode, load_plugins
 from trainers.deployment import check_dtype, check_form
@@ -114,6 +114,17 @@ class RunOptions(Stored):
     grace: Annotated[
         str, Option(help="End so long after SIGTERM at the latest; an epoch that takes longer is trained again.")
     ] = "25s"
+    checkpoints: Annotated[
+        str | None,
+        Option(
+            help="Where trials on their way are saved, for all workers to see: a folder, or a URL that fsspec knows, "
+            "such as s3://bucket/runs; where the study had them, or beside it, if left out."
+        ),
+    ] = None
+    checkpoint_every: Annotated[
+        str, Option(help="Save a trial after so much training again; a shorter one is not saved.")
+    ] = "30s"
+    keep_checkpoints: Annotated[bool, Option(help="Keep what trials saved last when they have ended.")] = False
     cache: Annotated[
         Path | None,
         Option(help="Folder of decoded images and fetched weights; ~/.cache/attention-search if left out."),
@@ -125,7 +136,13 @@ class RunOptions(Stored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.seconds, self.grace_seconds, self.cache_bytes  # wrong ones are told now
+        _ = (
+            self.seconds,
+            self.grace_seconds,
+            self.checkpoint_place,
+            self.checkpoint_seconds,
+            self.cache_bytes,
+        )  # wrong ones are told now
 
     @property
     def seconds(self) -> float | None:
@@ -136,6 +153,24 @@ class RunOptions(Stored):
     def grace_seconds(self) -> float:
         """From SIGTERM until an epoch is broken off; batch systems kill 30 s after it."""
         return parse_duration(self.grace, "--grace")
+
+    @property
+    def checkpoint_place(self) -> str | None:
+        """The same folder or URL wherever workers run; None if nothing was said."""
+        if self.checkpoints is None or "://" not in self.checkpoints:
+            return None if self.checkpoints is None else str(absolute(self.checkpoints))
+        from upath import UPath  # takes a moment
+
+        try:
+            _ = UPath(self.checkpoints).fs
+        except (ValueError, ImportError) as error:  # no such file system, or its package is missing
+            raise UserError(f"--checkpoints {self.checkpoints}: {first_line(error)}") from None
+        return self.checkpoints
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """Of training between two checkpoints of a trial."""
+        return parse_duration(self.checkpoint_every, "--checkpoint-every")
 
     @property
     def cache_folder(self) -> Path:

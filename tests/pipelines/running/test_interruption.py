@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.running.stopping import Stopping
 from search.storage import Storage
@@ -161,6 +162,24 @@ def test_the_time_limit_stops_resumably(search: Search) -> None:
 
     assert search(*LAUNCH, "--engine", "local").code == 0
     assert_complete(search)
+
+
+def test_checkpoints_are_where_a_user_wants_them_and_the_next_launch_finds_them_there(search: Search) -> None:
+    one = (*LAUNCH, "--engine", "local", "--budget", "1", "--epochs", "30")
+    assert search(*one, "--checkpoints", "elsewhere", "--time-limit", "0.5s").code == 3
+    (saved,) = Path("elsewhere").iterdir()
+    before = len(torch.load(saved, weights_only=True)["state"]["reports"])
+    assert before >= 1
+    assert not Path("runs/mine/checkpoints").exists()
+
+    assert search(*one, "--keep-checkpoints").code == 0
+    (kept,) = Path("elsewhere").iterdir()
+    assert len(torch.load(kept, weights_only=True)["state"]["reports"]) == 30
+    (trial,) = trials()
+    assert [report["epoch"] for report in trial.history] == list(range(1, 31))
+    assert "of trials that ended" in search("doctor", "mine").out
+    search("doctor", "mine", "--mend")
+    assert list(Path("elsewhere").iterdir()) == []
 
 
 @pytest.mark.parametrize("room", [100, 700, 1500])

@@ -1,5 +1,6 @@
 """How a session ends, and that MLflow says the same."""
 
+import functools
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.running import session
 from pipelines.running.session import Session
+from pipelines.running.terms import Terms
 from pipelines.terminal.exit_codes import COMPLETE, FAILED, STOPPED
 from pipelines.tracking.view import View
 from search.execution import ResumableTraining
@@ -104,8 +106,12 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
     def run_all(*happens: Callable[[], None], lacks: bool = False) -> tuple[Session, Ledger]:
         left = list(happens)
 
+        @functools.lru_cache  # where memory runs out, the same happens again
+        def of(seed: int) -> Callable[[], None]:
+            return left.pop(0) if len(left) > 1 else left[0]
+
         def evaluate(backbone: str, design: Design, seed: int) -> ResumableTraining:
-            return Epochs(left.pop(0) if len(left) > 1 else left[0])
+            return Epochs(of(seed))
 
         ledger = Ledger(study, Planned(JOBS, "score"), len(JOBS))
         ended = session.run(
@@ -115,9 +121,8 @@ def run(here: Path, study: optuna.Study) -> Callable[..., tuple[Session, Ledger]
             here,
             view,
             storage=Storage(str(here)),
-            tracking_uri=None,
+            terms=Terms(),
             lines=lambda trials: [],
-            time_limit=None,
             lacks=lambda trials: lacks and any(trial.failure for trial in trials),
         )
         return ended, ledger

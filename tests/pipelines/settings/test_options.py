@@ -58,6 +58,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
     "on": ("train", "train+val"),
     "plugin": ("one.py", "two.py"),
     "gpus_per_trial": (0.5, 1.0),
+    "grace": ("10s", "1m"),
+    "checkpoint_every": ("10s", "1m"),
     "rungs": ("0.25,0.5", "0.1"),
     "form": ("eager", "compiled"),
     "dtype": ("bfloat16", "float32"),
