@@ -16,6 +16,7 @@ from pipelines.running.bounds import Work, with_patience
 from pipelines.running.costs import feasible
 from pipelines.running.ground import Ground, ground_of
 from pipelines.running.health import lost_designs
+from pipelines.running.preflight import preflight
 from pipelines.running.session import Session
 from pipelines.running.terms import Terms
 from pipelines.running.warm_start import Prior, check_enqueued, fitting
@@ -59,11 +60,10 @@ def launch(options: LaunchOptions) -> int:
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    known = options.study
-    ground = ground_of(options, None if known is None or not storage.exists(known) else storage.read(known))
+    ground = ground_of(options, _there(storage, options.study))
     settings = ground.settings
     name = options.study or settings.study_name()
-    record = storage.read(name) if storage.exists(name) else Record(name, {}, [])
+    record = _there(storage, name) or Record(name, {}, [])
     say(str(ground))
 
     prior, first = _what_comes_first(options, storage, ground)
@@ -79,6 +79,7 @@ def launch(options: LaunchOptions) -> int:
         _save(options.save_config, spelled_out(options, settings, ground.source))
     rungs = _rungs(options, settings.recipe.epochs)
     if options.dry_run:
+        preflight(run, ground.evaluate, engine, storage, record)
         each = ground.seconds_each * expected_share(rungs, options.reduction_factor, settings.recipe.epochs)
         return _dry_run(options, name, len(costs), len(allowed), work, engine, each)
 
@@ -168,6 +169,11 @@ def _what_comes_first(options: LaunchOptions, storage: Storage, ground: Ground) 
     if options.enqueue_papers:
         say(f"papers: {len(papers)} of their designs are in the space, and come first")
     return prior, [*ground.enqueued, *prior.designs, *papers]
+
+
+def _there(storage: Storage, name: str | None) -> Record | None:
+    """The study of this name, if there is one."""
+    return storage.read(name) if name is not None and storage.exists(name) else None
 
 
 def _rungs(options: LaunchOptions, epochs: int) -> tuple[int, ...]:

@@ -48,8 +48,8 @@ def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOption
     plugins = options.run.plugins
     terms = Terms.of(options.run)
     deadline = None if terms.time_limit is None else time.monotonic() + terms.time_limit
-    storage = Storage(options.run.storage)
-    device = find_device(options.device, options.run.resources.address)
+    storage, resources = Storage(options.run.storage), options.run.resources
+    device = find_device(options.device, resources.address)
     groups = grouped(what.rows, wanted, options.changes, options.run, options.download)
     if what.analysis == "integration":
         _check_depth(groups)
@@ -58,7 +58,7 @@ def train(what: Experiment, wanted: Sequence[PaperRow], options: ReproduceOption
     analyses: dict[str, Any] = {}
     exit_code, studies = exit_codes.COMPLETE, []
     for group in groups:
-        name = group.study_name(what.name, find_device_name(device, options.run.resources.address), plugins)
+        name = group.study_name(what.name, find_device_name(device, resources.address, resources.node_type), plugins)
         studies.append(name)
         folder = storage.folder(name)
         plan = _plan(group, name, folder, device, plugins, options)

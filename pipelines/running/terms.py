@@ -1,7 +1,11 @@
 """What may differ from launch to launch of one study: where it is tracked and saved, and when it stops."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from upath import UPath
 
 from pipelines.settings.options.shared import RunOptions
 from search.checkpoints import PLACE, SAVE_EVERY_SECONDS, Checkpoints, place_of
@@ -50,4 +54,8 @@ class Terms:
         """
         if self.checkpoints is not None:
             ledger.annotate(PLACE, self.checkpoints)
-        return Checkpoints(place_of(ledger.annotations, folder), uid, self.every, self.keep)
+        return Checkpoints(self.place(ledger.annotations, folder), uid, self.every, self.keep)
+
+    def place(self, attributes: Mapping[str, Any], folder: Path) -> UPath:
+        """The same for a study with these attributes, if it is there."""
+        return place_of(attributes, folder) if self.checkpoints is None else UPath(self.checkpoints)

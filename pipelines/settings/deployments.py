@@ -4,6 +4,7 @@ from typing import Any
 
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.meant import meant
+from pipelines.settings.options.shared import Resources
 from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings, digest_of
 from space.errors import UserError
@@ -52,17 +53,18 @@ def resolve_deployment(said: TaskOptions, frozen: Settings | None, device: str, 
     return Deployment(device=device, form=file.conditions["form"], dtype=file.conditions["dtype"], file=path)
 
 
-def deployment_settings(deployment: Deployment, frozen: Settings | None, address: str | None) -> dict[str, Any]:
+def deployment_settings(deployment: Deployment, frozen: Settings | None, resources: Resources) -> dict[str, Any]:
     """What a study keeps of it.
 
     Args:
         deployment: that is meant.
         frozen: settings of the study, if it exists.
-        address: of a cluster.
+        resources: where trials run.
     """
     file = deployment.file
     if file is None or not file.exists():  # what is measured is in the study
-        name = meant(None, frozen, "device_name", find_device_name(deployment.device, address))
+        found = find_device_name(deployment.device, resources.address, resources.node_type)
+        name = meant(None, frozen, "device_name", found)
         digest = frozen.device_digest if frozen else None
     else:
         name, digest = str(DeviceFile.read(file).conditions["device"]), digest_of(file)

@@ -31,8 +31,10 @@ def find_device(name: str, address: str | None, study: str | None = None) -> str
     return "cuda" if name != "cpu" and there else "cpu"
 
 
-def find_device_name(device: str, address: str | None) -> str:
-    """The processor that trials run on; the GPUs of a cluster have one name, since they come and go."""
+def find_device_name(device: str, address: str | None, node_type: str | None) -> str:
+    """The processor that trials run on; the GPUs of a cluster have one name, since they come and go, unless typed."""
+    if address is not None and node_type is not None:
+        return f"{node_type} of the cluster"
     return "a GPU of the cluster" if device == "cuda" and address is not None else device_name(device)
 
 

@@ -34,9 +34,11 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
     from search.on_ray import cluster  # takes a second, and so does what is beside it
     from search.on_ray.engine import RayEngine
 
+    cpus, of_type = resources.cpus_per_trial, cluster.NO_TYPE
     if resources.address is not None:
-        workers = resources.workers or cluster.room(resources.address, resources.cpus_per_trial, gpus, our_packages())
-    return RayEngine(workers, resources.cpus_per_trial, gpus, resources.address, our_packages(), timeout)
+        of_type = cluster.type_resource(resources.address, resources.node_type, our_packages())
+        workers = resources.workers or cluster.room(resources.address, cpus, gpus, our_packages(), of_type)
+    return RayEngine(workers, cpus, gpus, resources.address, our_packages(), timeout, of_type)
 
 
 def show_engine(engine: Engine) -> str:

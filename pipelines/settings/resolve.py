@@ -130,7 +130,7 @@ def resolve(
         recipe=recipe,
         seed=meant(seed, frozen, "seed", 0),
         device=device,
-        **deployment_settings(deployment, frozen, run.resources.address),
+        **deployment_settings(deployment, frozen, run.resources),
         objectives=(f"val_{metric}", *costs),
         space_name=space_name,
         recipe_name=recipe_name,

@@ -36,6 +36,19 @@ LOOKING_SHARE = 0.05
 _STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 
 
+def reach(uri: str | None) -> None:
+    """Ask a tracking server for something; None for MLflow's own default. A file is no server, and is not made.
+
+    Raises:
+        Exception: of many kinds, where it does not answer.
+    """
+    from mlflow import MlflowClient  # takes seconds
+
+    client = MlflowClient(tracking_uri=uri)
+    if not client.tracking_uri.startswith("sqlite:"):
+        client.search_experiments(max_results=1)
+
+
 class StudyRuns:
     """The run of a study and those of its trials in MLflow, found again or made.
 

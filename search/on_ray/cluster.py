@@ -3,12 +3,13 @@
 import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import ray
 from ray.util import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from search.engine import trials_that_fit
 from space.errors import UserError, first_line
@@ -20,6 +21,16 @@ WAIT_SECONDS = 120.0
 """So long is waited for a place on a cluster; one that grows by itself needs a while."""
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Of a Ray that we start; only reports pass through it."""
+
+SLIVER = 0.001
+"""Of a GPU, for what only looks at it."""
+GPU_NAME = "accelerator_type:"
+"""What Ray puts before the name of a node's GPUs."""
+EVERYWHERE = {"CPU", "GPU", "memory", "object_store_memory"}
+"""Resources that tell no type."""
+NO_TYPE: Mapping[str, float] = {}
+TYPE_SHARE = 0.001
+"""Of the resource that marks nodes of a type, for each trial: more than fit on a node otherwise."""
 
 Result = TypeVar("Result")
 
@@ -54,14 +65,37 @@ def connect(address: str | None, cores: int | None, modules: tuple[ModuleType, .
         raise UserError(f"--address {address}: no Ray cluster answers there ({first_line(error)})") from None
 
 
-def room(address: str, cpus_per_trial: int, gpus_per_trial: float, modules: tuple[ModuleType, ...]) -> int:
-    """How many trials a cluster can run at once.
+def type_resource(address: str, node_type: str | None, modules: tuple[ModuleType, ...]) -> dict[str, float]:
+    """What a trial takes of a resource that only nodes of a type have: a GPU's name, or one they were started with.
+
+    Raises:
+        UserError: there is no cluster at this address, or no node of this type.
+    """
+    if node_type is None:
+        return {}
+    connect(address, None, modules)
+    there = {name for node in _nodes() for name in node}
+    named = [name for name in (f"{GPU_NAME}{node_type}", node_type) if name in there]
+    if not named:
+        types = sorted({name.removeprefix(GPU_NAME) for name in there - EVERYWHERE if not name.startswith("node:")})
+        raise UserError(f"--node-type {node_type}: no node is of that type; there are {', '.join(types) or 'none'}")
+    return {named[0]: TYPE_SHARE}
+
+
+def room(
+    address: str,
+    cpus_per_trial: int,
+    gpus_per_trial: float,
+    modules: tuple[ModuleType, ...],
+    of_type: Mapping[str, float] = NO_TYPE,
+) -> int:
+    """How many trials a cluster can run at once, on nodes that have the resource of a type.
 
     Raises:
         UserError: there is no cluster at this address, or none with room for a trial.
     """
     connect(address, None, modules)
-    nodes = _nodes()
+    nodes = [node for node in _nodes() if of_type.keys() <= node.keys()]
     fit = room_on(nodes, cpus_per_trial, gpus_per_trial)
     if fit < 1:
         there = " and ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
@@ -86,13 +120,15 @@ def has_gpus(address: str, modules: tuple[ModuleType, ...]) -> bool:
     return any(node.get("GPU", 0.0) >= 1 for node in _nodes())
 
 
-def alone_on(address: str, cpus: float, gpus: int, measure: Callable[[], Result]) -> Result:
-    """What a function returns on a worker of a cluster that has so many CPUs and GPUs for itself.
+def alone_on(
+    address: str, cpus: float, gpus: int, measure: Callable[[], Result], of_type: Mapping[str, float] = NO_TYPE
+) -> Result:
+    """What a function returns on a worker of a cluster, of a type or any, that has so many CPUs and GPUs for itself.
 
     Raises:
         UserError: there is no such worker within `WAIT_SECONDS`.
     """
-    place = placement_group([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
+    place = placement_group([{"CPU": cpus, **({"GPU": gpus} if gpus else {}), **of_type}])
     try:
         if not _is_ready(place, PATIENCE_SECONDS):
             what = f"{cpus:g} CPUs" + (f" and {gpus} GPU" if gpus else "")
@@ -112,6 +148,57 @@ def alone_on(address: str, cpus: float, gpus: int, measure: Callable[[], Result]
         return result
     finally:
         remove_placement_group(place)
+
+
+@dataclass(frozen=True)
+class OnNode(Generic[Result]):
+    """What a function returned on one node.
+
+    Attributes:
+        name: of the node, an address; numbered where several nodes have one.
+        resources: CPUs, GPUs and others.
+        result: None where it failed.
+        error: why, in one line; empty where it did not.
+    """
+
+    name: str
+    resources: Mapping[str, float]
+    result: Result | None
+    error: str = ""
+
+
+def on_each_node(look: Callable[[], Result], *, gpu: bool, wanted: Mapping[str, float]) -> list[OnNode[Result]]:
+    """What a function returns on each node that has these resources, taken by others or not.
+
+    Args:
+        look: the function.
+        gpu: whether it is to see the GPUs.
+        wanted: resources of a trial.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in nodes if all(node["Resources"].get(name, 0) >= of for name, of in wanted.items())]
+
+    @ray.remote(num_cpus=0, num_gpus=SLIVER if gpu else 0, max_retries=0)
+    def task() -> Result:
+        return look()
+
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    asked = [task.options(scheduling_strategy=place).remote() for place in places]
+    done, _ = ray.wait(asked, num_returns=len(asked), timeout=WAIT_SECONDS) if asked else ([], [])
+    found: list[OnNode[Result]] = []
+    for node, reference in zip(nodes, asked, strict=True):
+        name, resources = node["NodeManagerAddress"], node["Resources"]
+        if others := sum(other.name.partition(" ")[0] == name for other in found):
+            name = f"{name} ({others + 1})"
+        if reference not in done:
+            found.append(OnNode(name, resources, None, f"no answer after {WAIT_SECONDS:.0f} s"))
+            continue
+        try:
+            found.append(OnNode(name, resources, ray.get(reference)))
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            found.append(OnNode(name, resources, None, f"{type(cause).__name__}: {first_line(cause)}"))
+    return found
 
 
 def _is_ready(place: Any, seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from search.checkpoints import Checkpoints
 from search.engine import record
 from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
-from search.on_ray.cluster import alone_on, connect
+from search.on_ray.cluster import NO_TYPE, alone_on, connect
 from search.trials import Failure, FailureKind, Job
 
 STEP_SECONDS = 1.0
@@ -38,6 +38,7 @@ class RayEngine:
         address: of a Ray cluster; None for this machine.
         modules: packages to send to a cluster that does not have them.
         trial_timeout: seconds after which a trial has failed; None for any time.
+        of_type: what a trial takes of a resource that only nodes of some type have; empty for any node.
     """
 
     name = "ray"
@@ -50,9 +51,11 @@ class RayEngine:
         address: str | None = None,
         modules: tuple[ModuleType, ...] = (),
         trial_timeout: float | None = None,
+        of_type: Mapping[str, float] = NO_TYPE,
     ) -> None:
         self.workers = workers
-        self._resources = {"cpu": float(cpus_per_trial), "gpu": gpus_per_trial}
+        self._resources = {"cpu": float(cpus_per_trial), "gpu": gpus_per_trial, **of_type}
+        self._of_type = of_type
         self._address = address
         self._modules = modules
         self._trial_timeout = trial_timeout
@@ -99,12 +102,19 @@ class RayEngine:
         if trouble:
             raise trouble[0] from None
 
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Resources of a trial, by Ray's names."""
+        names = {"cpu": "CPU", "gpu": "GPU"}
+        return {names.get(name, name): of for name, of in self._resources.items() if of}
+
     def alone(self, measure: Callable[[], Result]) -> Result:
         """Run this where trials will run, while nothing else of ours does."""
         if self._address is None:
             return measure()
         self._connect()
-        return alone_on(self._address, self._resources["cpu"], 1 if self._resources["gpu"] else 0, measure)
+        gpus = 1 if self._resources["gpu"] else 0
+        return alone_on(self._address, self._resources["cpu"], gpus, measure, self._of_type)
 
     def _connect(self) -> None:
         cores = max(os.cpu_count() or 1, int(self.workers * self._resources["cpu"]))

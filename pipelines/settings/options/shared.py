@@ -66,6 +66,13 @@ class Resources:
 
     engine: Annotated[str, Option(help="local (this process), ray, or auto: ray where it saves time.")] = "auto"
     address: Annotated[str | None, Option(help="Ray cluster to run on: auto or HOST:6379.")] = None
+    node_type: Annotated[
+        str | None,
+        Option(
+            help="Nodes of the cluster that trials run on, and speed is measured on: a GPU's name such as A100, or a "
+            "resource that nodes were started with."
+        ),
+    ] = None
     workers: Annotated[int | None, Option(help="Trials at once; as many as fit if left out.")] = None
     cpus_per_trial: Annotated[int, Option(help="Cores, and threads, of a trial.")] = 1
     gpus_per_trial: Annotated[
@@ -83,6 +90,8 @@ class Resources:
         check_at_least_one(workers=self.workers, cpus_per_trial=self.cpus_per_trial)
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
+        if self.node_type is not None and self.address is None:
+            raise UserError(f"--node-type {self.node_type} is of a cluster; give its --address, or leave that out")
         if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
             raise UserError("--engine local is one worker in this process; leave out --workers and --address")
 
