@@ -1,8 +1,11 @@
 """Connecting to Ray, and what a Ray cluster has: room for trials, GPUs, a place to measure on."""
 
+import contextlib
 import logging
+import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -54,13 +57,14 @@ def connect(address: str | None, cores: int | None, modules: tuple[ModuleType, .
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
-        ray.init(
-            address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
-        )
+        quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        with _our_sigterm():
+            ray.init(address="local", num_cpus=cores, **quiet)
         return
     try:
         _knock(address)
-        ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
+        with _our_sigterm():
+            ray.init(address=address, runtime_env={"py_modules": list(modules)}, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"--address {address}: no Ray cluster answers there ({first_line(error)})") from None
 
@@ -208,6 +212,17 @@ def _is_ready(place: Any, seconds: float) -> bool:
 def _nodes() -> list[dict[str, float]]:
     """The resources of each node that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextlib.contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray makes it end at once, with exit code 15."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 def _knock(address: str) -> None:

@@ -92,10 +92,17 @@ def test_killed_in_the_middle_the_same_command_completes_the_budget(search: Sear
     assert all(taken_up[number] is State.COMPLETE for number in left)
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(search: Search, start: Start) -> None:
-    stopped = start(*LAUNCH, "--engine", "local")
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [("local", signal.SIGINT), pytest.param("ray", signal.SIGTERM, marks=pytest.mark.long)],
+    ids=["ctrl-c", "sigterm on ray"],
+)
+def test_a_signal_stops_cleanly_and_it_is_said_how_to_go_on(
+    search: Search, start: Start, engine: str, number: signal.Signals
+) -> None:
+    stopped = start(*LAUNCH, "--engine", engine)
     wait_until_trained(stopped, 1)
-    stopped.send_signal(signal.SIGINT)
+    stopped.send_signal(number)
     stopped.send_signal(signal.SIGCONT)
     _out, err = stopped.communicate()
     assert stopped.returncode == 3, err
