@@ -67,9 +67,11 @@ def pass_on(number: int, notes: Sequence[str]) -> None:
 
 
 def trials_that_fit(cpus: float, gpus: float, cpus_per_trial: int, gpus_per_trial: float) -> int:
-    """How many trials run at once on one machine with so many CPUs and GPUs; a trial is on one GPU or a part of it."""
+    """How many trials run at once on one machine with so many CPUs and GPUs; a trial has whole GPUs or part of one."""
     fit = int(cpus // cpus_per_trial)
     if not gpus_per_trial:
         return fit
+    if gpus_per_trial > 1:
+        return min(fit, int(gpus // gpus_per_trial))
     on_each = int(1 / gpus_per_trial + 1e-9)  # 1 / (1 / 93) is a little less than 93
     return min(fit, int(gpus) * on_each)

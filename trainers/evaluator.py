@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -21,7 +21,9 @@ from trainers.allocator import keep_freed_memory
 from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.recipe import Recipe
+from trainers.share import ALONE, Share
 from trainers.source import Source
+from trainers.spread import Spread
 from trainers.training import Judge, Training
 
 _MAKERS = "imagenet|torchvision|timm"
@@ -41,6 +43,7 @@ class Evaluator:
         recipe: how to train.
         device: cpu or cuda.
         threads: CPU threads of a training.
+        processes: that a training is spread over, each with a GPU of its own, or its part of the threads.
         judge: on which images a network is judged, and when.
         learn_from_val: whether the validation images are learnt from, too.
         weights_into: folder to write trained weights to; None for nowhere.
@@ -53,6 +56,7 @@ class Evaluator:
     recipe: Recipe
     device: str
     threads: int = 1
+    processes: int = 1
     judge: Judge = "val"
     learn_from_val: bool = False
     weights_into: Path | None = None
@@ -60,12 +64,18 @@ class Evaluator:
     weights: Path | None = None
     code: tuple[UserCode, ...] = ()
 
-    def __call__(self, backbone: str, design: Design, seed: int) -> Training:
+    def __call__(self, backbone: str, design: Design, seed: int) -> Training | Spread:
         """A training that has not begun."""
-        torch.set_num_threads(self.threads)
+        if self.processes == 1:
+            return self.share_of(backbone, design, seed, ALONE, torch.device(self.device))
+        return Spread(partial(self.share_of, backbone, design, seed), self.processes, self.device)
+
+    def share_of(self, backbone: str, design: Design, seed: int, share: Share, device: torch.device) -> Training:
+        """The share that a process has in it."""
+        threads = max(1, self.threads // share.world)
+        torch.set_num_threads(threads)
         keep_freed_memory()
-        device = torch.device(self.device)
-        data = _data(self.source, device, self.threads)
+        data = _data(self.source, device, threads)
         if self.learn_from_val:
             data = data.with_val_in_train()
         network = fresh_network(backbone, design, seed, len(data.classes), data.shape[0], self.weights).to(device)
@@ -83,6 +93,7 @@ class Evaluator:
             weights_path=None if into is None else into / design_folder(backbone, design) / weights_name(seed),
             identity=Identity(study=self.study, backbone=backbone, design=str(design), seed=seed),
             pretrained=pretrained,
+            share=share,
         )
 
 

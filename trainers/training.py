@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from space.errors import UserError
@@ -22,6 +23,7 @@ from trainers.data import Data
 from trainers.images import Images
 from trainers.metrics import confusion, scores
 from trainers.recipe import Recipe
+from trainers.share import ALONE, Share
 
 EVALUATION_BATCH = 256
 
@@ -46,6 +48,7 @@ class Training:
         weights_path: safetensors file that the trained weights are written to, whole or not at all; None for none.
         identity: written beside them; None for none.
         pretrained: parameters that came with weights, and learn at the recipe's `backbone_rate`.
+        share: of this process, which has joined the others, if it trains together with them.
 
     Raises:
         UserError: too few images, or a network in which nothing learns.
@@ -63,6 +66,7 @@ class Training:
         weights_path: Path | None = None,
         identity: Identity | None = None,
         pretrained: Sequence[nn.Parameter] = (),
+        share: Share = ALONE,
     ) -> None:
         self.epoch = 0
         self._data = data
@@ -74,6 +78,8 @@ class Training:
         self._identity = identity
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._network = network.to(memory_format=self._layout)
+        self._share = share
+        self._batch_size = share.batch(recipe.batch_size)
         self._normalise = data.normaliser(device)
         self._class_weights = _class_weights(data).to(device) if recipe.class_weights else None
         learning, slow = trainable(network), {id(parameter) for parameter in pretrained}
@@ -89,7 +95,8 @@ class Training:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels)))
+        self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels), share))
+        self._trained = self._network if share.alone else DistributedDataParallel(self._network)
         self._average = Average(network, recipe.averaging) if recipe.averaging else None
         self._parts = recipe.accumulate
 
@@ -116,6 +123,8 @@ class Training:
             loss, accuracy = self._train_epoch()
         self.epoch += 1
         report = {"epoch": float(self.epoch), "train_loss": loss, "train_accuracy": accuracy}
+        if not self._share.leads:
+            return report
         if self._judge_on == "val":
             report |= {f"val_{name}": value for name, value in self._judge(self._data.val).items()}
         elif self.done or self._judge_on == "test each epoch":
@@ -163,26 +172,47 @@ class Training:
     def _train_epoch(self) -> tuple[float, float]:
         self._network.train()
         recipe, train = self._recipe, self._data.train
-        seen, loss_sum, correct = 0, torch.zeros((), device=self._device), torch.zeros((), device=self._device)
-        order = torch.randperm(len(train.labels))
-        if len(order) % recipe.batch_size == 1:
-            order = order[:-1]  # a BN over (B, C) cannot train on one image
-        for images, labels in train.batches(order, recipe.batch_size, recipe.resized_crop):
+        sums = torch.zeros(2, device=self._device)  # of losses, and of right answers
+        order, seen = self._order()
+        for images, labels in train.batches(order, self._batch_size, recipe.resized_crop):
             self._optimizer.zero_grad()
+            weight, count = self._whole(labels)
             for part, answers in self._in_parts(self._augmented(images), labels):
-                logits = self._logits(self._network, part)
-                loss = self._loss(logits, answers) / self._weight(labels)
-                loss.backward()
-                loss_sum += loss.detach() * len(labels)
-                correct += (logits.detach().argmax(1) == answers).sum()
+                logits = self._logits(self._trained, part)
+                loss = self._loss(logits, answers) / weight
+                (loss * self._share.world).backward()  # of the shares' gradients it is the mean that is taken
+                sums[0] += loss.detach() * count
+                sums[1] += (logits.detach().argmax(1) == answers).sum()
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._network.parameters(), recipe.clip_norm)
             self._optimizer.step()
             self._scheduler.step()
             if self._average is not None:
                 self._average.update()
-            seen += len(labels)
-        return float(loss_sum) / seen, float(correct) / seen
+        loss_sum, correct = self._share.total(sums).tolist()
+        return loss_sum / seen, correct / seen
+
+    def _order(self) -> tuple[Tensor, int]:
+        """The images of an epoch that this share has, in their order, and how many all have.
+
+        What is random from then on differs from share to share.
+        """
+        size = self._recipe.batch_size
+        order = torch.randperm(len(self._data.train.labels))
+        if 0 < (rest := len(order) % size) < self._share.least:
+            order = order[:-rest]  # a BN over (B, C) cannot train on one image
+        if not self._share.alone:
+            torch.manual_seed(mix_seed(self._seed, self.epoch, self._share.rank))
+        return self._share.of(order, size), len(order)
+
+    def _whole(self, labels: Tensor) -> tuple[Tensor | int, Tensor | int]:
+        """Of the batch that this share (B,) is of: what its summed loss is divided by, and its images."""
+        weight = len(labels) if self._class_weights is None else self._class_weights[labels].sum()
+        if self._share.alone:
+            return weight, len(labels)
+        both = torch.tensor([float(weight), len(labels)], device=self._device)
+        weight_of_all, count = self._share.total(both)
+        return weight_of_all, count
 
     def _in_parts(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """A batch in its parts, none of a single image: see `_train_epoch`."""
@@ -193,10 +223,6 @@ class Training:
         """Summed over images."""
         smoothing = self._recipe.label_smoothing
         return cross_entropy(logits, labels, self._class_weights, reduction="sum", label_smoothing=smoothing)
-
-    def _weight(self, labels: Tensor) -> Tensor | int:
-        """What the summed loss of a batch is divided by."""
-        return len(labels) if self._class_weights is None else self._class_weights[labels].sum()
 
     def _augmented(self, images: Tensor) -> Tensor:
         if self._recipe.crop_padding:
@@ -243,15 +269,15 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
     return learning
 
 
-def steps_per_epoch(recipe: Recipe, train_size: int) -> int:
-    """Batches in an epoch; a last batch of one image is left out.
+def steps_per_epoch(recipe: Recipe, train_size: int, share: Share = ALONE) -> int:
+    """Batches in an epoch; a last batch in which a share has one image, or none, is left out.
 
     Raises:
         UserError: no batch is left.
     """
-    if train_size < 2:
-        raise UserError(f"training images: {train_size}; batch normalisation needs at least 2")
-    return -(-train_size // recipe.batch_size) - (train_size % recipe.batch_size == 1)
+    if train_size < share.least:
+        raise UserError(f"training images: {train_size}; batch normalisation needs at least {share.least}")
+    return train_size // recipe.batch_size + (train_size % recipe.batch_size >= share.least)
 
 
 def _class_weights(data: Data) -> Tensor:

@@ -16,7 +16,7 @@ from pipelines.papers.variants import STUDIES, Group, candidate, grouped
 from pipelines.results.trainings_view import trainings_view
 from pipelines.running.plan import Plan, Trained, latest, trained
 from pipelines.running.terms import Terms
-from pipelines.running.trainings import training_seconds
+from pipelines.running.trainings import processes_of, training_seconds
 from pipelines.settings.devices import find_device, find_device_name
 from pipelines.settings.engines import make_engine, show_engine
 from pipelines.settings.options.reproduce import ReproduceOptions
@@ -121,6 +121,7 @@ def _plan(
             recipe=group.recipe,
             device=device,
             threads=options.run.resources.cpus_per_trial,
+            processes=processes_of(options.run.resources, device, group.recipe),
             judge="test each epoch",
             learn_from_val=group.learn_from_val,
             weights_into=folder,

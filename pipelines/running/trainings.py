@@ -7,7 +7,7 @@ from torch import nn
 
 from pipelines.running.plan import Plan
 from pipelines.settings.engines import make_engine, show_engine
-from pipelines.settings.options.shared import RunOptions
+from pipelines.settings.options.shared import Resources, RunOptions
 from pipelines.settings.study import Settings
 from pipelines.terminal.console import say
 from search.engine import Engine
@@ -16,6 +16,7 @@ from space.backbones import code_of
 from trainers.estimate import estimate_training_seconds
 from trainers.evaluator import Evaluator
 from trainers.recipe import Recipe
+from trainers.share import Share
 from trainers.source import Source
 from trainers.task import Task
 
@@ -27,9 +28,21 @@ def evaluator_of(settings: Settings, source: Source, run: RunOptions) -> Evaluat
         recipe=settings.recipe,
         device=settings.device,
         threads=run.resources.cpus_per_trial,
+        processes=processes_of(run.resources, settings.device, settings.recipe),
         weights=settings.weights_file,
         code=(*run.plugins, *code_of(settings.backbones)),
     )
+
+
+def processes_of(resources: Resources, device: str, recipe: Recipe) -> int:
+    """That a training is spread over: as many as it has GPUs.
+
+    Raises:
+        UserError: its batches do not part over them.
+    """
+    processes = max(1, int(resources.gpus(device)))
+    Share(world=processes).batch(recipe.batch_size)
+    return processes
 
 
 def training_seconds(network: nn.Module, task: Task, recipe: Recipe, images: Mapping[str, int], device: str) -> float:

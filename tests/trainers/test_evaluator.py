@@ -16,12 +16,13 @@ from space.errors import UserError
 from trainers.evaluator import Evaluator, design_folder, fresh_network, trained_network, weights_name
 from trainers.recipe import recipe
 from trainers.source import Source
+from trainers.spread import Spread
 from trainers.training import Training
 
 SEARCHING = Evaluator(source=Source(name="digits", train_size=50), recipe=recipe("digits").with_epochs(2), device="cpu")
 
 
-def reports(training: Training) -> list[dict[str, float]]:
+def reports(training: Training | Spread) -> list[dict[str, float]]:
     found = []
     while not training.done:
         found.append({name: value for name, value in training.step().items() if name != "seconds"})

@@ -21,6 +21,7 @@ from space.errors import UserError
 from trainers.data import Data
 from trainers.images import FileImages, Images, TensorImages
 from trainers.recipe import RECIPES, Recipe
+from trainers.spread import Spread
 from trainers.training import Judge, Training, steps_per_epoch
 
 CPU = torch.device("cpu")
@@ -69,11 +70,19 @@ def network(seed: int = 0) -> nn.Module:
         )
 
 
+def without_bn() -> nn.Module:
+    """A network in which nothing looks from one image at another."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        return nn.Sequential(*layers)
+
+
 def training(recipe: Recipe, seed: int = 5, using: Data | None = None, **options: Any) -> Training:
     return Training(network(seed), using or data(), recipe, seed, CPU, **options)
 
 
-def finished(it: Training) -> list[dict[str, float]]:
+def finished(it: Training | Spread) -> list[dict[str, float]]:
     """The reports of all epochs that are left, without their durations."""
     reports = []
     while not it.done:
@@ -559,19 +568,13 @@ def test_without_pretrained_parameters_the_share_changes_nothing() -> None:
     assert finished(training(replace(PLAIN, backbone_rate=0.1))) == finished(training(PLAIN))
 
 
-WITHOUT_BN = nn.Sequential(
-    nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-)
-"""Nothing in it looks from one image at another."""
-
-
 @pytest.mark.parametrize("parts", [2, 3, 8, 100])
 @pytest.mark.parametrize("class_weights", [False, True])
 def test_the_gradients_of_the_parts_of_a_batch_are_those_of_the_batch(parts: int, class_weights: bool) -> None:
     recipe = replace(PLAIN, class_weights=class_weights, label_smoothing=0.1, clip_norm=0.5, crop_padding=1)
-    whole = finished(Training(copy.deepcopy(WITHOUT_BN), data(), recipe, 5, CPU))
-    in_parts = finished(Training(copy.deepcopy(WITHOUT_BN), data(), replace(recipe, accumulate=parts), 5, CPU))
-    halved = Training(copy.deepcopy(WITHOUT_BN), data(), recipe, 5, CPU)
+    whole = finished(Training(without_bn(), data(), recipe, 5, CPU))
+    in_parts = finished(Training(without_bn(), data(), replace(recipe, accumulate=parts), 5, CPU))
+    halved = Training(without_bn(), data(), recipe, 5, CPU)
     halved.halve_batches()
     for epochs in (in_parts, finished(halved)):
         for report, expected in zip(epochs, whole, strict=True):

@@ -1,5 +1,6 @@
 """The options that commands share: of all, of those that read studies, and of those that train."""
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -76,7 +77,8 @@ class Resources:
     workers: Annotated[int | None, Option(help="Trials at once; as many as fit if left out.")] = None
     cpus_per_trial: Annotated[int, Option(help="Cores, and threads, of a trial.")] = 1
     gpus_per_trial: Annotated[
-        float | None, Option(help="GPUs of a trial, 1 or a fraction; a fraction bounds its memory.")
+        float | None,
+        Option(help="GPUs of a trial: 1, several that share its batches, or a fraction, which bounds its memory."),
     ] = None
     trial_timeout: Annotated[
         str | None,
@@ -88,8 +90,9 @@ class Resources:
         if self.engine not in ENGINES:
             raise UserError(f"no engine {self.engine!r}; there are {', '.join(ENGINES)}")
         check_at_least_one(workers=self.workers, cpus_per_trial=self.cpus_per_trial)
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
-            raise UserError(f"--gpus-per-trial {self.gpus_per_trial:g}: a trial trains on 1 GPU or a fraction of it")
+        gpus = self.gpus_per_trial or 0.0
+        if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
+            raise UserError(f"--gpus-per-trial {gpus:g}: a trial trains on whole GPUs, or on a fraction of one")
         if self.node_type is not None and self.address is None:
             raise UserError(f"--node-type {self.node_type} is of a cluster; give its --address, or leave that out")
         if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
