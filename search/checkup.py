@@ -8,7 +8,7 @@ from pathlib import Path
 from upath import UPath
 
 from search.checkpoints import Checkpoints, place_of
-from search.journal import cut_before, ends_in_the_middle, first_torn, mend_end, stale_locks
+from search.journal import cut_before, ends_in_the_middle, first_damaged, mend_end, stale_locks
 from search.storage import Storage
 from search.trials import State, Trial
 from space.choices import Candidate
@@ -39,7 +39,7 @@ def findings(storage: Storage, name: str) -> list[Finding]:
         name: of the study.
     """
     folder, journal = storage.folder(name), storage.journal(name)
-    if journal is not None and (line := first_torn(journal)) is not None:
+    if journal is not None and (line := first_damaged(journal)) is not None:
         return [_torn(journal, line)]
     found = [] if journal is None else [*_left_by_a_killed_process(journal)]
     if not storage.exists(name):
@@ -61,7 +61,7 @@ def _torn(journal: Path, line: int) -> Finding:
     def mend() -> str:
         return f"its lines before {line} are kept, and the whole file is {cut_before(journal, line).name}"
 
-    says = f"line {line} of {journal} is torn, so it cannot be read"
+    says = f"line {line} of {journal} is damaged, so it cannot be read"
     return Finding(says=says, remedy="keep the lines before it", mend=mend, serious=True)
 
 

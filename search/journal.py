@@ -5,11 +5,12 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from space.errors import UserError
@@ -25,6 +26,15 @@ class Journal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self.line = 0
+        """Number of the last one that was read, from 1."""
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The operations of all lines behind so many."""
+        self.line = log_number_from
+        for operation in super().read_logs(log_number_from):
+            self.line += 1
+            yield operation
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write some operations, or none of them.
@@ -111,6 +121,18 @@ def first_torn(journal: Path) -> int | None:
                 return number
             if not isinstance(operation, dict) or "op_code" not in operation:
                 return number
+    return None
+
+
+def first_damaged(journal: Path) -> int | None:
+    """The number, from 1, of the first line that is torn, or that says what cannot be after those before it."""
+    if (line := first_torn(journal)) is not None:
+        return line
+    lines = Journal(journal)
+    try:
+        JournalStorage(lines)
+    except Exception:  # of many kinds, of Optuna's
+        return lines.line
     return None
 
 

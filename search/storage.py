@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
-from search.journal import JOURNAL, Journal, first_torn, locked, mend_end
+from search.journal import JOURNAL, Journal, first_damaged, locked, mend_end
 from search.trials import Trial, read_trial
 from space.errors import Stopped, UserError, first_line
 
@@ -124,10 +124,16 @@ class Storage:
             study = self._open(name)
             if study is None:
                 raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
-            trials = [read_trial(frozen) for frozen in study.get_trials(deepcopy=False)]
-            stored = study.user_attrs
-        attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
-        return Record(name, attributes, [trial for trial in trials if trial is not None])
+            stored, frozen = study.user_attrs, study.get_trials(deepcopy=False)
+        try:
+            attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
+            trials = [trial for each in frozen if (trial := read_trial(each)) is not None]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"study {name} in {self._url or self.root} is damaged ({type(error).__name__}: {first_line(error)}); "
+                "take a copy of it"
+            ) from None
+        return Record(name, attributes, trials)
 
     @contextlib.contextmanager
     def writing(
@@ -205,22 +211,11 @@ class Storage:
         if name not in self._studies:
             if self._missing() or (self._url is None and not (self.folder(name) / JOURNAL).exists()):
                 return None
-            with contextlib.suppress(KeyError), self._told_if_torn(name):  # killed before it had made the study
-                self._studies[name] = optuna.load_study(study_name=name, storage=self._backend(name))
+            backend = self._backend(name)
+            with contextlib.suppress(KeyError):  # killed before it had made the study
+                self._studies[name] = optuna.load_study(study_name=name, storage=backend)
         study = self._studies.get(name)
         return study if study is not None and FOUNDING in study.user_attrs else None
-
-    @contextlib.contextmanager
-    def _told_if_torn(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            journal = self.journal(name)
-            if journal is None or (line := first_torn(journal)) is None:
-                raise
-            raise UserError(
-                f"study {name}: line {line} of {journal} is torn; `search doctor --mend` keeps all before it"
-            ) from None
 
     def _made(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
         self._open(name)
@@ -240,7 +235,15 @@ class Storage:
     def _backend(self, name: str) -> BaseStorage:
         if self._url is not None:
             return self._database
-        return JournalStorage(Journal(self.folder(name) / JOURNAL))
+        path = self.folder(name) / JOURNAL
+        try:
+            return JournalStorage(Journal(path))
+        except Exception:
+            if (line := first_damaged(path)) is None:
+                raise
+            raise UserError(
+                f"study {name}: line {line} of {path} is damaged; `search doctor --mend` keeps all before it"
+            ) from None
 
     @functools.cached_property
     def _database(self) -> RDBStorage:

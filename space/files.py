@@ -6,10 +6,21 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from space.errors import UserError
+
 
 def absolute(path: Path | str) -> Path:
-    """What a user typed, as it is meant wherever the work is done; ~ is the home folder."""
-    return Path(path).expanduser().absolute()
+    """What a user typed, as it is meant wherever the work is done; ~ is the home folder.
+
+    Raises:
+        UserError: no file can have that name, or there is no such home folder.
+    """
+    if "\0" in str(path):
+        raise UserError(f"{path}: no file has such a name")
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{path}: nobody of that name has a home folder here") from None
 
 
 @contextlib.contextmanager

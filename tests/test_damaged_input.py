@@ -169,6 +169,7 @@ FILES = [
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # which no user sees
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("kind", FILES, ids=lambda kind: kind.name)
 def test_a_damaged_file_is_read_or_told_in_a_line(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / kind.name

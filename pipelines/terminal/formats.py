@@ -1,35 +1,40 @@
 """Numbers as people type and read them: 1.5M parameters, 2h30m, 94.1 %; and names that files can have."""
 
+import math
 import re
 
 from space.errors import UserError
 
 _COUNTS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+LONGEST_SECONDS = 1e8
+"""Three years; clocks take no time that is much longer."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_count(text: str, flag: str) -> int:
     """1500, 100k, 1.5M -> a whole number."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
-    if match is None or float(match[1]) == 0:
+    if match is None or not 0 < (number := float(match[1]) * _COUNTS[match[2]]) < math.inf:
         raise UserError(f"{flag} {text}: a number such as 250000, 250k or 1.5M is wanted")
-    return round(float(match[1]) * _COUNTS[match[2]])
+    return round(number)
 
 
 def parse_number(text: str, flag: str) -> float:
     """0, 0.5, 100k, 1.5M -> a number."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
-    if match is None:
+    if match is None or math.isinf(number := float(match[1]) * _COUNTS[match[2]]):
         raise UserError(f"{flag}: a number such as 0.5, 250000, 250k or 1.5M is wanted")
-    return float(match[1]) * _COUNTS[match[2]]
+    return number
 
 
 def parse_duration(text: str, flag: str) -> float:
     """90s, 30m, 2h, 1h30m -> seconds."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    whole = "".join(number + unit for number, unit in parts) == text.strip().lower()
+    if not parts or not whole or seconds > LONGEST_SECONDS:
         raise UserError(f"{flag} {text}: a time such as 90s, 30m, 2h or 1h30m is wanted")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return seconds
 
 
 def show_duration(seconds: float) -> str:
