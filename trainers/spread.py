@@ -19,7 +19,7 @@ from space.errors import first_line
 from trainers.share import Share
 from trainers.training import Training
 
-Make = Callable[[Share, torch.device], Training]
+MakeShare = Callable[[Share, torch.device], Training]
 """Makes the training of one share; goes to other processes."""
 
 OTHERS_SECONDS = 10.0
@@ -35,7 +35,7 @@ class Spread:
         device: cpu or cuda; of CUDA devices each share has one.
     """
 
-    def __init__(self, make: Make, world: int, device: str) -> None:
+    def __init__(self, make: MakeShare, world: int, device: str) -> None:
         context = multiprocessing.get_context("spawn")
         folder = tempfile.TemporaryDirectory(prefix="search-spread-")
         meeting = f"file://{Path(folder.name) / 'meeting'}"
@@ -118,7 +118,7 @@ class Spread:
             raise error from None
 
 
-def _follow(make: Make, share: Share, device: str, meeting: str, pipe: Connection) -> None:
+def _follow(make: MakeShare, share: Share, device: str, meeting: str, pipe: Connection) -> None:
     """Do what the first share does, until it ends."""
     with contextlib.suppress(EOFError, OSError):
         try:
