@@ -193,11 +193,11 @@ def judge(there: Path, tally: Tally, expected: Any) -> None:
 
 
 def front(there: Path) -> Any:
-    """The rows of the search's front."""
+    """The search's front, but for what MLflow calls its trials."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*SEARCH, "front", STUDY, "--json"]
     said = subprocess.run(command, cwd=there, env=environment, check=True, capture_output=True).stdout
-    return json.loads(said)
+    return json.loads(said, object_hook=lambda row: {key: it for key, it in row.items() if key != "mlflow_run_id"})
 
 
 if __name__ == "__main__":
@@ -214,21 +214,16 @@ if __name__ == "__main__":
         expected = front(there) if engine == "local" else None
     tally, moment = Tally(), random.Random(said.seed)
     while tally.faults < said.faults:
+        told = len(tally.wrong)
         with folder() as there:
             hit(there, said.fault, tally, moment, lasts)
             judge(there, tally, expected)
         tally.searches += 1
-        print(
-            f"{tally.searches} searches, {tally.faults} faults, {len(tally.wrong)} wrong", file=sys.stderr, flush=True
-        )
+        for line in [f"{tally.searches} searches, {tally.faults} faults", *tally.wrong[told:]]:
+            print(line, file=sys.stderr, flush=True)
     print(machine())
     back = f"{statistics.median(tally.back):.1f}" if tally.back else "-"
-    print(
-        f"{'fault':12}{'searches':>10}{'faults':>8}{'lost':>6}{'doubled':>9}{'wrong':>7}{'s until it writes again':>25}"
-    )
-    print(
-        f"{said.fault:12}{tally.searches:10}{tally.faults:8}{tally.lost:6}{tally.doubled:9}{len(tally.wrong):7}{back:>25}"
-    )
-    for line in tally.wrong:
-        print(f"  {line}")
+    print(f"{'fault':12}{'searches':>10}{'faults':>8}{'lost':>6}{'doubled':>9}{'wrong':>7}{'s to write again':>18}")
+    counts = f"{tally.searches:10}{tally.faults:8}{tally.lost:6}{tally.doubled:9}{len(tally.wrong):7}"
+    print(f"{said.fault:12}{counts}{back:>18}")
     sys.exit(1 if tally.lost or tally.doubled or tally.wrong else 0)
