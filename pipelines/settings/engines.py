@@ -20,6 +20,8 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
     `auto` takes Ray when more than one worker saves more time than Ray needs to start.
     """
     gpus, timeout = resources.gpus(device), resources.trial_seconds
+    if resources.node_type is not None and resources.address is None:
+        raise UserError(f"--node-type {resources.node_type} is of a cluster; give its --address, or leave that out")
     if resources.engine == "local":
         return LocalEngine(timeout)
     if resources.address is None:

@@ -93,8 +93,6 @@ class Resources:
         gpus = self.gpus_per_trial or 0.0
         if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
             raise UserError(f"--gpus-per-trial {gpus:g}: a trial trains on whole GPUs, or on a fraction of one")
-        if self.node_type is not None and self.address is None:
-            raise UserError(f"--node-type {self.node_type} is of a cluster; give its --address, or leave that out")
         if self.engine == "local" and (self.address is not None or (self.workers or 1) > 1):
             raise UserError("--engine local is one worker in this process; leave out --workers and --address")
 
