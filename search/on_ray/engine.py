@@ -22,8 +22,9 @@ from search.trials import Failure, FailureKind, Job
 STEP_SECONDS = 1.0
 """A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
 
-RESTARTS = 1
-"""How often a trial whose worker was lost is taken up by another before it counts as failed."""
+RESTARTS = 3
+"""How often a trial whose worker was lost is taken up by another before it counts as failed: of a node that is lost Ray
+knows only a while later, and sends the trial there again."""
 
 Result = TypeVar("Result")
 

@@ -133,7 +133,7 @@ def test_failures_fail_alone_with_their_kind(searched: Ledger) -> None:
             seen.add((trial.failure.kind, trial.failure.reason, len(trial.history)))
     assert seen == {
         ("nan", "FloatingPointError: loss is nan", 1),
-        ("out of memory", "MemoryError: no room", 1),
+        ("out of memory", "MemoryError: no room; with half of a batch at a time, too", 1),
         ("error", "ValueError: something else", 0),
     }
 
@@ -436,12 +436,14 @@ def test_a_trial_whose_worker_does_not_start_fails_alone(
     make_curves: Callable[..., Evaluate],
     tmp_path: Path,
 ) -> None:
+    from search.on_ray.engine import RESTARTS
+
     broken = tmp_path / "broken"
     broken.mkdir()
     ledger = make_ledger(make_study(), budget=1)
     ray_engine(1).run(
         ledger,
-        make_curves(at_step=FailToArrive(broken, times=2)),
+        make_curves(at_step=FailToArrive(broken, times=RESTARTS + 1)),
         Checkpoints(tmp_path / "checkpoints", "study"),
         never,
     )

@@ -1,45 +1,77 @@
 """A Ray cluster of two nodes on this machine: looked at before a search, and one of them lost in it."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import pytest
 
 from tests.pipelines.conftest import Search
 from tests.pipelines.running.test_interruption import LAUNCH, assert_complete, trials
 
-if TYPE_CHECKING:
-    from ray.cluster_utils import Cluster
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves sockets and files to the collector
-]
+pytestmark = pytest.mark.long
 Start = Callable[..., subprocess.Popen[str]]
-STORE_BYTES = 80 * 1024**2
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+store = {"object_store_memory": 80 * 1024**2}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
+second = cluster.add_node(num_cpus=1, resources={"fast": 1}, **store)
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(second)
+print("lost", flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+"""Of two nodes with one CPU each; the second is a `fast` one, which is lost when a line is written."""
+
+
+@dataclass
+class Cluster:
+    """In a process of its own: how Ray asks for tokens is settled once in a process."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def lose_a_node(self) -> None:
+        self._go_on()
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().strip() == "lost"
+
+    def end(self) -> None:
+        self._go_on()
+        self.process.wait()
+
+    def _go_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator["Cluster"]:
-    """Of two nodes with one CPU each; the second is a `fast` one."""
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # it listens on this machine alone
-    from ray.cluster_utils import Cluster
-
-    started = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE_BYTES},
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
-    started.add_node(num_cpus=1, resources={"fast": 1}, object_store_memory=STORE_BYTES)
-    yield started
-    started.shutdown()
+    assert process.stdout is not None
+    there = Cluster(process, process.stdout.readline().strip())
+    yield there
+    there.end()
 
 
 def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
-    start: Start, search: Search, cluster: "Cluster"
+    start: Start, search: Search, cluster: Cluster
 ) -> None:
     there = ("--address", cluster.address)
     looked = start(*LAUNCH, *there, "--dry-run", "--node-type", "fast", "--checkpoints", "/proc/nowhere")
@@ -53,8 +85,7 @@ def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
 
     while launched.poll() is None and not any(trial.trained for trial in trials()):
         time.sleep(0.1)
-    (lost,) = [node for node in cluster.list_all_nodes() if node != cluster.head_node]
-    cluster.remove_node(lost)
+    cluster.lose_a_node()
     _, err = launched.communicate()
     assert launched.returncode == 0, err
     assert_complete(search)
