@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.pipelines.conftest import Search
-from tests.pipelines.running.test_interruption import LAUNCH, assert_complete, trials
+from tests.pipelines.running.test_interruption import LAUNCH, assert_complete, ended_within, trials
 
 pytestmark = pytest.mark.long
 Start = Callable[..., subprocess.Popen[str]]
@@ -83,8 +82,8 @@ def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
     assert all("--checkpoints" in line for line in says)
     assert err.strip().splitlines()[-1].startswith(f"search: --address {cluster.address}: trials would fail there")
 
-    while launched.poll() is None and not any(trial.trained for trial in trials()):
-        time.sleep(0.1)
+    while not ended_within(launched, 0.1) and not any(trial.trained for trial in trials()):
+        pass
     cluster.lose_a_node()
     _, err = launched.communicate()
     assert launched.returncode == 0, err

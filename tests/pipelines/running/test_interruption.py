@@ -41,13 +41,20 @@ def wait_until_trained(process: subprocess.Popen[str], count: int, where: str = 
         now = trials(storage)
         return sum(trial.trained for trial in now) >= count and any(trial.state is State.RUNNING for trial in now)
 
-    while process.poll() is None:
+    while not ended_within(process, 0.02):
         if there():
             process.send_signal(signal.SIGSTOP)
             if there():
                 return
             process.send_signal(signal.SIGCONT)
     raise AssertionError(process.communicate())
+
+
+def ended_within(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether it has ended; looking all the time would take the processor from it."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
 
 
 def locked(where: str) -> bool:
