@@ -10,8 +10,9 @@ from trainers.allocator import keep_freed_memory
 from trainers.measuring.parts import batch_of
 from trainers.measuring.timing import seconds_of
 from trainers.recipe import Recipe
+from trainers.schedules import steps_per_epoch
 from trainers.task import Task
-from trainers.training import steps_per_epoch, trainable
+from trainers.training import trainable
 
 
 def estimate_training_seconds(

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from space.errors import UserError
 from space.files import written_whole
@@ -23,6 +22,7 @@ from trainers.data import Data
 from trainers.images import Images
 from trainers.metrics import confusion, scores
 from trainers.recipe import Recipe
+from trainers.schedules import scheduler, steps_per_epoch
 from trainers.share import ALONE, Share
 
 EVALUATION_BATCH = 256
@@ -95,7 +95,7 @@ class Training:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self._scheduler = _scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels), share))
+        self._scheduler = scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels), share))
         self._trained = self._network if share.alone else DistributedDataParallel(self._network)
         self._average = Average(network, recipe.averaging) if recipe.averaging else None
         self._parts = recipe.accumulate
@@ -269,35 +269,7 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
     return learning
 
 
-def steps_per_epoch(recipe: Recipe, train_size: int, share: Share = ALONE) -> int:
-    """Batches in an epoch; a last batch in which a share has one image, or none, is left out.
-
-    Raises:
-        UserError: no batch is left.
-    """
-    if train_size < share.least:
-        raise UserError(f"training images: {train_size}; batch normalisation needs at least {share.least}")
-    return train_size // recipe.batch_size + (train_size % recipe.batch_size >= share.least)
-
-
 def _class_weights(data: Data) -> Tensor:
     """(K,): the inverse of each class's share of the training images, 1 where all have as many."""
     counts = torch.bincount(data.train.labels.cpu(), minlength=len(data.classes))
     return counts.sum() / (len(counts) * counts.clamp(min=1))
-
-
-def _scheduler(recipe: Recipe, optimizer: torch.optim.SGD, steps: int) -> LRScheduler:
-    total = recipe.epochs * steps
-    if recipe.schedule == "one-cycle":
-        return OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=max(2, total),  # the last step has next to no rate, and may not be the only one
-            base_momentum=recipe.momentum - 0.05,
-            max_momentum=recipe.momentum + 0.05,
-        )
-    if recipe.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=total)
-    if recipe.schedule == "constant":
-        return ConstantLR(optimizer, factor=1.0)
-    return MultiStepLR(optimizer, [epoch * steps for epoch in recipe.drops], recipe.gamma)

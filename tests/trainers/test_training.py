@@ -21,8 +21,9 @@ from space.errors import UserError
 from trainers.data import Data
 from trainers.images import FileImages, Images, TensorImages
 from trainers.recipe import RECIPES, Recipe
+from trainers.schedules import steps_per_epoch
 from trainers.spread import Spread
-from trainers.training import Judge, Training, steps_per_epoch
+from trainers.training import Judge, Training
 
 CPU = torch.device("cpu")
 SCHEDULES = {
