@@ -5,6 +5,7 @@ import errno
 import functools
 import logging
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,10 +181,10 @@ class Storage:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise Stopped(f"no room for {error.filename or self.root} ({error.strerror}); make some") from None
-            from sqlalchemy.exc import InterfaceError, OperationalError  # takes a moment
+            from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError  # takes a moment
 
             reason = error.__cause__ if isinstance(error, StorageInternalError) else error
-            if not isinstance(reason, InterfaceError | OperationalError):
+            if not isinstance(reason, InterfaceError | OperationalError | ProgrammingError):
                 raise
             raise Stopped(f"the database {self._url} does not answer: {first_line(reason.orig or reason)}") from None
 
@@ -249,10 +250,17 @@ class Storage:
     def _database(self) -> RDBStorage:
         assert self._url is not None
         try:
-            return _opened(self._url)
+            database = _opened(self._url)
+            weakref.finalize(self, database.engine.dispose)
+            return database
         except ValueError:  # its text may have half of the password
             raise UserError(
                 f"--storage {self._url} is no URL; %40 is an @ in a password, %3A a colon, %2F a slash"
+            ) from None
+        except ImportError:
+            raise UserError(
+                f"--storage {self._url}: the driver of this database is not installed; PostgreSQL's comes with "
+                "pip install 'attention-search[postgres]'"
             ) from None
         except Exception as error:  # each database driver has errors of its own
             raise UserError(f"--storage {self._url} cannot be opened: {first_line(error)}") from None

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from space.registry import REGISTRIES
+from tests.postgres import Postgres, running
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +31,12 @@ def registries() -> Iterator[None]:
         yield
     for name in [name for name in sys.modules if re.search(r"_[0-9a-f]{12}(\.|$)", name)]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server for all tests of a process."""
+    with running() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed")
+        yield server

@@ -17,6 +17,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from search.checkpoints import Checkpoints
 from search.ending import UNBOUND, Bound
+from search.engine import Engine
 from search.execution import Evaluate, ResumableTraining
 from search.halving import Halving
 from search.hypervolume import Bounds
@@ -324,3 +325,24 @@ def ray_session() -> Iterator[None]:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import tests
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_workers(ray_session: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ray, to whose workers what a file of tests defines travels by value."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)
+
+
+@pytest.fixture
+def ray_engine(ray_workers: None) -> Callable[..., Engine]:
+    """Makes a Ray engine: (workers, gpus_per_trial=0.0, trial_timeout=None)."""
+    from search.on_ray.engine import RayEngine
+
+    def make(workers: int, gpus_per_trial: float = 0.0, trial_timeout: float | None = None) -> Engine:
+        return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial, trial_timeout=trial_timeout)
+
+    return make

@@ -1,15 +1,12 @@
-"""What every engine has to keep to, and what Ray adds: several workers, lost ones, fractions of a GPU."""
+"""What every engine has to keep to."""
 
 import contextlib
 import functools
 import os
-import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -54,16 +51,6 @@ class LeaveMarks:
     def __call__(self, design: Design, epoch: int) -> None:
         count = len(list(self._folder.iterdir()))
         (self._folder / f"{count:04} {design} {epoch}").touch()
-
-
-@pytest.fixture(scope="module")
-def ray_workers(ray_session: None) -> Iterator[None]:
-    """Ray, to whose workers what this file defines travels by value."""
-    from ray import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.long)])
@@ -243,78 +230,6 @@ def test_an_engine_measures_alone_where_it_trains(engine: Engine) -> None:
     assert engine.alone(os.getpid) == os.getpid()
 
 
-@pytest.fixture
-def ray_engine(ray_workers: None) -> Callable[..., Engine]:
-    """Makes a Ray engine: (workers, gpus_per_trial=0.0, trial_timeout=None)."""
-    from search.on_ray.engine import RayEngine
-
-    def make(workers: int, gpus_per_trial: float = 0.0, trial_timeout: float | None = None) -> Engine:
-        return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial, trial_timeout=trial_timeout)
-
-    return make
-
-
-class DieOnce:
-    """Kills the worker process the first time that the design gets to its second epoch."""
-
-    def __init__(self, attention: str, marker: Path) -> None:
-        self._attention = attention
-        self._marker = marker
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
-            self._marker.touch()
-            os._exit(1)
-
-
-class DieAlways:
-    """Kills the worker process whenever a design of this attention starts."""
-
-    def __init__(self, attention: str) -> None:
-        self._attention = attention
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        if design.attention == self._attention:
-            os._exit(1)
-
-
-@pytest.mark.long
-def test_a_trial_whose_worker_is_lost_once_completes(
-    ray_engine: Callable[..., Engine],
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    story: Callable[[list[Trial]], list[object]],
-    run: Callable[..., Ledger],
-    tmp_path: Path,
-) -> None:
-    marker = tmp_path / "died"
-    ledger = make_ledger(make_study(), budget=2)
-    ray_engine(1).run(
-        ledger, make_curves(at_step=DieOnce("none", marker)), Checkpoints(tmp_path / "checkpoints", "study"), never
-    )
-    assert marker.exists()
-    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=2)).trials)
-
-
-@pytest.mark.long
-def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
-    ray_engine: Callable[..., Engine],
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    tmp_path: Path,
-) -> None:
-    ledger = make_ledger(make_study(), budget=2)
-    ray_engine(1).run(ledger, make_curves(at_step=DieAlways("none")), Checkpoints(tmp_path, "study"), never)
-    assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE, State.COMPLETE]
-    failure = ledger.trials[0].failure
-    assert failure is not None
-    assert failure.kind is FailureKind.LOST_WORKER
-    assert ledger.trials[0].worker == worker_name()
-    assert not ledger.running
-
-
 def test_a_ledger_that_cannot_be_written_ends_the_run_and_its_trial_is_taken_up_again(
     engine: Engine,
     make_ledger: Callable[..., Ledger],
@@ -372,148 +287,3 @@ def test_a_trial_that_hangs_fails_alone_after_the_timeout(
     failure = ledger.trials[0].failure
     assert failure is not None
     assert (failure.kind, failure.reason) == (FailureKind.TIMEOUT, "not done after 2 s")
-
-
-class BreakDevice:
-    """Breaks the device of its process the first time that the design gets to its second epoch, as CUDA does."""
-
-    BROKEN = "BROKEN_DEVICE"
-
-    def __init__(self, attention: str, marker: Path) -> None:
-        self._attention = attention
-        self._marker = marker
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
-            self._marker.touch()
-            os.environ[self.BROKEN] = "yes"
-        if self.BROKEN in os.environ:
-            raise RuntimeError("CUDA error: device-side assert triggered")
-
-
-@pytest.mark.long
-def test_after_a_device_error_another_process_trains_that_trial_and_the_next_ones(
-    ray_engine: Callable[..., Engine],
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    story: Callable[[list[Trial]], list[object]],
-    run: Callable[..., Ledger],
-    tmp_path: Path,
-) -> None:
-    marker = tmp_path / "broke"
-    ledger = make_ledger(make_study(), budget=3)
-    evaluate = make_curves(at_step=BreakDevice("none", marker))
-    ray_engine(1).run(ledger, evaluate, Checkpoints(tmp_path / "checkpoints", "study"), never)
-    assert marker.exists()
-    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=3)).trials)
-
-
-class FailToArrive:
-    """Cannot be unpickled in a worker, so often; then does nothing."""
-
-    def __init__(self, folder: Path, times: int) -> None:
-        self._folder = folder
-        self._times = times
-        self._home = os.getpid()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        failures = len(list(self._folder.iterdir()))
-        if os.getpid() != self._home and failures < self._times:
-            (self._folder / str(failures)).touch()
-            raise ImportError("not on this worker")
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        """Nothing."""
-
-
-@pytest.mark.long
-def test_a_trial_whose_worker_does_not_start_fails_alone(
-    ray_engine: Callable[..., Engine],
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    tmp_path: Path,
-) -> None:
-    from search.on_ray.engine import RESTARTS
-
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    ledger = make_ledger(make_study(), budget=1)
-    ray_engine(1).run(
-        ledger,
-        make_curves(at_step=FailToArrive(broken, times=RESTARTS + 1)),
-        Checkpoints(tmp_path / "checkpoints", "study"),
-        never,
-    )
-    assert [trial.state for trial in ledger.trials] == [State.FAILED, State.COMPLETE]
-    assert ledger.trials[0].failure is not None
-    assert ledger.trials[0].failure.kind is FailureKind.LOST_WORKER
-
-
-class WaitForAll:
-    """Records which GPUs a trial sees, and waits until all trials have."""
-
-    def __init__(self, folder: Path, trials: int) -> None:
-        self._folder = folder
-        self._trials = trials
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        if epoch > 1:
-            return
-        (self._folder / f"{design} {os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
-        give_up = time.monotonic() + 60
-        while len(list(self._folder.iterdir())) < self._trials:
-            if time.monotonic() > give_up:
-                raise TimeoutError("the other trials did not start")
-            time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def seen_gpus(
-    ray_workers: None,
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Ledger, list[str]]:
-    """Four trials at once on halves of two logical GPUs, and the devices that they saw."""
-    from search.on_ray.engine import RayEngine
-
-    folder = tmp_path_factory.mktemp("gpus")
-    ledger = make_ledger(make_study(), budget=4)
-    evaluate = make_curves(at_step=WaitForAll(folder, trials=4))
-    RayEngine(workers=4, gpus_per_trial=0.5).run(
-        ledger, evaluate, Checkpoints(tmp_path_factory.mktemp("checkpoints"), "study"), never
-    )
-    return ledger, [path.read_text() for path in folder.iterdir()]
-
-
-@pytest.mark.long
-def test_as_many_trials_run_at_once_as_there_are_workers(seen_gpus: tuple[Ledger, list[str]]) -> None:
-    ledger, _ = seen_gpus
-    assert [trial.state for trial in ledger.trials if trial.trained] == [State.COMPLETE] * 4
-    assert not any(trial.failure for trial in ledger.trials)
-
-
-@pytest.mark.long
-def test_trials_on_half_a_gpu_see_one_device_and_share_it_by_two(seen_gpus: tuple[Ledger, list[str]]) -> None:
-    _, devices = seen_gpus
-    assert Counter(devices) == {"0": 2, "1": 2}
-
-
-@pytest.mark.long
-def test_a_ray_that_is_there_is_used_and_left_running(seen_gpus: tuple[Ledger, list[str]]) -> None:
-    import ray
-
-    assert ray.is_initialized()
-    assert ray.cluster_resources()["GPU"] == 2  # a Ray of the engine's own would have none
-
-
-@pytest.mark.long
-def test_a_cluster_measures_alone_on_a_worker(ray_workers: None) -> None:
-    from search.on_ray.engine import RayEngine
-
-    on_a_cluster = RayEngine(workers=1, address="the Ray that is there")
-    assert on_a_cluster.alone(os.getpid) != os.getpid()

@@ -4,26 +4,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import Connection, Engine, Row, create_engine, text
+from sqlalchemy import Connection, Engine, Row, create_engine, select, text, update
 
 from search import lease
-from search.lease import Lease
+from search.lease import LEASES, Lease
 from search.storage import Storage
 from space.errors import Stopped, UserError
+from tests.postgres import Postgres
 
 Sql = Callable[[str], int]
 
 
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of a database that is not there yet."""
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a database without tables."""
     monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{tmp_path}/studies.db"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/studies.db"
+    made: str = request.getfixturevalue("postgres").made()
+    return made
 
 
 @pytest.fixture
@@ -57,8 +62,14 @@ def study(storage: Storage) -> Iterator[optuna.Study]:
 
 
 ELSEWHERE = "UPDATE attention_search_leases SET machine = 'another', host = 'far', pid = 7"
-SILENT = "UPDATE attention_search_leases SET renewed = datetime(renewed, '-{seconds} seconds')"
 TAKEN_OVER = "UPDATE attention_search_leases SET holder = 'x', host = 'far', pid = 7"
+
+
+def be_silent(engine: Engine, seconds: int) -> None:
+    """Let the holder's last renewal be so much longer ago."""
+    with engine.begin() as connection:
+        renewed = connection.execute(select(LEASES.c.renewed)).scalar_one()
+        connection.execute(update(LEASES).values(renewed=renewed - timedelta(seconds=seconds)))
 
 
 def take(url: str) -> None:
@@ -67,18 +78,20 @@ def take(url: str) -> None:
 
 
 def test_a_holder_on_another_machine_keeps_its_study_until_its_lease_ends(
-    url: str, study: optuna.Study, sql: Sql
+    url: str, study: optuna.Study, engine: Engine, sql: Sql
 ) -> None:
     sql(ELSEWHERE)
-    sql(SILENT.format(seconds=40))
+    be_silent(engine, 40)
     with pytest.raises(UserError, match=r"process 7 on far; .* its hold ends in (1\d|20) s$"):
         take(url)
-    sql(SILENT.format(seconds=40))
+    be_silent(engine, 40)
     take(url)
 
 
-def test_a_holder_on_this_machine_keeps_its_study_as_long_as_it_lives(url: str, study: optuna.Study, sql: Sql) -> None:
-    sql(SILENT.format(seconds=4000))
+def test_a_holder_on_this_machine_keeps_its_study_as_long_as_it_lives(
+    url: str, study: optuna.Study, engine: Engine
+) -> None:
+    be_silent(engine, 4000)
     with pytest.raises(UserError, match=r"Ctrl-C$"):
         take(url)
 
@@ -185,11 +198,24 @@ def test_processes_that_make_a_database_at_once_all_find_it_made(url: str) -> No
         assert all(threads.map(make, range(4)))
 
 
-def test_a_database_that_goes_away_is_told_in_one_line(storage: Storage, sql: Sql) -> None:
+def test_a_database_that_lost_a_table_is_told_in_one_line(storage: Storage, sql: Sql) -> None:
     with storage.writing("study", ("maximize",), {}):
         pass
     sql("ALTER TABLE study_user_attributes RENAME TO away")
-    one_line = r"^the database sqlite:.*studies.db does not answer: no such table: study_user_attributes$"
+    one_line = r"^the database .* does not answer: .*study_user_attributes.*$"
     for use in (storage.names, lambda: storage.read("study"), storage.writing("study", ("maximize",), {}).__enter__):
         with pytest.raises(Stopped, match=one_line):
             use()
+
+
+def test_a_server_that_goes_away_is_told_in_one_line_and_found_again(postgres: Postgres) -> None:
+    storage = Storage(postgres.made())
+    with storage.writing("study", ("maximize",), {}):
+        pass
+    postgres.stop()
+    try:
+        with pytest.raises(Stopped, match=r"^the database .* does not answer: .*refused.*$"):
+            storage.read("study")
+    finally:
+        postgres.start()
+    assert storage.read("study").trials == []

@@ -31,11 +31,19 @@ with Storage(sys.argv[1]).writing("study", ("maximize",), {"owner": "child"}):
 """
 
 
-@pytest.fixture(params=["folder", "sqlite"])
+def place(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    """A place for studies: a folder, or a database."""
+    if kind == "postgres":
+        made: str = request.getfixturevalue("postgres").made()
+        return made
+    return str(folder / "runs") if kind == "folder" else f"sqlite:///{folder}/studies.db"
+
+
+@pytest.fixture(params=["folder", "sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A place for studies: a folder, or a database beside which the files lie."""
     monkeypatch.chdir(tmp_path)
-    return str(tmp_path / "runs") if request.param == "folder" else f"sqlite:///{tmp_path}/studies.db"
+    return place(request.param, tmp_path, request)
 
 
 @pytest.fixture
@@ -76,10 +84,10 @@ class Written:
     pid: int
 
 
-@pytest.fixture(scope="module", params=["folder", "sqlite"])
+@pytest.fixture(scope="module", params=["folder", "sqlite", "postgres"])
 def _written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     folder = tmp_path_factory.mktemp("written")
-    where = str(folder / "runs") if request.param == "folder" else f"sqlite:///{folder}/studies.db"
+    where = place(request.param, folder, request)
     with another_writer(where, folder) as process:
         yield Written(where, process.pid)
 
@@ -239,6 +247,11 @@ def test_a_url_that_cannot_be_opened_is_told_in_one_line(
         Storage(url).names()
     assert "\n" not in str(raised.value)
     assert url in str(raised.value)
+
+
+def test_a_database_whose_driver_is_missing_says_what_brings_one() -> None:
+    with pytest.raises(UserError, match=r"driver of this database is not installed.*attention-search\[postgres\]"):
+        Storage("postgresql+psycopg2://me@127.0.0.1:1/studies").names()
 
 
 def test_a_sqlite_file_that_another_process_is_writing_is_waited_for(

@@ -6,6 +6,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,12 +19,14 @@ from pipelines.running.stopping import Stopping
 from search.storage import Storage
 from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs
+from tests.postgres import PASSWORD, Postgres
 
 Start = Callable[..., subprocess.Popen[str]]
 LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5", "--confirm", "0")
 
 
 def trials(storage: Storage | None = None) -> list[Trial]:
+    """Of the study, in runs/ or elsewhere."""
     storage = storage or Storage("runs")
     return storage.read("mine").trials if storage.exists("mine") else []
 
@@ -70,17 +73,29 @@ def locked(where: str) -> bool:
     return False
 
 
-def assert_complete(search: Search) -> None:
+def assert_complete(search: Search, where: str = "runs") -> None:
     """The budget is trained exactly, nothing runs, and MLflow has each trial once."""
-    status = search("status", "mine", "--json").json
+    status = search("status", "mine", "--json", "--storage", where).json
     assert (status["complete"], status["running"], status["failed"]) == (5, 0, 0)
     assert status["epochs_trained"] == 10
-    designs = Counter(trial.job.candidate for trial in trials() if trial.trained)
-    assert set(designs.values()) == {1}
+    trained = [trial for trial in trials(Storage(where)) if trial.trained]
+    assert set(Counter(trial.job.candidate for trial in trained).values()) == {1}
     runs = Counter(run.data.tags["trial"] for run in mlflow_runs())
-    assert runs == Counter(str(trial.number) for trial in trials() if trial.trained)
+    assert runs == Counter(str(trial.number) for trial in trained)
     assert {run.info.status for run in mlflow_runs()} == {"FINISHED"}
     assert len(mlflow_runs("search")) == 1
+
+
+def hit_after(calls: int, hit: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen between two epochs, when the search looks so often whether it is to stop."""
+    asked = iter(range(1000))
+
+    def look(stopping: Stopping) -> bool:
+        if next(asked) == calls:
+            hit()
+        return False
+
+    monkeypatch.setattr(Stopping, "__call__", look)
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.long)])
@@ -234,18 +249,85 @@ def test_two_launches_of_one_study_do_not_mix(
 def test_a_launch_that_loses_its_study_stops_and_says_who_has_it(
     launch: Search, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = iter(range(1000))
+    def rob() -> None:
+        with contextlib.closing(sqlite3.connect(here / "studies.db")) as database, database:
+            database.execute("UPDATE attention_search_leases SET holder = 'x', host = 'far', pid = 7")
 
-    def be_robbed(stopping: Stopping) -> bool:
-        if next(asked) == 5:
-            with contextlib.closing(sqlite3.connect(here / "studies.db")) as database, database:
-                database.execute("UPDATE attention_search_leases SET holder = 'x', host = 'far', pid = 7")
-        return False
-
-    monkeypatch.setattr(Stopping, "__call__", be_robbed)
+    hit_after(5, rob, monkeypatch)
     ended = launch("--study", "mine", "--budget", "8", "--storage", "sqlite:///studies.db")
     assert ended.code == 3
     says = "search: study mine is no longer held: process 7 on far took it over; the same command goes on"
     assert ended.err.strip().splitlines()[-1] == says
     assert 1 <= sum(trial.trained for trial in trials(Storage("sqlite:///studies.db"))) <= 5
     assert mlflow_runs("search")[0].info.status == "KILLED"
+
+
+@pytest.fixture(scope="module")
+def postgres_of_mlflow(postgres: Postgres) -> str:
+    """Name of a database with MLflow's tables, to copy; making them takes seconds."""
+    url = postgres.made()
+    make = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run([sys.executable, "-c", make, url], check=True, capture_output=True)  # a copy needs it left by all
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def on_postgres(
+    postgres: Postgres, postgres_of_mlflow: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, ...]:
+    """A launch that is kept, as its runs in MLflow are, on a PostgreSQL server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.made(like=postgres_of_mlflow))
+    return *LAUNCH, "--engine", "local", "--storage", postgres.made()
+
+
+@pytest.mark.long
+def test_killed_on_a_database_server_it_is_completed_by_the_same_command(
+    search: Search, start: Start, on_postgres: tuple[str, ...]
+) -> None:
+    where = on_postgres[-1]
+    killed = start(*on_postgres)
+    wait_until_trained(killed, 2, where)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    again = search(*on_postgres)
+    assert again.code == 0, again.err
+    assert PASSWORD not in again.out + again.err
+    assert_complete(search, where)
+
+
+@pytest.mark.long
+def test_a_database_server_that_restarts_in_mid_search_is_not_noticed(
+    search: Search, on_postgres: tuple[str, ...], postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restarted = []
+
+    def restart() -> None:
+        postgres.stop("immediate")
+        postgres.start()
+        restarted.append(True)
+
+    hit_after(5, restart, monkeypatch)
+    ended = search(*on_postgres)
+    assert ended.code == 0, ended.err
+    assert restarted
+    assert_complete(search, on_postgres[-1])
+
+
+@pytest.mark.long
+def test_a_database_server_that_stays_away_ends_the_launch_in_a_line_and_the_same_command_goes_on(
+    search: Search, start: Start, on_postgres: tuple[str, ...], postgres: Postgres
+) -> None:
+    stopped = start(*on_postgres)
+    wait_until_trained(stopped, 1, on_postgres[-1])
+    postgres.stop()
+    try:
+        stopped.send_signal(signal.SIGCONT)
+        out, err = stopped.communicate()
+    finally:
+        postgres.start()
+    assert stopped.returncode == 3, err
+    assert "does not answer" in err.strip().splitlines()[-1]
+    assert "Traceback" not in err
+    assert PASSWORD not in out + err
+    assert search(*on_postgres).code == 0
+    assert_complete(search, on_postgres[-1])
