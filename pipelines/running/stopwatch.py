@@ -9,30 +9,27 @@ class Stopwatch:
     """How long trials trained, and what the session cost beside that.
 
     Attributes:
-        epochs: trained in this session.
         training_seconds: of all workers together.
         trials: that were trained in this session.
     """
 
     def __init__(self, workers: int) -> None:
-        self.epochs = 0
         self.training_seconds = 0.0
         self.trials = 0
         self._workers = workers
-        self._started = time.time()
+        self._started = time.time()  # by the clock that workers on other machines have, too
+        self._begun = self._ended = time.monotonic()
         self._first: float | None = None
-        self._ended = self._started
 
     def started(self, trial: Trial) -> None:
         """Asking is part of the overhead."""
 
     def reported(self, trial: Trial) -> None:
-        """Count an epoch, unless it was trained in an earlier session."""
+        """Count the time of an epoch, unless it was trained in an earlier session."""
         began = trial.last["time"] - trial.last["seconds"]
         if began < self._started:
             return
         self._first = began if self._first is None else min(self._first, began)
-        self.epochs += 1
         self.training_seconds += trial.last["seconds"]
 
     def finished(self, trial: Trial) -> None:
@@ -41,7 +38,7 @@ class Stopwatch:
 
     def stop(self) -> None:
         """The last trial has been told."""
-        self._ended = time.time()
+        self._ended = time.monotonic()
 
     @property
     def startup_seconds(self) -> float:
@@ -53,4 +50,5 @@ class Stopwatch:
         """Time of all workers, after the start, in which no network was trained."""
         if self._first is None:
             return 0.0
-        return max(0.0, (self._ended - self._first) * self._workers - self.training_seconds)
+        since = self._ended - self._begun - self.startup_seconds
+        return max(0.0, since * self._workers - self.training_seconds)

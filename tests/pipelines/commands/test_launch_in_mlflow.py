@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,30 @@ def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_i
 
     assert launch("--budget", "2").code == 0
     assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
+
+
+def test_a_tracking_server_that_takes_longer_than_the_search_delays_nothing(
+    launch: Search, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_trained = threading.Event()
+
+    def slow(self: MlflowClient, *arguments: Any, **named: Any) -> None:
+        all_trained.wait()
+        raise ConnectionError("it went away in the end")
+
+    with monkeypatch.context() as for_now:
+        for_now.setattr(MlflowClient, "log_batch", slow)
+        for_now.setattr("pipelines.tracking.tracker.CLOSE_SECONDS", 0.01)
+        ended = launch("--study", "mine", "--budget", "3", "--json")
+        (tracker,) = [thread for thread in threading.enumerate() if thread.name == "mlflow"]
+        all_trained.set()
+        tracker.join()
+    assert ended.code == 0
+    assert ended.json["trials"] == 3
+    assert "MLflow did not get everything" in ended.err
+    assert search("sync", "mine").code == 0
+    assert sorted(run.data.tags["trial"] for run in mlflow_runs()) == ["0", "1", "2"]
+    assert {run.info.status for run in mlflow_runs()} == {"FINISHED"}
 
 
 def test_a_plain_network_that_the_machine_failed_is_told_of_and_trained_by_the_next_launch(

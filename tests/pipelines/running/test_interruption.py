@@ -8,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -331,3 +333,32 @@ def test_a_database_server_that_stays_away_ends_the_launch_in_a_line_and_the_sam
     assert PASSWORD not in out + err
     assert search(*on_postgres).code == 0
     assert_complete(search, on_postgres[-1])
+
+
+@pytest.mark.parametrize("hours", [-30, 30], ids=["back", "ahead"])
+def test_a_clock_that_is_set_in_mid_search_changes_nothing(
+    search: Search, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, jumps = time.time, [0]
+
+    def jumping() -> float:
+        return now() + jumps[-1] * 3600
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.fromtimestamp(jumping(), tz)
+
+    with monkeypatch.context() as for_now:
+        hit_after(5, lambda: jumps.append(hours), for_now)
+        for_now.setattr("time.time", jumping)
+        for module in ("search.ledger", "search.optuna_trials", "optuna.storages.journal._storage"):
+            for_now.setattr(f"{module}.datetime", Jumping)
+        ended = search(*LAUNCH, "--engine", "local", "--json")
+    assert ended.code == 0, ended.err
+    assert 0 <= ended.json["startup_seconds"] < 3600
+    assert 0 <= ended.json["overhead_seconds"] < 3600
+    started = [trial.started for trial in trials()]
+    assert abs((started[-1] - started[0]).total_seconds()) > 29 * 3600
+    assert_complete(search)
+    assert search("front", "mine").code == 0
