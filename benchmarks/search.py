@@ -1,8 +1,10 @@
 """Searches beside each other on a table of recorded curves, scored by trainings that none of them saw.
 
     python -m benchmarks.search                                 # ours and Optuna's: 50 searches each
+    python -m benchmarks.search --methods gp --searches 10
     python -m benchmarks.search --methods moasha,morea --syne-tune ENVIRONMENT/bin/python --searches 10
     python -m benchmarks.search --show                          # the results that are kept
+    python -m benchmarks.search --ceiling                       # what no search can be above
 
 Each search has the epochs of 100 full trainings, one worker, and sees half of the seeds. All methods get the same plain
 network first, the same removal of duplicates, and report the front of what they saw. Results are kept in
@@ -15,17 +17,18 @@ import multiprocessing
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from rich.console import Console
 from rich.table import Table as Screen
 
-from benchmarks.search_scores import Truth, calibration, median_and_interval
+from benchmarks.search_scores import Truth, calibration, with_interval
 from pipelines.results.fronts import front_rows, rows
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
@@ -87,6 +90,9 @@ METHODS: dict[str, Method] = {
     "front+replicates30+halving75": Method(sampler="front", confirm=0.3, rungs=(0.75,), factor=2.0),
 }
 SLOW = ("gp",)
+"""Minutes for a search."""
+DEFAULT = "front+replicates30"
+"""Of `search launch`."""
 
 
 class Ground:
@@ -160,9 +166,18 @@ class Ground:
         for number, (index, epochs) in enumerate(json.loads(done.stdout)):
             backbone, design = designs[index]
             job = Job(backbone=backbone, design=design, seed=self.seed, costs=self.costs[backbone, design])
-            history = tuple({"epoch": t + 1.0, METRIC: float(value)} for t, value in enumerate(curves[index][:epochs]))
-            state = State.COMPLETE if epochs == self.epochs else State.STOPPED
-            trials.append(Trial(number=number, state=state, job=job, history=history, started=datetime.min))
+            trials.append(_trial(number, job, curves[index][:epochs], self.epochs))
+        return trials
+
+    def everything(self) -> list[Trial]:
+        """Every design trained under each seed that a search may see: no search can know more."""
+        trials: list[Trial] = []
+        for replicate, column in enumerate(self.seen):
+            for (backbone, design), costs in self.costs.items():
+                curve = self.table.val_accuracy[self.table.rows[design], column]
+                seed = mix_seed(self.seed, replicate)
+                job = Job(backbone=backbone, design=design, seed=seed, costs=costs, replicate=replicate)
+                trials.append(_trial(len(trials), job, curve, self.epochs))
         return trials
 
     def fronts(self, trials: Sequence[Trial]) -> list[list[Design]]:
@@ -170,6 +185,19 @@ class Ground:
         complete = rows(trials, {}, self.objectives, self.images)
         shown = [front_rows(complete, cost) for cost in self.objectives.costs]
         return [[Design.parse(row.design) for row in front if not row.plain] for front in shown]
+
+
+def _trial(number: int, job: Job, curve: Iterable[float], epochs: int) -> Trial:
+    """Of a training with this curve, which was stopped if that is shorter than so many epochs."""
+    history = tuple({"epoch": epoch, METRIC: float(value)} for epoch, value in enumerate(curve, start=1))
+    state = State.COMPLETE if len(history) == epochs else State.STOPPED
+    return Trial(number=number, state=state, job=job, history=history, started=datetime.min)
+
+
+def ceiling(path: Path, seed: int) -> float:
+    """True quality of a search that has trained everything."""
+    ground = Ground(_loaded(path), seed)
+    return ground.truth.quality(ground.fronts(ground.everything()))
 
 
 def score(path: Path, name: str, seed: int, syne_tune: str) -> dict[str, Any]:
@@ -223,11 +251,11 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = {name: sum(result["calibration"][name] for result in results) for name in results[0]["calibration"]}
     return {
         "searches": len(results),
-        "quality": median_and_interval([result["quality"][-1] for result in results]),
-        "regret": median_and_interval([result["regret"] for result in results]),
+        "quality": with_interval(np.median, [result["quality"][-1] for result in results]),
+        "regret": with_interval(np.median, [result["regret"] for result in results]),
         "first_better": sum(result["gain"] > 0 for result in results) / len(results),
-        "designs": median_and_interval([result["designs"] for result in results])[0],
-        "seconds": median_and_interval([result["decision_seconds"] for result in results])[0],
+        "designs": with_interval(np.median, [result["designs"] for result in results])[0],
+        "seconds": with_interval(np.median, [result["decision_seconds"] for result in results])[0],
         **counts,
     }
 
@@ -235,9 +263,16 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def trainings_until(results: Sequence[Mapping[str, Any]], level: float) -> int | None:
     """After how many trainings the median quality reaches a level."""
     for place, at_once in enumerate(zip(*(result["quality"] for result in results), strict=True)):
-        if median_and_interval(at_once)[0] >= level:
+        if with_interval(np.median, at_once)[0] >= level:
             return (place + 1) * CHECKED_EVERY
     return None
+
+
+def lead(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    """By how much the final quality of ours is above theirs: the mean over searches of one seed, with its interval."""
+    quality = {result["seed"]: result["quality"][-1] for result in theirs}
+    paired = [it["quality"][-1] - quality[it["seed"]] for it in ours if it["seed"] in quality]
+    return with_interval(np.mean, paired)
 
 
 def show(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -249,6 +284,7 @@ def show(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         "method",
         "n",
         "true quality",
+        "default is above",
         "regret, points",
         "first better",
         f"until {level:.2f}",
@@ -269,6 +305,7 @@ def show(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
             name,
             str(it["searches"]),
             quality,
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*lead(found[DEFAULT], found[name])) if DEFAULT in found else "",
             regret,
             f"{it['first_better']:.2f}",
             str(until or "-"),
@@ -284,14 +321,19 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=HERE / "digits.npz")
     parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--methods", default=",".join(name for name, it in METHODS.items() if not it.peer))
+    quick = [name for name, it in METHODS.items() if not it.peer and name not in SLOW]
+    parser.add_argument("--methods", default=",".join(quick))
     parser.add_argument("--searches", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1000, help="of the first search; methods were tuned on lower ones")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--syne-tune", default="python", help="of an environment that has it")
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--ceiling", action="store_true", help="what a search comes to that has trained everything")
     said = parser.parse_args()
-    if not said.show:
+    if said.ceiling:
+        found = [ceiling(said.table, seed) for seed in range(said.seed, said.seed + said.searches)]
+        print("true quality after all trainings: {:.2f} [{:.2f}, {:.2f}]".format(*with_interval(np.median, found)))
+    elif not said.show:
         said.results.mkdir(exist_ok=True)
         with multiprocessing.get_context("spawn").Pool(said.processes) as pool:
             for name in said.methods.split(","):

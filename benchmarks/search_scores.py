@@ -1,6 +1,6 @@
 """What a search on a table of curves is worth, by the trainings of each design that it did not see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,13 +105,13 @@ def calibration(reported: Sequence[tuple[float, int, float]]) -> dict[str, int]:
     }
 
 
-def median_and_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median, and its 95 % interval by bootstrap (percentiles)."""
+def with_interval(of: Callable[[Array], np.float64], values: Sequence[float]) -> tuple[float, float, float]:
+    """A statistic, such as the median, and its 95 % interval by bootstrap (percentiles)."""
     from scipy.stats import bootstrap
 
     if len(set(values)) < 2:
         return (values[0],) * 3
     found = bootstrap(
-        (np.array(values),), np.median, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+        (np.array(values),), of, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
-    return float(np.median(values)), float(found.low), float(found.high)
+    return float(of(np.array(values))), float(found.low), float(found.high)

@@ -29,6 +29,7 @@ from pipelines.settings.options import (
 )
 from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
+from pipelines.terminal.leaving import say_stopped
 from space.errors import Stopped, UserError
 
 COMMANDS: dict[str, type] = {
@@ -85,7 +86,7 @@ def main() -> None:
         say(f"search: {error}")
         sys.exit(USER_ERROR)
     except Stopped as error:
-        say(f"search: {error}; the same command goes on")
+        say_stopped(error)
         sys.exit(STOPPED)
     except SystemExit as ended:
         if ended.code != TYPER_INTERRUPTED:

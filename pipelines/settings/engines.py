@@ -6,6 +6,7 @@ import torch
 
 from pipelines.settings.devices import our_packages
 from pipelines.settings.options.shared import Resources
+from pipelines.terminal.leaving import leave
 from search.engine import Engine, trials_that_fit
 from search.local_engine import LocalEngine
 from space import UserError
@@ -40,7 +41,7 @@ def make_engine(resources: Resources, device: str, trials: int, trial_seconds: f
     if resources.address is not None:
         of_type = cluster.type_resource(resources.address, resources.node_type, our_packages())
         workers = resources.workers or cluster.room(resources.address, cpus, gpus, our_packages(), of_type)
-    return RayEngine(workers, cpus, gpus, resources.address, our_packages(), timeout, of_type)
+    return RayEngine(workers, cpus, gpus, resources.address, our_packages(), timeout, of_type, leave)
 
 
 def show_engine(engine: Engine) -> str:

@@ -15,13 +15,17 @@ from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from search.engine import trials_that_fit
-from space.errors import UserError, first_line
+from space.errors import Stopped, UserError, first_line
 
 CONNECT_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 """After so long a user is told what is waited for."""
 WAIT_SECONDS = 120.0
 """So long is waited for a place on a cluster; one that grows by itself needs a while."""
+HEAD_SECONDS = 5.0
+"""Between two knocks at a cluster's head."""
+HEAD_KNOCKS = 3
+"""Unanswered in a row, after which it is lost."""
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Of a Ray that we start; only reports pass through it."""
 
@@ -212,6 +216,38 @@ def _is_ready(place: Any, seconds: float) -> bool:
 def _nodes() -> list[dict[str, float]]:
     """The resources of each node that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextlib.contextmanager
+def watched_head(lost: Callable[[Stopped], None]) -> Iterator[None]:
+    """Tell, from another thread, when the head of the cluster is lost.
+
+    Ray's own calls hang then, and a minute later it ends this process as failed: there is nothing to be done in order.
+
+    Args:
+        lost: is to end this process.
+    """
+    head, over = ray.get_runtime_context().gcs_address, threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while missed < HEAD_KNOCKS:
+            if over.wait(HEAD_SECONDS):
+                return
+            try:
+                _knock(head)
+                missed = 0
+            except OSError:
+                missed += 1
+        lost(Stopped(f"the head of the Ray cluster at {head} does not answer"))
+
+    thread = threading.Thread(target=watch, name="head", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager

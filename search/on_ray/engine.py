@@ -1,5 +1,6 @@
 """Trials side by side on the cores or GPUs of this machine or of a Ray cluster, by Ray Tune."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,8 +17,9 @@ from search.checkpoints import Checkpoints
 from search.engine import record
 from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
-from search.on_ray.cluster import NO_TYPE, alone_on, connect
+from search.on_ray.cluster import NO_TYPE, alone_on, connect, watched_head
 from search.trials import Failure, FailureKind, Job
+from space.errors import Stopped
 
 STEP_SECONDS = 1.0
 """A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
@@ -40,6 +42,7 @@ class RayEngine:
         modules: packages to send to a cluster that does not have them.
         trial_timeout: seconds after which a trial has failed; None for any time.
         of_type: what a trial takes of a resource that only nodes of some type have; empty for any node.
+        lost: ends this process where the cluster's head is lost; None to let Ray do so, as failed.
     """
 
     name = "ray"
@@ -53,8 +56,10 @@ class RayEngine:
         modules: tuple[ModuleType, ...] = (),
         trial_timeout: float | None = None,
         of_type: Mapping[str, float] = NO_TYPE,
+        lost: Callable[[Stopped], None] | None = None,
     ) -> None:
         self.workers = workers
+        self._lost = lost
         self._resources = {"cpu": float(cpus_per_trial), "gpu": gpus_per_trial, **of_type}
         self._of_type = of_type
         self._address = address
@@ -97,7 +102,8 @@ class RayEngine:
                 ),
             )
             try:
-                tuner.fit()
+                with watched_head(self._lost) if self._address and self._lost else contextlib.nullcontext():
+                    tuner.fit()
             except tune.TuneError as error:  # of what our parts raised Tune keeps the text alone
                 trouble.append(error.__context__ if isinstance(error.__context__, Exception) else error)
         if trouble:

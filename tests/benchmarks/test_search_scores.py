@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.search_scores import SHOWN, Truth, calibration, median_and_interval, reliability, variances
+from benchmarks.search_scores import SHOWN, Truth, calibration, reliability, variances, with_interval
 from search.table import Table, truth
 from space.design import Design
 from tests.objectives import OBJECTIVES
@@ -92,7 +92,7 @@ def test_designs_that_were_trained_once_are_not_missed() -> None:
 
 def test_the_interval_of_a_median_holds_it() -> None:
     values = list(np.random.default_rng(3).normal(5, 1, 50))
-    median, low, high = median_and_interval(values)
+    median, low, high = with_interval(np.median, values)
     assert low < median < high
     assert median == np.median(values)
-    assert median_and_interval([2.0] * 5) == (2.0, 2.0, 2.0)
+    assert with_interval(np.median, [2.0] * 5) == (2.0, 2.0, 2.0)

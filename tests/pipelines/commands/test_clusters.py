@@ -1,8 +1,11 @@
 """A Ray cluster of two nodes on this machine: looked at before a search, and one of them lost in it."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -22,13 +25,16 @@ store = {"object_store_memory": 80 * 1024**2}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
 second = cluster.add_node(num_cpus=1, resources={"fast": 1}, **store)
 print(cluster.address, flush=True)
-sys.stdin.readline()
-cluster.remove_node(second)
-print("lost", flush=True)
-sys.stdin.readline()
+if sys.stdin.readline():
+    cluster.remove_node(second)
+    print("lost", flush=True)
+    sys.stdin.readline()
 cluster.shutdown()
 """
-"""Of two nodes with one CPU each; the second is a `fast` one, which is lost when a line is written."""
+"""Of two nodes with one CPU each; the second is a `fast` one, which is lost when a line is written.
+
+It ends when its input does.
+"""
 
 
 @dataclass
@@ -38,35 +44,53 @@ class Cluster:
     process: subprocess.Popen[str]
     address: str
 
+    @classmethod
+    @contextmanager
+    def begun(cls) -> Iterator["Cluster"]:
+        """One for as long as the context lasts."""
+        with subprocess.Popen(
+            [sys.executable, "-c", CLUSTER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            cluster = cls(process, process.stdout.readline().strip())
+            yield cluster
+            if process.poll() is None:
+                cluster.end()
+
+    def lose(self) -> None:
+        """All of it at once, as if its machines had lost their power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def lose_a_node(self) -> None:
-        self._go_on()
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
         assert self.process.stdout.readline().strip() == "lost"
 
     def end(self) -> None:
-        self._go_on()
-        self.process.wait()
-
-    def _go_on(self) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self.process.stdin.close()
+        self.process.wait()
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # it listens on this machine alone
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    there = Cluster(process, process.stdout.readline().strip())
-    yield there
-    there.end()
+    with Cluster.begun() as cluster:
+        yield cluster
+
+
+def wait_for_a_trial(launched: subprocess.Popen[str]) -> None:
+    """Until the first one is trained."""
+    while not ended_within(launched, 0.1) and not any(trial.trained for trial in trials()):
+        pass
 
 
 def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
@@ -82,9 +106,25 @@ def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
     assert all("--checkpoints" in line for line in says)
     assert err.strip().splitlines()[-1].startswith(f"search: --address {cluster.address}: trials would fail there")
 
-    while not ended_within(launched, 0.1) and not any(trial.trained for trial in trials()):
-        pass
+    wait_for_a_trial(launched)
     cluster.lose_a_node()
     _, err = launched.communicate()
     assert launched.returncode == 0, err
+    assert_complete(search)
+
+
+def test_a_search_whose_head_is_lost_is_completed_by_the_same_command_on_a_new_one(
+    start: Start, search: Search, cluster: Cluster
+) -> None:
+    launched = start(*LAUNCH, "--address", cluster.address)
+    wait_for_a_trial(launched)
+    cluster.lose()
+    _, err = launched.communicate()
+    assert launched.returncode == 3, err
+    says = f"search: the head of the Ray cluster at {cluster.address} does not answer; the same command goes on"
+    assert err.strip().splitlines()[-1] == says
+    with Cluster.begun() as new:
+        again = start(*LAUNCH, "--address", new.address)
+        _, err = again.communicate()
+        assert again.returncode == 0, err
     assert_complete(search)

@@ -346,8 +346,8 @@ def test_a_clock_that_is_set_in_mid_search_changes_nothing(
 
     class Jumping(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime.fromtimestamp(jumping(), tz)
+        def now(cls, tz: tzinfo | None = None) -> "Jumping":
+            return cls.fromtimestamp(jumping(), tz)
 
     with monkeypatch.context() as for_now:
         hit_after(5, lambda: jumps.append(hours), for_now)
