@@ -2,9 +2,11 @@
 
     python -m benchmarks.scale                           # a search of 10,000 trials of 30 epochs
     python -m benchmarks.scale --trials 2000 --without-mlflow
+    python -m benchmarks.scale --trials 2000 --without-mlflow --sampler front --workers 64
 
 Trainings are made up and take no time, costs are made up, too; the study is a journal, MLflow a SQLite file, the bar is
 drawn. Seconds are the process's own, of all its threads: asking, telling, what the terminal shows, MLflow's copy.
+Workers wait, on a simulated clock, for as long as the driver takes to decide.
 """
 
 import argparse
@@ -110,8 +112,8 @@ def made_up_costs(candidate: Candidate) -> Costs:
     return {"num_params": 220_000 + drawn % 50_000, "fps": 4_000.0 + drawn // 50_000 % 2_000}
 
 
-def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> Seconds:
-    """Run it, in the current folder."""
+def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> tuple[Seconds, float]:
+    """Run it, in the current folder; returns the share of their time that the workers train, too."""
     objectives = objectives_named(settings.objectives)
     space = settings.search_space
     costs = {it: made_up_costs(it) for it in dict.fromkeys([space.plain(), *space.enumerate()])}
@@ -124,7 +126,7 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> Se
         proposer = Sampled(space, costs, (), said.sampler, 0, objectives, again)
         ledger = Ledger(study, proposer, said.trials)
         ledger.observe(seconds)
-        engine = SimulatedEngine(said.workers)
+        engine = SimulatedEngine(said.workers, time.thread_time)
         session.run(
             ledger,
             engine,
@@ -136,7 +138,7 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> Se
             lines=lambda trials: progress_lines(trials, bounds, images),
             tracked=not said.without_mlflow,
         )
-    return seconds
+    return seconds, engine.busy
 
 
 if __name__ == "__main__":
@@ -151,9 +153,10 @@ if __name__ == "__main__":
         os.chdir(folder)
         os.environ["FORCE_COLOR"] = "1"  # rich draws as for a terminal; nobody looks at this one
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            seconds = search(Storage(), made_up_settings(), said)
+            seconds, busy = search(Storage(), made_up_settings(), said)
     for size in SIZES:
         if size <= len(seconds.ends):
             each = sorted(seconds.a_trial(size))
             median, mean, most = (1e3 * it for it in (statistics.median(each), statistics.fmean(each), each[-1]))
             print(f"{size:6,} trials: median {median:6.1f}, mean {mean:6.1f}, most {most:6.1f} ms a trial")
+    print(f"{said.workers:,} workers, trials of {EPOCHS * EPOCH_SECONDS:.0f} s: busy {busy:.1%} of the time")
