@@ -19,6 +19,7 @@ from space.design import Design
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.faults,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves sockets and files to the collector

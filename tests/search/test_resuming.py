@@ -25,6 +25,7 @@ from space.design import Design
 from space.seeds import mix_seed
 from tests.objectives import PARAMS
 
+pytestmark = pytest.mark.faults
 Log = dict[str, Any]
 
 BEGUN = "an optuna trial was begun"

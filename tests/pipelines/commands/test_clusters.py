@@ -13,7 +13,7 @@ import pytest
 from tests.pipelines.conftest import Search
 from tests.pipelines.running.test_interruption import LAUNCH, assert_complete, ended_within, trials
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.faults]
 Start = Callable[..., subprocess.Popen[str]]
 
 

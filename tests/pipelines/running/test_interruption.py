@@ -23,6 +23,7 @@ from search.trials import State, Trial
 from tests.pipelines.conftest import Search, mlflow_runs
 from tests.postgres import PASSWORD, Postgres
 
+pytestmark = pytest.mark.faults
 Start = Callable[..., subprocess.Popen[str]]
 LAUNCH = ("launch", "--space", "tiny.toml", "--epochs", "2", "--study", "mine", "--budget", "5", "--confirm", "0")
 
