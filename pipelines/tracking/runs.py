@@ -3,17 +3,17 @@
 import os
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipelines.terminal.pace import Pace
 from pipelines.terminal.secrets import hidden
-from pipelines.tracking import pages
+from pipelines.tracking import of_a_trial, pages
 from pipelines.tracking.view import View
-from search.trials import Job, State, Trial
+from search.trials import State, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -32,8 +32,6 @@ MOST = {"metrics": 800, "params": 100, "tags": 100}
 """Of one call, which takes 1,000 in all."""
 LOOKING_SHARE = 0.05
 """Of the time, at most, that all trials are looked at again in, after the end of one."""
-
-_STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 
 
 def reach(uri: str | None) -> None:
@@ -65,6 +63,7 @@ class StudyRuns:
         self._remember = remember
         self._client: MlflowClient = MlflowClient(tracking_uri=uri)
         self._experiment = self._find_experiment()
+        self._there: defaultdict[int, list[Run]] = defaultdict(list)  # made by earlier sessions
         self._runs: dict[int, Run] = {}
         self._running: set[int] = set()
         self._finished: list[Trial] = []
@@ -78,15 +77,13 @@ class StudyRuns:
         """Bring a trial's run up to its state. Logging the same twice changes nothing."""
         if trial.state in (State.DUPLICATE, State.INFEASIBLE):
             return
-        run = self._runs.get(trial.number)
-        if run is None or run.data.tags.get("design") != str(trial.job.design):  # a journal that was mended counts anew
-            run = self._make_run(trial)
+        run = self._run_of(trial) or self._make_run(trial)
         if trial.state is State.RUNNING:
             if run.info.status == "KILLED":  # it is taken up again
                 self._client.update_run(run.info.run_id, status="RUNNING")
             self._running.add(trial.number)
             return
-        if run.info.status in ("FINISHED", "FAILED"):  # an earlier session has logged it
+        if run.info.status in of_a_trial.ENDED:  # an earlier session has logged it
             self._finished.append(trial)
             self._behind = True  # that session may have been cut off before it told the study's metrics
             return
@@ -97,11 +94,13 @@ class StudyRuns:
                 self._log_metrics(so_far)
         self._log(
             run.info.run_id,
-            metrics=self._trial_metrics(trial, self._figures.get(trial.number, {})),
-            params=_params(trial.job),
-            tags={"state": trial.state.value, **_failure_tags(trial)},
+            metrics=of_a_trial.metrics(trial, self._figures.get(trial.number, {})),
+            params=of_a_trial.params(trial.job),
+            tags=of_a_trial.tags(trial),
         )
-        self._client.set_terminated(run.info.run_id, _STATUS[trial.state], _milliseconds(trial.finished))
+        self._client.set_terminated(
+            run.info.run_id, of_a_trial.STATUS[trial.state], of_a_trial.milliseconds(trial.finished)
+        )
         self._running.discard(trial.number)
         self._finished.append(trial)
         self._behind = not look
@@ -123,11 +122,13 @@ class StudyRuns:
             known = self._tagged.get(number, {})
             self._log(run_ids[number], tags={key: value for key, value in tags.items() if known.get(key) != value})
             self._tagged[number] = tags
-        now = _milliseconds(None)
+        now = of_a_trial.milliseconds(None)
         for number, figures in self._view.figures(self._finished).items():
             shown = self._figures.get(number, {})
             if any(key not in shown or abs(value - shown[key]) > visible for key, value in figures.items()):
-                changed = [_metric(key, value, now, 0) for key, value in figures.items() if shown.get(key) != value]
+                changed = [
+                    of_a_trial.metric(key, value, now, 0) for key, value in figures.items() if shown.get(key) != value
+                ]
                 self._log(run_ids[number], metrics=changed)
                 self._figures[number] = figures
         self._describe()
@@ -166,11 +167,7 @@ class StudyRuns:
             parent = str(found[0].info.run_id)
             self._client.update_run(parent, status="RUNNING")
             for run in self._children(parent):
-                number = int(run.data.tags["trial"])
-                self._runs[number] = run
-                self._figures[number] = run.data.metrics
-                self._tagged[number] = run.data.tags
-                self._remember(number, run.info.run_id)
+                self._there[int(run.data.tags["trial"])].append(run)
         else:
             tags = {**self._view.tags, "study_uid": self._view.uid}
             parent = str(self._client.create_run(self._experiment, tags=tags, run_name=self._view.name).info.run_id)
@@ -191,6 +188,23 @@ class StudyRuns:
             if not token:
                 return
 
+    def _run_of(self, trial: Trial) -> "Run | None":
+        """The one of this trial, and no other: a server that answered too late made two."""
+        number, design = trial.number, str(trial.job.design)
+        if number in self._runs:
+            return self._runs[number]
+        # A journal that was mended counts anew, so others may have had this number.
+        its = [run for run in self._there.pop(number, ()) if run.data.tags.get("design") == design]
+        its.sort(key=lambda run: run.info.status not in of_a_trial.ENDED)
+        for run in its[1:]:
+            self._client.delete_run(run.info.run_id)
+        for run in its[:1]:
+            self._runs[number] = run
+            self._figures[number] = run.data.metrics
+            self._tagged[number] = run.data.tags
+            self._remember(number, run.info.run_id)
+        return self._runs.get(number)
+
     def _make_run(self, trial: Trial) -> "Run":
         tags = {
             "mlflow.parentRunId": self.parent,
@@ -199,7 +213,7 @@ class StudyRuns:
             "state": State.RUNNING.value,
         }
         run = self._client.create_run(
-            self._experiment, _milliseconds(trial.started), tags, run_name=self._view.trial_name(trial)
+            self._experiment, of_a_trial.milliseconds(trial.started), tags, run_name=self._view.trial_name(trial)
         )
         self._runs[trial.number] = run  # at once: whatever fails from here on must not make another run
         self._remember(trial.number, run.info.run_id)
@@ -207,9 +221,9 @@ class StudyRuns:
 
     def _log_metrics(self, trials: Sequence[Trial]) -> None:
         """Of the study, after these trials, the last of which has just ended."""
-        trained, at = sum(trial.trained for trial in trials), _milliseconds(trials[-1].finished)
+        trained, at = sum(trial.trained for trial in trials), of_a_trial.milliseconds(trials[-1].finished)
         metrics = self._view.metrics(trials)
-        self._log(self.parent, metrics=[_metric(key, value, at, trained) for key, value in metrics.items()])
+        self._log(self.parent, metrics=[of_a_trial.metric(key, value, at, trained) for key, value in metrics.items()])
 
     def _log(
         self,
@@ -230,14 +244,6 @@ class StudyRuns:
             now = {kind: them[: MOST[kind]] for kind, them in left.items()}
             self._client.log_batch(run_id, metrics=now["metrics"], params=now["params"], tags=now["tags"])
             left = {kind: them[MOST[kind] :] for kind, them in left.items()}
-
-    def _trial_metrics(self, trial: Trial, figures: Mapping[str, float]) -> list["Metric"]:
-        at = _milliseconds(trial.finished)
-        metrics = [_metric(key, value, at, 0) for key, value in {**trial.job.costs, **figures}.items()]
-        for report in trial.history:
-            ended, epoch = int(report["time"] * 1000), int(report["epoch"])
-            metrics += [_metric(k, v, ended, epoch) for k, v in report.items() if k not in ("time", "epoch")]
-        return metrics
 
 
 def where_to_look(run_id: str, uri: str | None) -> str:
@@ -261,27 +267,6 @@ def where_to_look(run_id: str, uri: str | None) -> str:
     if store != f"sqlite:///{Path('mlflow.db').resolve()}":
         command += f" --backend-store-uri {shlex.quote(hidden(store))}"
     return f"{command}, then {DEFAULT_SERVER}/{page}"
-
-
-def _params(job: Job) -> dict[str, Any]:
-    return {**job.design.to_dict(), "backbone": job.backbone, "design": job.design, "seed": job.seed}
-
-
-def _failure_tags(trial: Trial) -> dict[str, str]:
-    if trial.failure is None:
-        return {}
-    where = {"worker": trial.worker} if trial.worker else {}
-    return {"failure": trial.failure.kind.value, "failure_reason": hidden(trial.failure.reason)[:500], **where}
-
-
-def _metric(key: str, value: float, at: int, step: int) -> "Metric":
-    from mlflow.entities import Metric
-
-    return Metric(key, value, at, step)
-
-
-def _milliseconds(when: datetime | None) -> int:
-    return int((when or datetime.now()).timestamp() * 1000)
 
 
 RUN_ATTRIBUTE = "mlflow_run:"

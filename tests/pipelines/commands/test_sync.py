@@ -61,6 +61,29 @@ def test_what_mlflow_has_already_is_left_as_it_is(launch: Search, search: Search
     assert {run.info.run_id: run.data.metrics for run in mlflow_runs()} == before
 
 
+def test_of_two_runs_of_a_trial_one_is_left(launch: Search, search: Search) -> None:
+    launch("--budget", "2")
+    client, before = MlflowClient(), {run.info.run_id for run in mlflow_runs()}
+    for run in mlflow_runs():  # as a server does that answers too late and is asked again
+        client.create_run(run.info.experiment_id, tags=run.data.tags)
+    assert search("sync").code == 0
+    assert {run.info.run_id for run in mlflow_runs()} == before
+
+
+def test_a_number_that_another_design_had_before_makes_one_run_however_often_it_is_synced(
+    launch: Search, search: Search
+) -> None:
+    launch("--budget", "1")
+    (run,) = mlflow_runs()
+    client = MlflowClient()
+    other = client.create_run(run.info.experiment_id, tags={**run.data.tags, "design": "cbam"}).info.run_id
+    client.delete_run(run.info.run_id)
+    for _ in range(3):
+        assert search("sync").code == 0
+    assert sorted(it.data.tags["design"] for it in mlflow_runs()) == ["cbam", "none"]
+    assert client.get_run(other).data.tags["design"] == "cbam"
+
+
 def test_a_search_that_another_process_writes_is_not_touched(launch: Search, search: Search) -> None:
     launch("--budget", "2", "--study", "mine")
     with Storage().writing("mine", ("maximize",), {}):
