@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 STATUS = {State.COMPLETE: "FINISHED", State.STOPPED: "FINISHED", State.FAILED: "FAILED"}
 """Of its run, when it has ended."""
 ENDED = frozenset(STATUS.values())
-MOST_WORDS = 500
-"""Letters of a reason."""
+MOST_LETTERS = 500
+"""Of a reason."""
 
 
 def params(job: Job) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def tags(trial: Trial) -> dict[str, str]:
     if trial.failure is None:
         return {"state": trial.state.value}
     where = {"worker": trial.worker} if trial.worker else {}
-    reason = hidden(trial.failure.reason)[:MOST_WORDS]
+    reason = hidden(trial.failure.reason)[:MOST_LETTERS]
     return {"state": trial.state.value, "failure": trial.failure.kind.value, "failure_reason": reason, **where}
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,10 +24,10 @@ PATIENCE_SECONDS = 5.0
 """After so long a user is told what is waited for."""
 WAIT_SECONDS = 120.0
 """So long is waited for a place on a cluster; one that grows by itself needs a while."""
-HEAD_SECONDS = 5.0
-"""Between two knocks at a cluster's head."""
-HEAD_KNOCKS = 3
-"""Unanswered in a row, after which it is lost."""
+HEAD_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s", 60.0
+"""Where Ray reads how many seconds it waits for a head that is away, perhaps to be started anew; and its default."""
+HEAD_SHARE, HEAD_KNOCKS = 0.7, 10
+"""Of Ray's patience that we have, and how often we knock in that time."""
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Of a Ray that we start; only reports pass through it."""
 
@@ -222,23 +224,23 @@ def _nodes() -> list[dict[str, float]]:
 def watched_head(lost: Callable[[Stopped], None]) -> Iterator[None]:
     """Tell, from another thread, when the head of the cluster is lost.
 
-    Ray's own calls hang then, and a minute later it ends this process as failed: there is nothing to be done in order.
+    Ray's own calls hang then, and when its patience ends it ends this process as failed: nothing can be done in order.
 
     Args:
         lost: is to end this process.
     """
     head, over = ray.get_runtime_context().gcs_address, threading.Event()
+    name, default = HEAD_PATIENCE
+    patience = HEAD_SHARE * float(os.environ.get(name, default))
 
     def watch() -> None:
-        missed = 0
-        while missed < HEAD_KNOCKS:
-            if over.wait(HEAD_SECONDS):
+        answered = time.monotonic()
+        while time.monotonic() - answered < patience:
+            if over.wait(patience / HEAD_KNOCKS):
                 return
-            try:
+            with contextlib.suppress(OSError):
                 _knock(head)
-                missed = 0
-            except OSError:
-                missed += 1
+                answered = time.monotonic()
         lost(Stopped(f"the head of the Ray cluster at {head} does not answer"))
 
     thread = threading.Thread(target=watch, name="head", daemon=True)

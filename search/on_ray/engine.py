@@ -102,7 +102,7 @@ class RayEngine:
                 ),
             )
             try:
-                with watched_head(self._lost) if self._address and self._lost else contextlib.nullcontext():
+                with self._watched():
                     tuner.fit()
             except tune.TuneError as error:  # of what our parts raised Tune keeps the text alone
                 trouble.append(error.__context__ if isinstance(error.__context__, Exception) else error)
@@ -122,6 +122,11 @@ class RayEngine:
         self._connect()
         gpus = 1 if self._resources["gpu"] else 0
         return alone_on(self._address, self._resources["cpu"], gpus, measure, self._of_type)
+
+    def _watched(self) -> contextlib.AbstractContextManager[None]:
+        """While the head of a cluster is watched; through Ray's client it is not seen."""
+        seen = self._address is not None and not self._address.startswith("ray://")
+        return watched_head(self._lost) if seen and self._lost else contextlib.nullcontext()
 
     def _connect(self) -> None:
         cores = max(os.cpu_count() or 1, int(self.workers * self._resources["cpu"]))

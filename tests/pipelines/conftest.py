@@ -21,6 +21,8 @@ from pipelines import cli
 from pipelines.tracking.runs import EXPERIMENT
 from trainers.measuring import timing
 
+pytest.register_assert_rewrite("tests.pipelines.faults")
+
 TINY = """
 attention = ["none", "se", "ras"]
 [se]

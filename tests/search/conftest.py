@@ -25,7 +25,7 @@ from search.ledger import GoesOn, Ledger, Observer
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
 from search.replicates import Replicates
-from search.storage import Direction
+from search.storage import Direction, Storage
 from search.trials import Job, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit
@@ -346,3 +346,14 @@ def ray_engine(ray_workers: None) -> Callable[..., Engine]:
         return RayEngine(workers=workers, gpus_per_trial=gpus_per_trial, trial_timeout=trial_timeout)
 
     return make
+
+
+@pytest.fixture
+def search(make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]) -> Callable[..., list[Trial]]:
+    """Runs a search in a storage: (storage, name="study", budget=3); gives its trials."""
+
+    def search_there(storage: Storage, name: str = "study", budget: int = 3) -> list[Trial]:
+        with storage.writing(name, OBJECTIVES.directions, {"made_for": name}) as study:
+            return run(make_ledger(study, budget=budget)).trials
+
+    return search_there

@@ -30,17 +30,44 @@ def never() -> bool:
     return False
 
 
-class DieOnce:
-    """Kills the worker process the first time that the design gets to its second epoch."""
+class Once:
+    """Something that happens the first time that a design gets to its second epoch.
+
+    Args:
+        attention: of the design.
+        marker: a file that says that it has happened.
+    """
 
     def __init__(self, attention: str, marker: Path) -> None:
         self._attention = attention
         self._marker = marker
 
+    def now(self, design: Design, epoch: int) -> bool:
+        """Whether it is to happen now, in whichever process."""
+        if design.attention != self._attention or epoch != 2 or self._marker.exists():
+            return False
+        self._marker.touch()
+        return True
+
+
+class DieOnce(Once):
+    """Kills the worker process."""
+
     def __call__(self, design: Design, epoch: int) -> None:
-        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
-            self._marker.touch()
+        if self.now(design, epoch):
             os._exit(1)
+
+
+class BreakDevice(Once):
+    """Breaks the device of its process, as CUDA does."""
+
+    BROKEN = "BROKEN_DEVICE"
+
+    def __call__(self, design: Design, epoch: int) -> None:
+        if self.now(design, epoch):
+            os.environ[self.BROKEN] = "yes"
+        if self.BROKEN in os.environ:
+            raise RuntimeError("CUDA error: device-side assert triggered")
 
 
 class DieAlways:
@@ -54,7 +81,9 @@ class DieAlways:
             os._exit(1)
 
 
-def test_a_trial_whose_worker_is_lost_once_completes(
+@pytest.mark.parametrize("fault", [DieOnce, BreakDevice])
+def test_after_a_fault_another_process_trains_that_trial_and_the_next_ones(
+    fault: Callable[[str, Path], Callable[[Design, int], None]],
     ray_engine: Callable[..., Engine],
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
@@ -63,13 +92,12 @@ def test_a_trial_whose_worker_is_lost_once_completes(
     run: Callable[..., Ledger],
     tmp_path: Path,
 ) -> None:
-    marker = tmp_path / "died"
-    ledger = make_ledger(make_study(), budget=2)
-    ray_engine(1).run(
-        ledger, make_curves(at_step=DieOnce("none", marker)), Checkpoints(tmp_path / "checkpoints", "study"), never
-    )
+    marker = tmp_path / "happened"
+    ledger = make_ledger(make_study(), budget=3)
+    evaluate = make_curves(at_step=fault("none", marker))
+    ray_engine(1).run(ledger, evaluate, Checkpoints(tmp_path / "checkpoints", "study"), never)
     assert marker.exists()
-    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=2)).trials)
+    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=3)).trials)
 
 
 def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
@@ -87,40 +115,6 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert failure.kind is FailureKind.LOST_WORKER
     assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
-
-
-class BreakDevice:
-    """Breaks the device of its process the first time that the design gets to its second epoch, as CUDA does."""
-
-    BROKEN = "BROKEN_DEVICE"
-
-    def __init__(self, attention: str, marker: Path) -> None:
-        self._attention = attention
-        self._marker = marker
-
-    def __call__(self, design: Design, epoch: int) -> None:
-        if design.attention == self._attention and epoch == 2 and not self._marker.exists():
-            self._marker.touch()
-            os.environ[self.BROKEN] = "yes"
-        if self.BROKEN in os.environ:
-            raise RuntimeError("CUDA error: device-side assert triggered")
-
-
-def test_after_a_device_error_another_process_trains_that_trial_and_the_next_ones(
-    ray_engine: Callable[..., Engine],
-    make_ledger: Callable[..., Ledger],
-    make_study: Callable[..., optuna.Study],
-    make_curves: Callable[..., Evaluate],
-    story: Callable[[list[Trial]], list[object]],
-    run: Callable[..., Ledger],
-    tmp_path: Path,
-) -> None:
-    marker = tmp_path / "broke"
-    ledger = make_ledger(make_study(), budget=3)
-    evaluate = make_curves(at_step=BreakDevice("none", marker))
-    ray_engine(1).run(ledger, evaluate, Checkpoints(tmp_path / "checkpoints", "study"), never)
-    assert marker.exists()
-    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=3)).trials)
 
 
 class FailToArrive:

@@ -1,21 +1,17 @@
 """Studies on disk and in databases: made, found, written by one process, read by any."""
 
-import os
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 import search.storage as storage_module
-from search.journal import JOURNAL, Journal
 from search.ledger import Ledger
 from search.storage import Storage
 from search.trials import State, Trial
@@ -49,17 +45,6 @@ def where(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def storage(where: str) -> Storage:
     return Storage(where)
-
-
-@pytest.fixture
-def search(make_ledger: Callable[..., Ledger], run: Callable[..., Ledger]) -> Callable[..., list[Trial]]:
-    """Runs a search in a storage: (storage, name="study", budget=3); gives its trials."""
-
-    def search_there(storage: Storage, name: str = "study", budget: int = 3) -> list[Trial]:
-        with storage.writing(name, OBJECTIVES.directions, {"made_for": name}) as study:
-            return run(make_ledger(study, budget=budget)).trials
-
-    return search_there
 
 
 @contextmanager
@@ -268,146 +253,3 @@ def test_a_sqlite_file_that_another_process_is_writing_is_waited_for(
             impatient.exists("study")
         database.execute("ROLLBACK")
     assert not impatient.exists("study")
-
-
-@pytest.fixture
-def journal(tmp_path: Path, search: Callable[..., list[Trial]]) -> Path:
-    """The journal of a study of three trials, in the folder `runs`."""
-    search(Storage(str(tmp_path / "runs")))
-    return tmp_path / "runs" / "study" / JOURNAL
-
-
-@pytest.mark.parametrize("left", [".lock", ".lock3f2a.rename"])
-def test_a_journal_lock_left_by_a_killed_process_is_removed_before_anything_waits_for_it(
-    journal: Path, left: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stale = journal.with_name(journal.name + left)
-    os.symlink(journal, stale)
-    acquire = JournalFileSymlinkLock.acquire
-
-    def acquire_at_once(lock: JournalFileSymlinkLock) -> bool:
-        assert not stale.is_symlink()
-        return acquire(lock)
-
-    monkeypatch.setattr(JournalFileSymlinkLock, "acquire", acquire_at_once)
-    with Storage(str(journal.parent.parent)).writing("study", OBJECTIVES.directions, {}):
-        assert not stale.is_symlink()
-
-
-@pytest.mark.parametrize("kept", [1, 10, -1], ids=["one byte", "ten bytes", "all but the line's end"])
-def test_a_line_cut_short_is_dropped_and_the_study_goes_on(
-    journal: Path,
-    kept: int,
-    search: Callable[..., list[Trial]],
-    tmp_path: Path,
-    story: Callable[[list[Trial]], list[object]],
-) -> None:
-    *whole, last = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(whole) + last[:kept])
-    storage = Storage(str(journal.parent.parent))
-    trials = search(storage, budget=5)
-    assert story(trials) == story(search(Storage(str(tmp_path / "other")), budget=5))
-    assert story(storage.read("study").trials) == story(trials)
-
-
-def test_what_could_not_be_written_whole_is_taken_back_and_the_next_line_is_whole(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = journal.read_bytes()
-    write = JournalFileBackend.append_logs
-
-    def write_half(backend: JournalFileBackend, logs: list[dict[str, object]]) -> None:
-        monkeypatch.setattr(JournalFileBackend, "append_logs", write)
-        with journal.open("ab") as file:
-            file.write(b'{"op_code":')
-        raise OSError(28, "No space left on device")
-
-    backend = Journal(journal)
-    monkeypatch.setattr(JournalFileBackend, "append_logs", write_half)
-    with pytest.raises(OSError, match="No space left"):
-        backend.append_logs([{"op_code": 9}])
-    assert journal.read_bytes() == before
-    backend.append_logs([{"op_code": 9}])
-    assert journal.read_bytes() == before + b'{"op_code":9}\n'
-
-
-@pytest.fixture
-def replays(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each journal with something in it is read from its beginning."""
-    counted: Counter[str] = Counter()
-    read_logs = JournalFileBackend.read_logs
-
-    def counting(backend: JournalFileBackend, log_number_from: int) -> Iterator[dict[str, object]]:
-        if log_number_from == 0 and Path(backend._file_path).stat().st_size:
-            counted[Path(backend._file_path).parent.name] += 1
-        return read_logs(backend, log_number_from)
-
-    monkeypatch.setattr(JournalFileBackend, "read_logs", counting)
-    return counted
-
-
-def test_a_journal_is_replayed_once_however_often_its_study_is_read_and_written(
-    journal: Path, search: Callable[..., list[Trial]], replays: Counter[str]
-) -> None:
-    storage = Storage(str(journal.parent.parent))
-    for budget in (4, 5):
-        storage.find(None)
-        assert len([trial for trial in storage.read("study").trials if trial.trained]) == budget - 1
-        search(storage, budget=budget)
-    assert len([trial for trial in storage.read("study").trials if trial.trained]) == 5
-    assert replays == {"study": 1}
-
-
-def test_what_was_read_of_a_study_cut_short_stays_right_when_it_is_mended(
-    journal: Path, search: Callable[..., list[Trial]], story: Callable[[list[Trial]], list[object]]
-) -> None:
-    *whole, last = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(whole) + last[:-5])
-    storage = Storage(str(journal.parent.parent))
-    storage.read("study")
-    search(storage, budget=5)
-    assert story(storage.read("study").trials) == story(Storage(str(journal.parent.parent)).read("study").trials)
-
-
-def test_a_study_cut_short_can_be_read_before_it_is_mended(
-    journal: Path, story: Callable[[list[Trial]], list[object]]
-) -> None:
-    *whole, last = journal.read_bytes().splitlines(keepends=True)
-    read = []
-    for end in (b"", last[:-5]):
-        journal.write_bytes(b"".join(whole) + end)
-        read.append(story(Storage(str(journal.parent.parent)).read("study").trials))
-        assert journal.read_bytes() == b"".join(whole) + end
-    assert read[0] == read[1]
-    assert read[0]
-
-
-def test_no_line_of_a_whole_journal_is_lost(journal: Path) -> None:
-    content = journal.read_bytes()
-    with Storage(str(journal.parent.parent)).writing("study", OBJECTIVES.directions, {}):
-        pass
-    assert journal.read_bytes().startswith(content)
-
-
-@pytest.mark.parametrize("lines", [0, 1], ids=["before it was made", "before it was described"])
-def test_a_study_whose_process_was_killed_while_making_it_is_made_by_the_next(journal: Path, lines: int) -> None:
-    whole = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(whole[:lines]))
-    storage = Storage(str(journal.parent.parent))
-    assert not storage.exists("study")
-    with pytest.raises(UserError):
-        storage.read("study")
-    with storage.writing("study", OBJECTIVES.directions, {"seed": 5}):
-        assert storage.read("study").attributes["seed"] == 5
-
-
-def test_a_study_that_was_never_made_does_not_hide_the_others(
-    journal: Path, search: Callable[..., list[Trial]]
-) -> None:
-    storage = Storage(str(journal.parent.parent))
-    (storage.folder("begun")).mkdir()
-    begun = storage.folder("begun") / JOURNAL
-    begun.touch()
-    after = journal.stat().st_mtime + 10
-    os.utime(begun, (after, after))
-    assert storage.find(None) == "study"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.pipelines.conftest import Search
-from tests.pipelines.running.test_interruption import LAUNCH, assert_complete, ended_within, trials
+from tests.pipelines.faults import LAUNCH, assert_complete, ended_within, trials
 
 pytestmark = [pytest.mark.long, pytest.mark.faults]
 Start = Callable[..., subprocess.Popen[str]]
@@ -114,8 +114,9 @@ def test_a_cluster_is_looked_at_and_a_node_lost_in_a_search_costs_no_trial(
 
 
 def test_a_search_whose_head_is_lost_is_completed_by_the_same_command_on_a_new_one(
-    start: Start, search: Search, cluster: Cluster
+    start: Start, search: Search, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "15")  # of the minute that Ray waits for its head
     launched = start(*LAUNCH, "--address", cluster.address)
     wait_for_a_trial(launched)
     cluster.lose()
