@@ -4,9 +4,8 @@ The first objective is traded for each of the others: a front for each. What is 
 the most to the fronts, by a model of the first objective that pools all trials.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.candidates import Candidates, Places, agree
 from search.expected_gain import expected_gain
 from search.extrapolation import curves, learnt
 from search.surrogate import Array, Encoding, Point, Surrogate
-from search.trials import JOB, OUTCOME, VALUES
+from search.trials import OUTCOME, VALUES
 from search.unit_interval import all_or_some, field_of, value_at
-from space.design import Design
 
 AT_RANDOM = 5
 """Trials that are to be complete before anything is concluded from them."""
@@ -37,8 +36,8 @@ class FrontSampler(BaseSampler):
     and the others are drawn at random.
 
     Args:
-        candidates: what may be chosen, and the parameters of each. Parameters `a.x` and `b.x` are the same field x, of
-            alternatives a and b. A trial's candidate is that of its job, or the one that has its parameters.
+        candidates: what may be chosen, and the parameters of each, see `Candidates`; who makes many samplers for one
+            search makes those once.
         costs: of each candidate the values of all objectives but the first; else they are foreseen by models, too.
         seed: of what is drawn. Everything else comes from the study.
         metric: what the first objective is called in the reports of epochs. With it, trials that were stopped at a rung
@@ -53,6 +52,8 @@ class FrontSampler(BaseSampler):
         metric: str | None = None,
     ) -> None:
         self._metric = metric
+        if candidates is not None and not isinstance(candidates, Candidates):
+            candidates = Candidates(candidates)
         self._candidates = candidates
         self._costs = costs
         self._random = np.random.default_rng(seed)
@@ -64,7 +65,8 @@ class FrontSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is decided together: what all complete trials have; with candidates all that any trial has."""
         if self._candidates is not None:
-            return {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
+            met = {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
+            return {**self._candidates.distributions, **met}
         space = IntersectionSearchSpace().calculate(study)
         return {name: distribution for name, distribution in space.items() if not distribution.single()}
 
@@ -79,97 +81,84 @@ class FrontSampler(BaseSampler):
         if not search_space:
             return {}
         if self._candidates is not None:
-            decisions = self._decisions(study, trial, self._candidates)
-            return dict(decisions) if decisions.keys() <= search_space.keys() and _agree(decisions, trial) else {}
+            decisions = self._decisions(study, trial, self._candidates, np.arange(len(self._candidates)))
+            return dict(decisions) if decisions.keys() <= search_space.keys() and agree(decisions, trial.params) else {}
         options = list(all_or_some(search_space, MOST, self._random))
 
         def point(params: Mapping[str, Any]) -> Point:
             return {name: field_of(distribution, params[name]) for name, distribution in search_space.items()}
 
         others = [it for it in _others(study, trial) if search_space.keys() <= it.params.keys()]
-        tried = [_Tried(it, point(it.params)) for it in others if _fits(it, search_space)]
-        seen = {tuple(it.point.values()) for it in tried}
+        tried = [it for it in others if _fits(it, search_space)]
+        points = [point(it.params) for it in tried]
+        seen = {tuple(it.values()) for it in points}
         unseen = [option for option in options if tuple(point(option).values()) not in seen] or options
-        return unseen[self._best(study, [point(option) for option in unseen], None, tried)]
+        left = [point(option) for option in unseen]
+        encoding = Encoding([*left, *points])
+        return unseen[self._best(study, encoding.rows(left), None, _tried(tried, encoding.rows(points)))]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """This parameter of the best candidate that agrees with what has been decided; else a random value."""
         if self._candidates is not None:
-            agreeing = [candidate for candidate, decisions in self._candidates.items() if _agree(decisions, trial)]
-            decisions = self._decisions(study, trial, agreeing)
+            decisions = self._decisions(study, trial, self._candidates, self._candidates.agreeing(trial.params))
             if param_name in decisions:
                 return decisions[param_name]
         return value_at(param_distribution, self._random.random())
 
-    def _decisions(self, study: Study, trial: FrozenTrial, among: Collection[Any]) -> Mapping[str, Any]:
-        """Those of the best of some candidates, one that has not been tried if there is one left."""
-        assert self._candidates is not None
-        others = [(self._candidate(other), other) for other in _others(study, trial)]
-        alive = {candidate for candidate, other in others if other.state is not TrialState.FAIL}
-        tried = alive | {candidate for candidate, _ in others}
-        left = (
-            [candidate for candidate in among if candidate not in tried]
-            or [candidate for candidate in among if candidate not in alive]
-            or list(among)
-        )
-        if not left:
+    def _decisions(self, study: Study, trial: FrozenTrial, candidates: Candidates, among: Places) -> Mapping[str, Any]:
+        """Those of the best candidate in some places, one that has not been tried if there is one left."""
+        others = _others(study, trial)
+        places = np.array([-1 if (place := candidates.place(it)) is None else place for it in others], np.intp)
+        tried = np.zeros(len(candidates) + 1, bool)  # the last one is for what is no candidate
+        alive = tried.copy()
+        tried[places] = True
+        alive[places[[it.state is not TrialState.FAIL for it in others]]] = True
+        left = next((some for some in (among[~tried[among]], among[~alive[among]], among) if len(some)), among)
+        if not len(left):
             return {}
         if len(left) > MOST:
-            left = [left[place] for place in sorted(self._random.choice(len(left), MOST, replace=False))]
-        points = [_fields(self._candidates[candidate]) for candidate in left]
-        costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in left])
-        seen = [_Tried(other, _fields(self._candidates.get(candidate, other.params))) for candidate, other in others]
-        return self._candidates[left[self._best(study, points, costs, seen)]]
+            left = left[np.sort(self._random.choice(len(left), MOST, replace=False))]
+        chosen = [candidates.at(place) for place in left]
+        costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in chosen])
+        rows, of_others = candidates.encoded(left, others)
+        return candidates[chosen[self._best(study, rows, costs, _tried(others, of_others))]]
 
-    def _candidate(self, trial: FrozenTrial) -> Any:
-        """What a trial has tried; None for what is no candidate."""
-        if JOB in trial.user_attrs:
-            job = trial.user_attrs[JOB]
-            return job["backbone"], _design(job["design"])
-        return self._by_params.get(frozenset(trial.params.items()))
-
-    @cached_property
-    def _by_params(self) -> Mapping[Any, Any]:
-        assert self._candidates is not None
-        return {frozenset(decisions.items()): candidate for candidate, decisions in self._candidates.items()}
-
-    def _best(self, study: Study, points: Sequence[Point], costs: Array | None, tried: Sequence["_Tried"]) -> int:
-        """Which of these points is expected to add the most; a random one as long as little is known."""
+    def _best(self, study: Study, rows: Array, costs: Array | None, tried: Sequence["_Tried"]) -> int:
+        """Which of these rows is expected to add the most; a random one as long as little is known."""
         complete = [it for it in tried if it.values and np.isfinite(it.values).all()]
-        if len(points) == 1:
+        if len(rows) == 1:
             return 0
         if len(complete) < AT_RANDOM:
-            return int(self._random.integers(len(points)))
-        pending = [it.point for it in tried if it.trial.state is TrialState.RUNNING]
+            return int(self._random.integers(len(rows)))
+        pending = [it.row for it in tried if it.trial.state is TrialState.RUNNING]
         stopped = [it for it in tried if it.trial.state is TrialState.PRUNED and it.history(self._metric)]
         telling = [*complete, *stopped]
-        encoding = Encoding([*points, *(it.point for it in telling), *pending])
-        rows, told = encoding.rows(points), encoding.rows([it.point for it in telling])
+        told = np.array([it.row for it in telling])
         known = told[: len(complete)]
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
         values = signs * np.array([it.values for it in complete])
-        foreseen = [Surrogate.fit(known, column).predict(rows)[0] for column in values.T[1:]] if costs is None else []
-        better = np.array(foreseen).T.reshape(len(points), -1) if costs is None else signs[1:] * costs
+        foreseen = [Surrogate.fit(known, column).expected(rows) for column in values.T[1:]] if costs is None else []
+        better = np.array(foreseen).T.reshape(len(rows), -1) if costs is None else signs[1:] * costs
         scaled = _scaled(np.concatenate([better, values[:, 1:]]))
         ends = np.append(values[:, 0], np.full(len(stopped), np.nan))
         histories = [it.history(self._metric) if stopped else () for it in telling]
         model = learnt(told, signs[0] * curves(histories, signs[0] * ends))
-        expected, _ = model.predict(known)
+        expected = model.expected(known)
         if pending:
-            model = model.believing(encoding.rows(pending))
+            model = model.believing(np.array(pending))
         means, deviations = model.predict(rows)
-        gains = expected_gain(means, deviations, scaled[: len(points)], expected, scaled[len(points) :])
+        gains = expected_gain(means, deviations, scaled[: len(rows)], expected, scaled[len(rows) :])
         return int(np.argmax(gains))
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """A trial and the point that it tried."""
+    """A trial, and what it tried as a row (F,) of numbers."""
 
     trial: FrozenTrial
-    point: Point
+    row: Array
 
     @property
     def values(self) -> Sequence[float]:
@@ -183,29 +172,18 @@ class _Tried:
         return told
 
 
-def _others(study: Study, trial: FrozenTrial) -> Iterable[FrozenTrial]:
+def _tried(trials: Sequence[FrozenTrial], rows: Array) -> Sequence[_Tried]:
+    return [_Tried(trial, row) for trial, row in zip(trials, rows, strict=True)]
+
+
+def _others(study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
     """The trials that something has been decided for, but this one."""
     trials = study.get_trials(deepcopy=False)
     return [it for it in trials if it.number != trial.number and it.state is not TrialState.WAITING]
 
 
-def _agree(decisions: Mapping[str, Any], trial: FrozenTrial) -> bool:
-    """Whether a trial may still come to these."""
-    return all(trial.params.get(name, value) == value for name, value in decisions.items())
-
-
 def _fits(trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> bool:
     return all(trial.distributions[name] == distribution for name, distribution in search_space.items())
-
-
-def _fields(decisions: Mapping[str, Any]) -> Point:
-    """What has been decided, as kinds: numbers, too."""
-    return {name.rpartition(".")[2]: str(value) for name, value in decisions.items()}
-
-
-@cache
-def _design(text: str) -> Design:
-    return Design.parse(text)
 
 
 def _scaled(better: Array) -> Array:

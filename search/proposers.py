@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 
+from search.candidates import Candidates
 from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
@@ -63,8 +65,9 @@ class Sampled:
         self._taken: set[Candidate] = set()
         allowed = [candidate for candidate in self._decisions if self._may_train(candidate)]
         decisions = {candidate: self._decisions[candidate] for candidate in allowed}
+        distributions = {name: CategoricalDistribution(options) for name, options in space.choices().items()}
         self._known = {
-            "candidates": decisions,
+            "candidates": Candidates(decisions, distributions),
             "costs": {candidate: objectives.traded(costs[candidate]) for candidate in allowed},
             "metric": objectives.metric,
         }

@@ -25,6 +25,8 @@ KEPT = 0.5
 """What two designs still have in common, of what no field says alone, for each field that they differ in."""
 TUNED_ON = 200
 """Trainings, the first ones, that the shares are estimated from; more tell hardly more and take long."""
+NONE = -1.0
+"""In a row, of a field that a point does not have; kinds come below."""
 CONSTANT = 10.0
 """Variance of the constant: it is not known beforehand."""
 TINY = 1e-9
@@ -37,10 +39,13 @@ class Encoding:
 
     Args:
         points: every point that will be encoded; their fields become columns.
+        basis: an encoding of other points, whose rows are rows of this one, too, once they are `widened`.
     """
 
-    def __init__(self, points: Iterable[Point]) -> None:
+    def __init__(self, points: Iterable[Point], basis: "Encoding | None" = None) -> None:
         self._codes: dict[str, dict[FieldValue, int]] = {}
+        if basis is not None:
+            self._codes = {name: dict(codes) for name, codes in basis._codes.items()}
         for point in points:
             for name, value in point.items():
                 codes = self._codes.setdefault(name, {})
@@ -56,10 +61,14 @@ class Encoding:
         return tuple(self._codes[name])
 
     def rows(self, points: Sequence[Point]) -> Array:
-        """The points as rows (n, F): numbers as they are, else below 0 what kind a value is, -1 for none."""
+        """The points as rows (n, F): numbers as they are, else below 0 what kind a value is."""
         return np.array(
-            [[self._number(name, point[name]) if name in point else -1.0 for name in self._codes] for point in points]
+            [[self._number(name, point[name]) if name in point else NONE for name in self._codes] for point in points]
         ).reshape(len(points), len(self._codes))
+
+    def widened(self, rows: Array) -> Array:
+        """Rows of the basis with this encoding's columns, of which they have none."""
+        return np.pad(rows, ((0, 0), (0, len(self._codes) - rows.shape[1])), constant_values=NONE)
 
     def _number(self, name: str, value: FieldValue) -> float:
         return value if isinstance(value, float) else -2.0 - self._codes[name][value]
@@ -96,8 +105,7 @@ class Surrogate:
 
     def believing(self, rows: Array) -> "Surrogate":
         """The model if trainings of these designs came to what it expects of them."""
-        means, _ = self.predict(rows)
-        return self.told(rows, means, np.ones(len(rows)))
+        return self.told(rows, self.expected(rows), np.ones(len(rows)))
 
     def told(self, rows: Array, scores: Array, weights: Array) -> "Surrogate":
         """The model if it is told of these scores (m,), too, each worth a fraction (m,) of a training."""
@@ -107,6 +115,12 @@ class Surrogate:
             _targets=np.append(self._targets, (scores - self._centre) / self._scale),
             _counts=np.append(self._counts, weights),
         )
+
+    def expected(self, rows: Array) -> Array:
+        """The expected values (m,) that `predict` has, for less work."""
+        common = _covariance(self._rows, rows, self._shares)
+        means: Array = self._centre + self._scale * (common.T @ self._weights)
+        return means
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Of designs (m, F) what their trainings come to on average: expected values (m,), standard deviations (m,)."""
@@ -190,10 +204,22 @@ def _parts(left: Array, right: Array) -> Iterator[Array]:
 
 
 def _covariance(left: Array, right: Array, shares: Array) -> Array:
-    covariance = np.full((len(left), len(right)), CONSTANT)
-    for share, part in zip(shares[1:], _parts(left, right), strict=True):
-        covariance += share * part
-    return covariance
+    """The parts, weighed: of kinds all fields at once, by a product of matrices."""
+    kinds = (left.max(axis=0, initial=NONE) < 0) | (right.max(axis=0, initial=NONE) < 0)
+    fields, own = np.flatnonzero(kinds), shares[1:-1]
+    values = [(field, value) for field in fields for value in np.unique(right[:, field])]
+    mine = np.array([left[:, field] == value for field, value in values], float).reshape(len(values), len(left))
+    theirs = np.array([right[:, field] == value for field, value in values], float).reshape(len(values), len(right))
+    weights = own[[field for field, _ in values]] if values else np.empty(0)
+    covariance = CONSTANT + mine.T @ (weights[:, None] * theirs)
+    differing = len(fields) - mine.T @ theirs
+    together = (KEPT ** np.arange(len(fields) + 1))[differing.astype(int)]
+    for field in np.flatnonzero(~kinds):
+        alike = _likeness(left[:, field], right[:, field])
+        covariance += own[field] * alike
+        together *= KEPT + (1 - KEPT) * alike
+    covariance += shares[-1] * together
+    return np.asarray(covariance)
 
 
 def _rung(count: int) -> int:

@@ -1,0 +1,98 @@
+"""What a sampler may choose, as rows of numbers that are made once for all decisions of a search."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from search.surrogate import Array, Encoding, Point
+from search.trials import JOB
+from space.design import Design
+
+Places = NDArray[np.intp]
+
+
+class Candidates(Mapping[Any, Mapping[str, Any]]):
+    """What may be chosen, each in its place, and the parameters of each.
+
+    Args:
+        params: of each candidate. Parameters `a.x` and `b.x` are the same field x, of alternatives a and b.
+        distributions: of the parameters, if they are known before a trial has them.
+    """
+
+    def __init__(
+        self, params: Mapping[Any, Mapping[str, Any]], distributions: Mapping[str, BaseDistribution] | None = None
+    ) -> None:
+        self.distributions = distributions or {}
+        self._params = params
+        self._all = list(params)
+        self._places = {candidate: place for place, candidate in enumerate(self._all)}
+        self._place_of_job: dict[tuple[str, str], int | None] = {}
+
+    def __getitem__(self, candidate: Any) -> Mapping[str, Any]:
+        return self._params[candidate]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def at(self, place: int) -> Any:
+        """The candidate in a place."""
+        return self._all[place]
+
+    def place(self, trial: FrozenTrial) -> int | None:
+        """That of what a trial has tried, by its job or its parameters; None for what is no candidate."""
+        if JOB not in trial.user_attrs:
+            return self._place_of_params.get(frozenset(trial.params.items()))
+        job = trial.user_attrs[JOB]
+        key = job["backbone"], job["design"]
+        if key not in self._place_of_job:
+            self._place_of_job[key] = self._places.get((key[0], Design.parse(key[1])))
+        return self._place_of_job[key]
+
+    def agreeing(self, params: Mapping[str, Any]) -> Places:
+        """Places of those that have no other values than these."""
+        return np.array([place for place, it in enumerate(self._params.values()) if agree(it, params)], np.intp)
+
+    def encoded(self, places: Places, trials: Sequence[FrozenTrial]) -> tuple[Array, Array]:
+        """The candidates in these places as rows of numbers, and what trials have tried likewise."""
+        tried = [self.place(trial) for trial in trials]
+        others = [_fields(trial.params) for trial, place in zip(trials, tried, strict=True) if place is None]
+        encoding = Encoding(others, self._encoding)
+        rows = np.empty((len(trials), len(encoding.names)))
+        is_known = np.array([place is not None for place in tried], bool)
+        rows[is_known] = encoding.widened(self._rows[[place for place in tried if place is not None]])
+        rows[~is_known] = encoding.rows(others)
+        return encoding.widened(self._rows[places]), rows
+
+    @cached_property
+    def _place_of_params(self) -> Mapping[Any, int]:
+        return {frozenset(it.items()): place for place, it in enumerate(self._params.values())}
+
+    @cached_property
+    def _points(self) -> Sequence[Point]:
+        return [_fields(it) for it in self._params.values()]
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        return Encoding(self._points)
+
+    @cached_property
+    def _rows(self) -> Array:
+        return self._encoding.rows(self._points)
+
+
+def agree(params: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether two have the same values of what both have."""
+    return all(others.get(name, value) == value for name, value in params.items())
+
+
+def _fields(params: Mapping[str, Any]) -> Point:
+    """What has been decided, as kinds: numbers, too."""
+    return {name.rpartition(".")[2]: str(value) for name, value in params.items()}
