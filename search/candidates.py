@@ -14,6 +14,7 @@ from search.trials import JOB
 from space.design import Design
 
 Places = NDArray[np.intp]
+OUTSIDE = -1
 
 
 class Candidates(Mapping[Any, Mapping[str, Any]]):
@@ -30,8 +31,8 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
         self.distributions = distributions or {}
         self._params = params
         self._all = list(params)
-        self._places = {candidate: place for place, candidate in enumerate(self._all)}
-        self._place_of_job: dict[tuple[str, str], int | None] = {}
+        self._place_of = {candidate: place for place, candidate in enumerate(self._all)}
+        self._place_of_job: dict[tuple[str, str], int] = {}
 
     def __getitem__(self, candidate: Any) -> Mapping[str, Any]:
         return self._params[candidate]
@@ -46,30 +47,30 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
         """The candidate in a place."""
         return self._all[place]
 
-    def place(self, trial: FrozenTrial) -> int | None:
-        """That of what a trial has tried, by its job or its parameters; None for what is no candidate."""
-        if JOB not in trial.user_attrs:
-            return self._place_of_params.get(frozenset(trial.params.items()))
-        job = trial.user_attrs[JOB]
-        key = job["backbone"], job["design"]
-        if key not in self._place_of_job:
-            self._place_of_job[key] = self._places.get((key[0], Design.parse(key[1])))
-        return self._place_of_job[key]
+    def places(self, trials: Sequence[FrozenTrial]) -> Places:
+        """Those of what trials have tried, by their jobs or their parameters; `OUTSIDE` for what is no candidate."""
+        return np.array([self._place(trial) for trial in trials], np.intp)
 
     def agreeing(self, params: Mapping[str, Any]) -> Places:
         """Places of those that have no other values than these."""
         return np.array([place for place, it in enumerate(self._params.values()) if agree(it, params)], np.intp)
 
-    def encoded(self, places: Places, trials: Sequence[FrozenTrial]) -> tuple[Array, Array]:
-        """The candidates in these places as rows of numbers, and what trials have tried likewise."""
-        tried = [self.place(trial) for trial in trials]
-        others = [_fields(trial.params) for trial, place in zip(trials, tried, strict=True) if place is None]
+    def encoded(self, places: Places, trials: Sequence[FrozenTrial], tried: Places) -> tuple[Array, Array]:
+        """The candidates in some places as rows of numbers, and what trials have tried, in their `places`, likewise."""
+        others = [_fields(trials[row].params) for row in np.flatnonzero(tried == OUTSIDE).tolist()]
         encoding = Encoding(others, self._encoding)
-        rows = np.empty((len(trials), len(encoding.names)))
-        is_known = np.array([place is not None for place in tried], bool)
-        rows[is_known] = encoding.widened(self._rows[[place for place in tried if place is not None]])
-        rows[~is_known] = encoding.rows(others)
+        rows = encoding.widened(self._rows[tried])
+        rows[tried == OUTSIDE] = encoding.rows(others)
         return encoding.widened(self._rows[places]), rows
+
+    def _place(self, trial: FrozenTrial) -> int:
+        if JOB not in trial.user_attrs:
+            return self._place_of_params.get(frozenset(trial.params.items()), OUTSIDE)
+        job = trial.user_attrs[JOB]
+        key = job["backbone"], job["design"]
+        if key not in self._place_of_job:
+            self._place_of_job[key] = self._place_of.get((key[0], Design.parse(key[1])), OUTSIDE)
+        return self._place_of_job[key]
 
     @cached_property
     def _place_of_params(self) -> Mapping[Any, int]:

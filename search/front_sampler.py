@@ -4,8 +4,10 @@ The first objective is traded for each of the others: a front for each. What is 
 the most to the fronts, by a model of the first objective that pools all trials.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,8 +112,8 @@ class FrontSampler(BaseSampler):
     def _decisions(self, study: Study, trial: FrozenTrial, candidates: Candidates, among: Places) -> Mapping[str, Any]:
         """Those of the best candidate in some places, one that has not been tried if there is one left."""
         others = _others(study, trial)
-        places = np.array([-1 if (place := candidates.place(it)) is None else place for it in others], np.intp)
-        tried = np.zeros(len(candidates) + 1, bool)  # the last one is for what is no candidate
+        places = candidates.places(others)
+        tried = np.zeros(len(candidates) + 1, bool)  # the last one is for what is outside
         alive = tried.copy()
         tried[places] = True
         alive[places[[it.state is not TrialState.FAIL for it in others]]] = True
@@ -122,12 +124,12 @@ class FrontSampler(BaseSampler):
             left = left[np.sort(self._random.choice(len(left), MOST, replace=False))]
         chosen = [candidates.at(place) for place in left]
         costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in chosen])
-        rows, of_others = candidates.encoded(left, others)
+        rows, of_others = candidates.encoded(left, others, places)
         return candidates[chosen[self._best(study, rows, costs, _tried(others, of_others))]]
 
     def _best(self, study: Study, rows: Array, costs: Array | None, tried: Sequence["_Tried"]) -> int:
         """Which of these rows is expected to add the most; a random one as long as little is known."""
-        complete = [it for it in tried if it.values and np.isfinite(it.values).all()]
+        complete = [it for it in tried if it.values and all(map(math.isfinite, it.values))]
         if len(rows) == 1:
             return 0
         if len(complete) < AT_RANDOM:
@@ -160,7 +162,7 @@ class _Tried:
     trial: FrozenTrial
     row: Array
 
-    @property
+    @cached_property
     def values(self) -> Sequence[float]:
         """Its objectives, a replicate's, too; none if it has not come to any."""
         told: Sequence[float] = self.trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())

@@ -69,6 +69,8 @@ class OptunaTrials:
                 self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
                 if OUTCOME in frozen.user_attrs:
                     self._close_in_study(frozen.number, trial)
+                    if trial is not None:
+                        self.by_number[frozen.number] = replace(trial, finished=datetime.now())
                 else:
                     self.orphans.append(frozen.number)
         if INSTEAD in last and not self._waiting:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from search.designs import Known, known_designs
 from search.objectives import Objectives
@@ -13,7 +14,7 @@ from space.seeds import mix_seed
 MOST_LOST = 3
 """A design of which a machine failed so many replicates is not trained again."""
 LEARN_EVERY = 0.02
-"""Of all trials so many are new when what is known of designs is learnt again: of thousands that takes long."""
+"""Of all trainings so many are new when what is known of designs is learnt again: of thousands that takes long."""
 
 
 @dataclass(kw_only=True)
@@ -65,11 +66,12 @@ class Replicates:
         return self._again(known[chosen].first.job, trials)
 
     def _known(self, trials: Sequence[Trial]) -> Mapping[Candidate, Known]:
-        """Of all designs but the latest few: the same for some decisions in a row."""
-        earlier = trials[: len(trials) - len(trials) % max(1, int(LEARN_EVERY * len(trials)))]
-        basis = [trial.number for trial in earlier if trial.state is State.COMPLETE]
+        """From all trainings but the few that ended last: the same for some decisions in a row."""
+        complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=_end)
+        complete = complete[: len(complete) - len(complete) % max(1, int(LEARN_EVERY * len(complete)))]
+        basis = [trial.number for trial in complete]
         if self._learnt[0] != basis:
-            known = known_designs(earlier, self.objectives, self.images)
+            known = known_designs(complete, self.objectives, self.images)
             self._learnt = basis, {it.candidate: it for it in known}
         return self._learnt[1]
 
@@ -102,6 +104,12 @@ class Replicates:
             costs=job.costs,
             replicate=replicate,
         )
+
+
+def _end(trial: Trial) -> tuple[datetime, int]:
+    """What complete trials are sorted by: of two at once the one that began first comes first."""
+    assert trial.finished is not None
+    return trial.finished, trial.number
 
 
 def _spoilt(trials: Sequence[Trial]) -> set[Candidate]:

@@ -213,7 +213,7 @@ def _covariance(left: Array, right: Array, shares: Array) -> Array:
     weights = own[[field for field, _ in values]] if values else np.empty(0)
     covariance = CONSTANT + mine.T @ (weights[:, None] * theirs)
     differing = len(fields) - mine.T @ theirs
-    together = (KEPT ** np.arange(len(fields) + 1))[differing.astype(int)]
+    together = KEPT**differing
     for field in np.flatnonzero(~kinds):
         alike = _likeness(left[:, field], right[:, field])
         covariance += own[field] * alike

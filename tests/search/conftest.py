@@ -174,7 +174,9 @@ def make_trial(make_job: Callable[..., Job]) -> Callable[..., Trial]:
     ) -> Trial:
         job = replace(make_job(design, seed=replicate, num_params=num_params, fps=fps), replicate=replicate)
         history = ({"epoch": 1.0, "val_accuracy": val_accuracy},)
-        return Trial(number=number, state=state, job=job, history=history, started=datetime(2026, 1, 1))
+        begun = datetime(2026, 1, 1)
+        finished = None if state is State.RUNNING else begun
+        return Trial(number=number, state=state, job=job, history=history, started=begun, finished=finished)
 
     return make
 
