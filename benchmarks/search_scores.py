@@ -1,6 +1,6 @@
 """What a search on a table of curves is worth, by the trainings of each design that it did not see."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +46,11 @@ class Truth:
 
     def quality(self, fronts: Sequence[Sequence[Design]]) -> float:
         """The gain hypervolume of the first rows of each front, best first, as a share of that of all designs."""
-        shown = {design for front in fronts for design in front[:SHOWN] if design in self.accuracy}
-        return self._hypervolume(shown) / self._hypervolume(self.accuracy)
+        return self.share({design for front in fronts for design in front[:SHOWN] if design in self.accuracy})
+
+    def share(self, designs: Collection[Design]) -> float:
+        """The gain hypervolume of some designs, as a share of that of all."""
+        return self._hypervolume(designs) / self._hypervolume(self.accuracy)
 
     def regret(self, design: Design) -> float:
         """How much more accurate the best design is that costs no more, by the first cost."""
@@ -56,7 +59,7 @@ class Truth:
         best = max(value for it, value in self.accuracy.items() if cost.sign * self.costs[it][cost.key] >= most)
         return best - self.accuracy[design]
 
-    def _hypervolume(self, designs: Sequence[Design] | set[Design] | Mapping[Design, float]) -> float:
+    def _hypervolume(self, designs: Collection[Design]) -> float:
         return self.bounds.of_gains(
             [self.accuracy[it] for it in designs], [self.costs[it] for it in designs], self.accuracy[Design()]
         )

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 import search.front_sampler
 from search.expected_gain import expected_gain
@@ -85,6 +86,27 @@ def test_equal_seeds_are_equal_searches(
         story(run(make_ledger(make_study(), budget=16, sampler="front", seed=seed)).trials) for seed in (1, 1, 2)
     ]
     assert stories[0] == stories[1] != stories[2]
+
+
+def test_a_design_is_decided_on_at_once(
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+    space: SearchSpace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parameters that no trial had before, too; only plain, which comes first, has them decided for it."""
+    asked: list[int] = []
+    independent = FrontSampler.sample_independent
+
+    def noting(self: FrontSampler, study: optuna.Study, trial: FrozenTrial, name: str, options: Any) -> Any:
+        asked.append(trial.number)
+        return independent(self, study, trial, name, options)
+
+    monkeypatch.setattr(FrontSampler, "sample_independent", noting)
+    ledger = run(make_ledger(make_study(), budget=20, sampler="front"))
+    assert ledger.trials[0].job.candidate == space.plain()
+    assert set(asked) <= {0}
 
 
 def test_it_learns_from_replicates(

@@ -1,14 +1,17 @@
 """Designs that are trained again: how many, which ones, under which seeds, and what that changes of all else."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.designs import known_designs
+import search.replicates
+from search.designs import Known, known_designs
 from search.execution import Evaluate
 from search.ledger import Ledger
 from search.replicates import MOST_LOST, Replicates
@@ -85,6 +88,34 @@ def test_what_may_be_on_a_front_is_trained_again_and_what_is_clear_is_not(make_t
     probability = {str(it.candidate[1]): it.p_front["params"] for it in known_designs(trials, OBJECTIVES, 1000)}
     assert probability["none"] == 1.0  # nothing is cheaper
     assert probability["se"] > probability["eca"] >= probability["ras"]
+
+
+def test_of_many_trainings_a_few_more_are_not_learnt_from_at_once(
+    make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is in which order they ended, not in which they began; who reads the study anew decides likewise."""
+    begun = datetime(2026, 1, 1)
+    trials = [make_trial(0.7, design="none")]
+    for number in range(1, 200):
+        accuracy = 0.6 + mix_seed(number) % 100 / 1000
+        trial = make_trial(accuracy, design="se", number=number, replicate=number, state=State.COMPLETE)
+        trials.append(replace(trial, finished=begun + timedelta(seconds=number * 37 % 200)))
+    order = sorted(range(200), key=lambda number: (trials[number].finished or begun, number))
+    learnt: list[int] = []
+
+    def noting(trials: Sequence[Trial], *others: Any) -> list[Known]:
+        learnt.append(len(trials))
+        return known_designs(trials, *others)
+
+    monkeypatch.setattr(search.replicates, "known_designs", noting)
+    done = [set(order[:ended]) for ended in range(150, 201)]
+    stages = [
+        [it if it.number in some else replace(it, state=State.RUNNING, finished=None) for it in trials] for some in done
+    ]
+    chooser = Replicates(share=1.0, objectives=OBJECTIVES, images=1000, seed=0)
+    chosen = [chooser.next(stage) for stage in stages]
+    assert len(learnt) < len(stages) / 2
+    assert chosen == [replace(chooser).next(stage) for stage in stages]
 
 
 def test_samplers_and_optunas_front_do_not_see_replicates(make_ledger: Make, make_study: Study, run: Run) -> None:

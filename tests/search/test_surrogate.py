@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from search.surrogate import Array, Encoding, Point, Surrogate
+from search.surrogate import CONSTANT, Array, Encoding, Point, Surrogate, _covariance, _parts
 
 KINDS = {"a": [0.0, 1.0, -1.0], "b": [0.0, 0.0, 0.0], "c": [0.5, -0.5]}
 """What each value of each field adds."""
@@ -69,3 +69,25 @@ def test_numbers_close_to_each_other_are_alike_and_to_have_none_is_like_neither(
     rows = Encoding(points).rows(points)
     means, _ = Surrogate.fit(rows[[0, 4]], np.array([0.0, 1.0])).predict(rows)
     assert (np.diff(means) > 0).all()
+
+
+def test_kinds_all_at_once_are_as_each_by_itself() -> None:
+    """Covariances are sums of parts, weighed; kinds go by a product of matrices, numbers one by one."""
+    random = np.random.default_rng(0)
+    left, right = (
+        np.column_stack([random.integers(-4, 0, (size, 3)), random.random((size, 2))]).astype(float) for size in (7, 5)
+    )
+    left[0, 3] = right[1, 3] = -1.0  # to have no number is to be of another kind
+    shares = random.random(7)
+    expected = CONSTANT + sum(share * part for share, part in zip(shares[1:], _parts(left, right), strict=True))
+    np.testing.assert_allclose(_covariance(left, right, shares), expected, rtol=1e-12)
+    for fields in (slice(3), slice(3, 5)):
+        some = np.append(shares[0], [*shares[1:6][fields], shares[6]])
+        parts = zip(some[1:], _parts(left[:, fields], right[:, fields]), strict=True)
+        expected = CONSTANT + sum(share * part for share, part in parts)
+        np.testing.assert_allclose(_covariance(left[:, fields], right[:, fields], some), expected, rtol=1e-12)
+
+
+def test_expected_values_are_those_predicted() -> None:
+    model = Surrogate.fit(*trainings(2))
+    np.testing.assert_allclose(model.expected(ROWS), model.predict(ROWS)[0], rtol=1e-12)
