@@ -6,8 +6,6 @@ the most to the fronts, by a model of the first objective that pools all trials.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,8 +65,9 @@ class FrontSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is decided together: what all complete trials have; with candidates all that any trial has."""
         if self._candidates is not None:
-            met = {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
-            return {**self._candidates.distributions, **met}
+            if self._candidates.distributions:
+                return dict(self._candidates.distributions)
+            return {name: it for other in _others(study, trial) for name, it in other.distributions.items()}
         space = IntersectionSearchSpace().calculate(study)
         return {name: distribution for name, distribution in space.items() if not distribution.single()}
 
@@ -91,13 +90,13 @@ class FrontSampler(BaseSampler):
             return {name: field_of(distribution, params[name]) for name, distribution in search_space.items()}
 
         others = [it for it in _others(study, trial) if search_space.keys() <= it.params.keys()]
-        tried = [it for it in others if _fits(it, search_space)]
-        points = [point(it.params) for it in tried]
+        others = [it for it in others if _fits(it, search_space)]
+        points = [point(it.params) for it in others]
         seen = {tuple(it.values()) for it in points}
         unseen = [option for option in options if tuple(point(option).values()) not in seen] or options
         left = [point(option) for option in unseen]
         encoding = Encoding([*left, *points])
-        return unseen[self._best(study, encoding.rows(left), None, _tried(tried, encoding.rows(points)))]
+        return unseen[self._best(study, encoding.rows(left), None, others, encoding.rows(points))]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -125,57 +124,55 @@ class FrontSampler(BaseSampler):
         chosen = [candidates.at(place) for place in left]
         costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in chosen])
         rows, of_others = candidates.encoded(left, others, places)
-        return candidates[chosen[self._best(study, rows, costs, _tried(others, of_others))]]
+        return candidates[chosen[self._best(study, rows, costs, others, of_others)]]
 
-    def _best(self, study: Study, rows: Array, costs: Array | None, tried: Sequence["_Tried"]) -> int:
-        """Which of these rows is expected to add the most; a random one as long as little is known."""
-        complete = [it for it in tried if it.values and all(map(math.isfinite, it.values))]
+    def _best(self, study: Study, rows: Array, costs: Array | None, trials: Sequence[FrozenTrial], tried: Array) -> int:
+        """Which of these rows is expected to add the most; a random one as long as little is known.
+
+        Args:
+            study: that this is for.
+            rows: (n, F) to choose from.
+            costs: (n, m) of those; None where they are not known.
+            trials: that something has been decided for.
+            tried: (k, F), the rows of those.
+        """
+        values = [_values(trial) for trial in trials]
+        complete = [place for place, it in enumerate(values) if it and all(map(math.isfinite, it))]
         if len(rows) == 1:
             return 0
         if len(complete) < AT_RANDOM:
             return int(self._random.integers(len(rows)))
-        pending = [it.row for it in tried if it.trial.state is TrialState.RUNNING]
-        stopped = [it for it in tried if it.trial.state is TrialState.PRUNED and it.history(self._metric)]
-        telling = [*complete, *stopped]
-        told = np.array([it.row for it in telling])
-        known = told[: len(complete)]
+        pending = [place for place, trial in enumerate(trials) if trial.state is TrialState.RUNNING]
+        pruned = [place for place, trial in enumerate(trials) if trial.state is TrialState.PRUNED]
+        stopped = [place for place in pruned if self._history(trials[place])]
+        known, told = tried[complete], tried[complete + stopped]
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
-        values = signs * np.array([it.values for it in complete])
-        foreseen = [Surrogate.fit(known, column).expected(rows) for column in values.T[1:]] if costs is None else []
+        reached = signs * np.array([values[place] for place in complete])
+        foreseen = [Surrogate.fit(known, column).expected(rows) for column in reached.T[1:]] if costs is None else []
         better = np.array(foreseen).T.reshape(len(rows), -1) if costs is None else signs[1:] * costs
-        scaled = _scaled(np.concatenate([better, values[:, 1:]]))
-        ends = np.append(values[:, 0], np.full(len(stopped), np.nan))
-        histories = [it.history(self._metric) if stopped else () for it in telling]
+        scaled = _scaled(np.concatenate([better, reached[:, 1:]]))
+        ends = np.append(reached[:, 0], np.full(len(stopped), np.nan))
+        histories = [self._history(trials[place]) if stopped else () for place in complete + stopped]
         model = learnt(told, signs[0] * curves(histories, signs[0] * ends))
         expected = model.expected(known)
         if pending:
-            model = model.believing(np.array(pending))
+            model = model.believing(tried[pending])
         means, deviations = model.predict(rows)
         gains = expected_gain(means, deviations, scaled[: len(rows)], expected, scaled[len(rows) :])
         return int(np.argmax(gains))
 
-
-@dataclass(frozen=True)
-class _Tried:
-    """A trial, and what it tried as a row (F,) of numbers."""
-
-    trial: FrozenTrial
-    row: Array
-
-    @cached_property
-    def values(self) -> Sequence[float]:
-        """Its objectives, a replicate's, too; none if it has not come to any."""
-        told: Sequence[float] = self.trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
-        return list(self.trial.values) if self.trial.state is TrialState.COMPLETE else told
-
-    def history(self, metric: str | None) -> Sequence[float | None]:
-        """The metric, epoch by epoch; none where nobody wrote it down."""
-        told: Sequence[float | None] = self.trial.user_attrs.get(OUTCOME, {}).get("history", {}).get(metric, ())
+    def _history(self, trial: FrozenTrial) -> Sequence[float | None]:
+        """The first objective, epoch by epoch; none where nobody wrote it down."""
+        told: Sequence[float | None] = trial.user_attrs.get(OUTCOME, {}).get("history", {}).get(self._metric, ())
         return told
 
 
-def _tried(trials: Sequence[FrozenTrial], rows: Array) -> Sequence[_Tried]:
-    return [_Tried(trial, row) for trial, row in zip(trials, rows, strict=True)]
+def _values(trial: FrozenTrial) -> Sequence[float]:
+    """A trial's objectives, a replicate's, too; none if it has not come to any."""
+    if trial.state is TrialState.COMPLETE:
+        return list(trial.values)
+    told: Sequence[float] = trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
+    return told
 
 
 def _others(study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:

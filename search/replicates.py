@@ -77,17 +77,22 @@ class Replicates:
 
     def _due(self, trials: Sequence[Trial], *, unbound: bool) -> bool:
         """Whether another replicate stays within the share; a running training counts as if it were at its end."""
-        whole = max((len(trial.history) for trial in trials if trial.state is State.COMPLETE), default=0)
-        if not self.share or not whole:
+        if not self.share:
             return False
-        if unbound:
-            return True
-        epochs = again = 0
+        whole = epochs = again = running = running_again = 0
         for trial in trials:
-            count = whole if trial.state is State.RUNNING else len(trial.history)
+            if trial.state is State.RUNNING:
+                running += 1
+                running_again += trial.job.replicate > 0
+                continue
+            count = len(trial.history)
             epochs += count
             again += count if trial.job.replicate else 0
-        return again + whole <= self.share * (epochs + whole) + 1e-9
+            if count > whole and trial.state is State.COMPLETE:
+                whole = count
+        if unbound or not whole:
+            return whole > 0
+        return again + (running_again + 1) * whole <= self.share * (epochs + (running + 1) * whole) + 1e-9
 
     def _again(self, job: Job, trials: Sequence[Trial]) -> Job:
         """The next training of a job's design: under the first seed that it has not been trained under."""

@@ -92,6 +92,8 @@ class Surrogate:
     _shares: Array
     _centre: float
     _scale: float
+    _before: "Surrogate | None" = None
+    """The model that was told of the last rows."""
 
     @property
     def known(self) -> int:
@@ -114,6 +116,7 @@ class Surrogate:
             _rows=np.concatenate([self._rows, rows]),
             _targets=np.append(self._targets, (scores - self._centre) / self._scale),
             _counts=np.append(self._counts, weights),
+            _before=self,
         )
 
     def expected(self, rows: Array) -> Array:
@@ -144,8 +147,18 @@ class Surrogate:
 
     @cached_property
     def _factor(self) -> Array:
-        noise = np.diag(self._shares[0] / self._counts)
-        factor: Array = cholesky(_covariance(self._rows, self._rows, self._shares) + noise, lower=True)
+        """Lower triangle (n, n), by blocks where a model before has the first one."""
+        known = 0 if self._before is None else self._before.known
+        rows = self._rows[known:]
+        block = _covariance(rows, rows, self._shares) + np.diag(self._shares[0] / self._counts[known:])
+        if self._before is None:
+            first: Array = cholesky(block, lower=True)
+            return first
+        _, explained = self._before._in_common(rows)
+        factor = np.zeros((self.known, self.known))
+        factor[:known, :known] = self._before._factor
+        factor[known:, :known] = explained.T
+        factor[known:, known:] = cholesky(block - explained.T @ explained, lower=True)
         return factor
 
     @cached_property
@@ -212,8 +225,8 @@ def _covariance(left: Array, right: Array, shares: Array) -> Array:
     theirs = np.array([right[:, field] == value for field, value in values], float).reshape(len(values), len(right))
     weights = own[[field for field, _ in values]] if values else np.empty(0)
     covariance = CONSTANT + mine.T @ (weights[:, None] * theirs)
-    differing = len(fields) - mine.T @ theirs
-    together = KEPT**differing
+    differing = len(fields) - mine.T.astype(np.float32) @ theirs.astype(np.float32)  # small whole numbers are exact
+    together = (KEPT**differing).astype(float)
     for field in np.flatnonzero(~kinds):
         alike = _likeness(left[:, field], right[:, field])
         covariance += own[field] * alike
