@@ -97,6 +97,11 @@ class Training:
         )
         self._scheduler = scheduler(recipe, self._optimizer, steps_per_epoch(recipe, len(data.train.labels), share))
         self._trained = self._network if share.alone else DistributedDataParallel(self._network)
+        if recipe.compiled:
+            torch.compiler.reset()  # it keeps a few networks, by the code that they have in common
+            compiled = torch.compile(self._trained)
+            assert isinstance(compiled, nn.Module)
+            self._trained = compiled
         self._average = Average(network, recipe.averaging) if recipe.averaging else None
         self._parts = recipe.accumulate
 

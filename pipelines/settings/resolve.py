@@ -259,6 +259,8 @@ def _recipe(task: TaskOptions, frozen: Settings | None, pretrained: bool) -> tup
         batch_size=recipe.batch_size if task.batch_size is None else task.batch_size,
         accumulate=task.accumulate or recipe.accumulate,
         learning_rate=task.learning_rate or recipe.learning_rate,
+        mixed_precision=recipe.mixed_precision or task.mixed_precision,
+        compiled=recipe.compiled or task.compile,
         flip=recipe.flip if task.flip is None else task.flip,
         class_weights=recipe.class_weights or task.class_weights,
     )

@@ -62,6 +62,8 @@ def _task(said: TaskOptions, settings: Settings) -> TaskOptions:
         batch_size=recipe.batch_size,
         accumulate=recipe.accumulate,
         learning_rate=recipe.learning_rate,
+        mixed_precision=recipe.mixed_precision,
+        compile=recipe.compiled,
         no_augmentation=not (recipe.crop_padding or recipe.resized_crop),
         resized_crop=recipe.resized_crop,
         flip=recipe.flip,

@@ -17,9 +17,10 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("mixed_precision", [False, True])
-def test_a_training_learns_on_the_gpu(mixed_precision: bool) -> None:
-    recipe = Recipe(epochs=3, batch_size=50, mixed_precision=mixed_precision, crop_padding=1)
+def test_a_training_learns_on_the_gpu(mixed_precision: bool, compiled: bool) -> None:
+    recipe = Recipe(epochs=3, batch_size=50, mixed_precision=mixed_precision, compiled=compiled, crop_padding=1)
     training = Evaluator(source=Source(name="digits"), recipe=recipe, device="cuda")("resnet11", Design("ras"), 0)
     losses = [training.step()["train_loss"] for _ in range(3)]
     assert losses[-1] < losses[0]

@@ -502,6 +502,23 @@ def test_mixed_precision_trains_every_attention_close_to_full_precision(design: 
     assert mixed == pytest.approx(full, rel=0.05)
 
 
+def test_compiled_it_trains_to_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for dropout, which then draws otherwise. The last batch is of another size."""
+    seen: list[nn.Module] = []
+    compile_it = torch.compile
+
+    def noting(network: nn.Module) -> Callable[..., Any]:
+        seen.append(network)
+        return compile_it(network)
+
+    monkeypatch.setattr(torch, "compile", noting)
+    recipes = [replace(PLAIN, compiled=compiled) for compiled in (False, True)]
+    reports = [finished(Training(without_bn(), data(), recipe, 0, CPU)) for recipe in recipes]
+    losses = [[report["train_loss"] for report in each] for each in reports]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert len(seen) == 1
+
+
 def test_the_seed_decides_everything_random_in_a_training() -> None:
     recipe = SCHEDULES["one-cycle"]
     reports = [finished(Training(network(0), data(), recipe, seed, CPU)) for seed in (1, 1, 2)]

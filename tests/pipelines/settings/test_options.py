@@ -234,7 +234,8 @@ SAID: tuple[Values, ...] = (
     {"dataset": "folder:images", "image_size": 12, "recipe": "fine-tune", "batch_size": 4},
     {"dataset": "folder:images", "batch_size": 4, "groups": Path("groups.csv"), "normalise": "imagenet"},
     {"backbone": "net.py:make", "gate_at": r"stages\.([012])\.\d{1,2}\.bn2", "no_augmentation": True, "flip": True},
-    {"dataset": "folder:images", "batch_size": 4, "resized_crop": True, "class_weights": True, "learning_rate": 0.03},
+    {"dataset": "folder:images", "batch_size": 4, "resized_crop": True, "class_weights": True, "compile": True},
+    {"learning_rate": 0.03, "mixed_precision": True},
 )
 
 
