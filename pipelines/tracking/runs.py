@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.terminal.pace import Pace
 from pipelines.terminal.secrets import hidden
 from pipelines.tracking import of_a_trial, pages
+from pipelines.tracking.client import client_of
 from pipelines.tracking.view import View
 from search.trials import State, Trial
 
@@ -40,11 +41,10 @@ def reach(uri: str | None) -> None:
     Raises:
         Exception: of many kinds, where it does not answer.
     """
-    from mlflow import MlflowClient  # takes seconds
+    from mlflow import get_tracking_uri  # takes seconds
 
-    client = MlflowClient(tracking_uri=uri)
-    if not client.tracking_uri.startswith("sqlite:"):
-        client.search_experiments(max_results=1)
+    if not (uri or get_tracking_uri()).startswith("sqlite:"):
+        client_of(uri).search_experiments(max_results=1)
 
 
 class StudyRuns:
@@ -57,11 +57,9 @@ class StudyRuns:
     """
 
     def __init__(self, view: View, uri: str | None, remember: Callable[[int, str], None]) -> None:
-        from mlflow import MlflowClient  # takes seconds
-
         self._view = view
         self._remember = remember
-        self._client: MlflowClient = MlflowClient(tracking_uri=uri)
+        self._client = client_of(uri)
         self._experiment = self._find_experiment()
         self._there: defaultdict[int, list[Run]] = defaultdict(list)  # made by earlier sessions
         self._runs: dict[int, Run] = {}
@@ -189,16 +187,23 @@ class StudyRuns:
                 return
 
     def _run_of(self, trial: Trial) -> "Run | None":
-        """The one of this trial, and no other: a server that answered too late made two."""
+        """The one of this trial, and no other: a server that answered too late made two.
+
+        One that has ended is none of a running trial's: a journal lost its last lines, and with them that end.
+        """
         number, design = trial.number, str(trial.job.design)
         if number in self._runs:
             return self._runs[number]
         # A journal that was mended counts anew, so others may have had this number.
         its = [run for run in self._there.pop(number, ()) if run.data.tags.get("design") == design]
         its.sort(key=lambda run: run.info.status not in of_a_trial.ENDED)
-        for run in its[1:]:
-            self._client.delete_run(run.info.run_id)
-        for run in its[:1]:
+        left = its[:1]
+        if trial.state is State.RUNNING:
+            left = [run for run in its if run.info.status not in of_a_trial.ENDED][:1]
+        for run in its:
+            if run not in left:
+                self._client.delete_run(run.info.run_id)
+        for run in left:
             self._runs[number] = run
             self._figures[number] = run.data.metrics
             self._tagged[number] = run.data.tags

@@ -1,5 +1,6 @@
 """`search sync`: MLflow rebuilt from the study alone."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -68,6 +69,21 @@ def test_of_two_runs_of_a_trial_one_is_left(launch: Search, search: Search) -> N
         client.create_run(run.info.experiment_id, tags=run.data.tags)
     assert search("sync").code == 0
     assert {run.info.run_id for run in mlflow_runs()} == before
+
+
+def test_an_end_that_the_journal_lost_is_logged_anew(launch: Search) -> None:
+    """With the power the last lines go, but not what MLflow was told: then the trial is trained again."""
+    launch("--budget", "3", "--study", "mine")
+    before = {run.data.tags["trial"]: run.info.run_id for run in mlflow_runs() if "trial" in run.data.tags}
+    journal = Path("runs/mine/journal.log")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    (last,) = [n for n, line in enumerate(lines) if b'"outcome"' in line and json.loads(line)["trial_id"] == 2]
+    journal.write_bytes(b"".join(lines[:last]))
+    assert launch("--budget", "3", "--study", "mine").code == 0
+    after = {run.data.tags["trial"]: run for run in mlflow_runs() if "trial" in run.data.tags}
+    assert {number for number, run in after.items() if run.info.run_id == before[number]} == {"0", "1"}
+    assert {run.info.status for run in mlflow_runs()} == {"FINISHED"}
+    assert after["2"].data.metrics["val_accuracy"] >= 0
 
 
 def test_a_number_that_another_design_had_before_makes_one_run_however_often_it_is_synced(
