@@ -98,7 +98,8 @@ def kill_driver(process: subprocess.Popen[bytes], there: Path, moment: random.Ra
 
 def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
     """End one of its workers; the launch goes on."""
-    workers = [pid for pid in below(process.pid) if (Path(f"/proc/{pid}/cmdline").read_bytes()).startswith(b"ray::_W")]
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(process.pid)}
+    workers = [pid for pid, name in names.items() if name.startswith(b"ray::") and b".train" in name]
     if not workers:
         return False
     os.kill(moment.choice(workers), signal.SIGKILL)
