@@ -68,10 +68,12 @@ class Replicates:
     def _known(self, trials: Sequence[Trial]) -> Mapping[Candidate, Known]:
         """From all trainings but the few that ended last: the same for some decisions in a row."""
         complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=_end)
-        complete = complete[: len(complete) - len(complete) % max(1, int(LEARN_EVERY * len(complete)))]
-        basis = [trial.number for trial in complete]
+        few = len(complete) % max(1, int(LEARN_EVERY * len(complete)))
+        basis = [trial.number for trial in complete[: len(complete) - few]]
         if self._learnt[0] != basis:
-            known = known_designs(complete, self.objectives, self.images)
+            last = {trial.number for trial in complete[len(complete) - few :]}
+            earlier = [trial for trial in trials if trial.number not in last]
+            known = known_designs(earlier, self.objectives, self.images)
             self._learnt = basis, {it.candidate: it for it in known}
         return self._learnt[1]
 

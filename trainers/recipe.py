@@ -30,7 +30,7 @@ class Recipe:
         averaging: decay a step of an exponential average of the weights and BN statistics, which takes the network's
             place where it is judged or written; 0 for none.
         mixed_precision: forward and backward in bfloat16 where that is safe.
-        compiled: whether forward and backward are compiled: a minute or more before the first step, then quicker.
+        compiled: whether forward and backward are compiled, which takes a minute or more before the first step.
         channels_last: memory layout; faster on CPU and on tensor cores.
         accumulate: parts of a batch that go through the network one after the other, their gradients added up: less
             memory, and BN normalises each by itself.

@@ -197,9 +197,8 @@ class StudyRuns:
         # A journal that was mended counts anew, so others may have had this number.
         its = [run for run in self._there.pop(number, ()) if run.data.tags.get("design") == design]
         its.sort(key=lambda run: run.info.status not in of_a_trial.ENDED)
-        left = its[:1]
-        if trial.state is State.RUNNING:
-            left = [run for run in its if run.info.status not in of_a_trial.ENDED][:1]
+        running = trial.state is State.RUNNING
+        left = [run for run in its if not (running and run.info.status in of_a_trial.ENDED)][:1]
         for run in its:
             if run not in left:
                 self._client.delete_run(run.info.run_id)

@@ -71,7 +71,7 @@ class TaskOptions:
         int | None, Option(help="Parts that a batch is trained in, one after the other: less memory.")
     ] = None
     learning_rate: Annotated[float | None, Option(help="Its peak, instead of the recipe's.")] = None
-    mixed_precision: Annotated[bool, Option(help="Train in bfloat16 where that is safe: quicker on a GPU.")] = False
+    mixed_precision: Annotated[bool, Option(help="Train in bfloat16 where that is safe.")] = False
     compile: Annotated[bool, Option(help="Compile each training: a minute or more before it begins.")] = False
     no_augmentation: Annotated[bool, Option(help="Train on the images as they are.")] = False
     resized_crop: Annotated[
