@@ -127,8 +127,8 @@ class Ledger:
     def ask(self) -> Trial | None:
         """The next trial to train; None if there is none to start now.
 
-        A trial that an earlier session left running comes first, under its own number and seed.
-        None is final once nothing is running: a failure gives its place in the budget back, and what trials on
+        A trial that runs nowhere comes first, under its own number and seed: an earlier session left it, or it was
+        put back. None is final once nothing is running: a failure gives its place in the budget back, and what trials on
         their way come to may give hope again.
         """
         if self.hopeless:
@@ -146,6 +146,10 @@ class Ledger:
             if (trial := self._propose(self._kept.begin())) is not None:
                 return self._start(trial)
         return None
+
+    def put_back(self, number: int) -> None:
+        """Have a trial that was given out, and whose worker was lost, given out again."""
+        self._kept.orphans.append(number)
 
     def place(self, number: int, worker: str) -> None:
         """Note where a trial is training."""

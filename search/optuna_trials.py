@@ -30,7 +30,7 @@ class OptunaTrials:
 
     Attributes:
         by_number: trials that have a job.
-        orphans: numbers of the trials that an earlier session left running, some of them without a job.
+        orphans: numbers of the trials that are not closed and run nowhere; an earlier session left some without a job.
     """
 
     def __init__(self, study: optuna.Study, proposer: Proposer) -> None:

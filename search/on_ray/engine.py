@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -190,15 +191,18 @@ class _LedgerSearcher(_StaysHere, Searcher):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__()
         self._ledger = ledger
+        self._on_their_way: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         trial = self._ledger.ask()
         if trial is not None:
+            self._on_their_way.add(trial_id)
             return {"number": trial.number, "job": trial.job.to_json()}
-        return None if self._ledger.running else Searcher.FINISHED
+        return None if self._on_their_way else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The scheduler has told the ledger."""
+        """Whatever became of it, the scheduler has told the ledger."""
+        self._on_their_way.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is on disk."""
@@ -222,6 +226,7 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
         self._trouble = trouble
         self._ledger = ledger
         self._checkpoints = checkpoints
+        self._put_back: Counter[int] = Counter()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stopped = self._record(trial, result["progress"])
@@ -233,7 +238,12 @@ class _LedgerScheduler(_StaysHere, FIFOScheduler):
             self._record(trial, progress)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        if trial.should_recover():  # Tune tells of a lost worker, too, that it is about to replace
+        if trial.status == trial.ERROR:  # of a lost worker that Tune is about to replace
+            return
+        number = trial.config["number"]
+        if trial.should_recover() and self._put_back[number] < RESTARTS:
+            self._put_back[number] += 1  # Tune gives up what a worker that is lost between two trials was to do next
+            self._ledger.put_back(number)
             return
         details = Path(trial.error_file).read_text() if trial.error_file else ""
         last_line = next(reversed(details.strip().splitlines()), "no word from it")

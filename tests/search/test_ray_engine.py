@@ -4,17 +4,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from search.checkpoints import Checkpoints
+from search.checkpoints import Checkpoint, Checkpoints
 from search.engine import Engine
 from search.execution import Evaluate, worker_name
 from search.ledger import Ledger
-from search.trials import FailureKind, State, Trial
+from search.trials import FailureKind, Job, State, Trial
 from space.design import Design
 
 pytestmark = [
@@ -115,6 +116,34 @@ def test_a_trial_whose_worker_is_lost_every_time_fails_alone(
     assert failure.kind is FailureKind.LOST_WORKER
     assert ledger.trials[0].worker == worker_name()
     assert not ledger.running
+
+
+@dataclass(frozen=True)
+class LostBetweenTrials(Checkpoints):
+    """Of workers that die when they are to take up their second trial; Tune reuses them from trial to trial."""
+
+    home: int = field(default_factory=os.getpid)
+
+    def of(self, number: int, job: Job) -> Checkpoint:
+        if os.getpid() != self.home:
+            if "TAKEN_UP" in os.environ:
+                os._exit(1)
+            os.environ["TAKEN_UP"] = "yes"
+        return super().of(number, job)
+
+
+def test_a_trial_whose_worker_is_lost_before_it_begins_is_trained_by_another(
+    ray_engine: Callable[..., Engine],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    story: Callable[[list[Trial]], list[object]],
+    run: Callable[..., Ledger],
+    tmp_path: Path,
+) -> None:
+    ledger = make_ledger(make_study(), budget=4)
+    ray_engine(1).run(ledger, make_curves(), LostBetweenTrials(tmp_path, "study"), never)
+    assert story(ledger.trials) == story(run(make_ledger(make_study(), budget=4)).trials)
 
 
 class FailToArrive:
