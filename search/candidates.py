@@ -1,7 +1,8 @@
 """What a sampler may choose, as rows of numbers that are made once for all decisions of a search."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,17 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
     Args:
         params: of each candidate. Parameters `a.x` and `b.x` are the same field x, of alternatives a and b.
         distributions: of the parameters, if they are known before a trial has them.
+        allowed: whether one may be chosen at all; asked of those alone that might be.
     """
 
     def __init__(
-        self, params: Mapping[Any, Mapping[str, Any]], distributions: Mapping[str, BaseDistribution] | None = None
+        self,
+        params: Mapping[Any, Mapping[str, Any]],
+        distributions: Mapping[str, BaseDistribution] | None = None,
+        allowed: Callable[[Any], bool] | None = None,
     ) -> None:
         self.distributions = distributions or {}
+        self._allowed = allowed
         self._params = params
         self._all = list(params)
         self._place_of = {candidate: place for place, candidate in enumerate(self._all)}
@@ -50,6 +56,13 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
     def places(self, trials: Sequence[FrozenTrial]) -> Places:
         """Those of what trials have tried, by their jobs or their parameters; `OUTSIDE` for what is no candidate."""
         return np.array([self._place(trial) for trial in trials], np.intp)
+
+    def drawn(self, places: Places, most: int, random: np.random.Generator) -> Places:
+        """At most so many of these places, at random, whose candidates may be chosen; in their order."""
+        if len(places) > most:
+            places = random.permutation(places)
+        may = (place for place in places.tolist() if self._allowed is None or self._allowed(self._all[place]))
+        return np.sort(np.fromiter(islice(may, most), np.intp))
 
     def agreeing(self, params: Mapping[str, Any]) -> Places:
         """Places of those that have no other values than these."""

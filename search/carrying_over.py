@@ -81,5 +81,5 @@ def _decided(
     """The decisions that lead to a design, and among what; none where the space leaves it out."""
     choices = space.choices()
     idle = {name: options[0] for name, options in choices.items()} if fill else {}
-    params = {**idle, **space.decisions.get(candidate, {})}
+    params = {**idle, **(space.leading_to(candidate) or {})}
     return params, {name: CategoricalDistribution(choices[name]) for name in params}

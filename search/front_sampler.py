@@ -116,11 +116,11 @@ class FrontSampler(BaseSampler):
         alive = tried.copy()
         tried[places] = True
         alive[places[[it.state is not TrialState.FAIL for it in others]]] = True
-        left = next((some for some in (among[~tried[among]], among[~alive[among]], among) if len(some)), among)
-        if not len(left):
+        for some in (among[~tried[among]], among[~alive[among]], among):
+            if len(left := candidates.drawn(some, MOST, self._random)):
+                break
+        else:
             return {}
-        if len(left) > MOST:
-            left = left[np.sort(self._random.choice(len(left), MOST, replace=False))]
         chosen = [candidates.at(place) for place in left]
         costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in chosen])
         rows, of_others = candidates.encoded(left, others, places)

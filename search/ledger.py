@@ -128,8 +128,8 @@ class Ledger:
         """The next trial to train; None if there is none to start now.
 
         A trial that runs nowhere comes first, under its own number and seed: an earlier session left it, or it was
-        put back. None is final once nothing is running: a failure gives its place in the budget back, and what trials on
-        their way come to may give hope again.
+        put back. None is final once nothing is running: a failure gives its place in the budget back, and what trials
+        on their way come to may give hope again.
         """
         if self.hopeless:
             return None

@@ -19,6 +19,7 @@ from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
 from space.declarations import Value
 from space.design import Design
+from space.lazily import Lazily
 from space.seeds import mix_seed
 
 COMES_FIRST = 3
@@ -61,17 +62,15 @@ class Sampled:
         self._seed = seed
         self._objectives = objectives
         self._replicates = replicates
-        self._decisions = space.decisions
         self._taken: set[Candidate] = set()
-        allowed = [candidate for candidate in self._decisions if self._may_train(candidate)]
-        decisions = {candidate: self._decisions[candidate] for candidate in allowed}
+        decisions = {candidate: made for candidate, made in space.decisions.items() if candidate in costs}
         distributions = {name: CategoricalDistribution(options) for name, options in space.choices().items()}
         self._known = {
-            "candidates": Candidates(decisions, distributions),
-            "costs": {candidate: objectives.traded(costs[candidate]) for candidate in allowed},
+            "candidates": Candidates(decisions, distributions, self._may_train if limits else None),
+            "costs": Lazily(decisions, lambda candidate: objectives.traded(costs[candidate])),
             "metric": objectives.metric,
         }
-        self._unseen = Unseen(decisions)
+        self._unseen = Unseen(decisions, self._may_train)
         self._lost: Counter[Candidate] = Counter()
         wanted = [candidate for candidate in [self._plain(), *first] if candidate is not None]
         self._first = [candidate for candidate in dict.fromkeys(wanted) if self._may_train(candidate)]
@@ -83,7 +82,7 @@ class Sampled:
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """The design that comes first or that the sampler decides on, or what to try instead."""
         first = self._comes_first(handle) if self._first else None
-        fixed = self._decisions.get(first, {}) if first else {}
+        fixed = self._leading_to(first) if first else {}
 
         def use(sampler: BaseSampler) -> None:
             handle.study.sampler = make_fixed_sampler(fixed, sampler) if fixed else sampler
@@ -109,11 +108,11 @@ class Sampled:
             return Proposed(self._job(first))
         candidate = self._space.sample(choose)
         job = self._job(candidate)
-        if candidate in self._unseen:
+        taken = candidate in self._taken
+        if not taken and self._may_train(candidate):
             return Proposed(job)
-        state = State.DUPLICATE if candidate in self._taken else State.INFEASIBLE
-        instead = self._unseen.nearest(self._decisions[candidate], mix_seed(self._seed, handle.number))
-        return Rejected(job, state, self._decisions[instead])
+        instead = self._unseen.nearest(self._leading_to(candidate), mix_seed(self._seed, handle.number))
+        return Rejected(job, State.DUPLICATE if taken else State.INFEASIBLE, self._leading_to(instead))
 
     def replicate(self, trials: Sequence[Trial]) -> Job | None:
         """A design to train again, as long as the share of replicates is not used up."""
@@ -155,7 +154,7 @@ class Sampled:
         return next((plain for plain in plains if self._may_train(plain)), None)
 
     def _may_train(self, candidate: Candidate) -> bool:
-        return candidate in self._costs and within(self._costs[candidate], self._limits)
+        return candidate in self._costs and (not self._limits or within(self._costs[candidate], self._limits))
 
     def _comes_first(self, handle: optuna.Trial) -> Candidate | None:
         """What is to be trained before anything that is decided; None if this trial has been decided on otherwise."""
@@ -163,9 +162,13 @@ class Sampled:
         decided = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}  # by a session that was cut off
 
         def agrees(candidate: Candidate) -> bool:
-            return all(decided.get(name, value) == value for name, value in self._decisions.get(candidate, {}).items())
+            return all(decided.get(name, value) == value for name, value in self._leading_to(candidate).items())
 
         return next(filter(agrees, self._first), None)
+
+    def _leading_to(self, candidate: Candidate) -> Mapping[str, Value]:
+        """The decisions that lead to a design; none where the space leaves it out."""
+        return self._space.leading_to(candidate) or {}
 
     def _job(self, candidate: Candidate) -> Job:
         backbone, design = candidate

@@ -1,7 +1,7 @@
 """The designs of a space that no trial has taken yet."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,9 +17,13 @@ class Unseen:
 
     Args:
         decisions: that lead to each design.
+        allowed: whether one may be taken at all; asked of those alone that might be.
     """
 
-    def __init__(self, decisions: Mapping[Candidate, Mapping[str, Value]]) -> None:
+    def __init__(
+        self, decisions: Mapping[Candidate, Mapping[str, Value]], allowed: Callable[[Candidate], bool]
+    ) -> None:
+        self._allowed = allowed
         self._rows = {candidate: row for row, candidate in enumerate(decisions)}
         self._candidates = list(decisions)
         self._options: dict[str, dict[Value, int]] = {}
@@ -29,26 +33,31 @@ class Unseen:
                 options.setdefault(value, len(options))
         self._codes = np.array([self._coded(made) for made in decisions.values()], np.int32)
         self._left = np.ones(len(decisions), bool)
-        self._count = len(decisions)
 
-    def __contains__(self, candidate: Candidate) -> bool:
-        row = self._rows.get(candidate)
-        return row is not None and bool(self._left[row])
-
-    def __len__(self) -> int:
-        return self._count
+    def __bool__(self) -> bool:
+        """Whether one is left."""
+        while self._left.any():
+            if self._stays(int(self._left.argmax())):
+                return True
+        return False
 
     def discard(self, candidate: Candidate) -> None:
         """It has been taken; nothing happens if it had been, or never was one of these."""
-        if candidate in self:
+        if candidate in self._rows:
             self._left[self._rows[candidate]] = False
-            self._count -= 1
 
     def nearest(self, decisions: Mapping[str, Value], seed: int) -> Candidate:
         """Of those left, at least one, the one that differs in the fewest decisions; ties are broken by the seed."""
         differences = (self._codes != np.array(self._coded(decisions), np.int32)).sum(axis=1)
-        ties = np.flatnonzero(self._left & (differences == differences[self._left].min()))
-        return self._candidates[random.Random(seed).choice(ties.tolist())]
+        while True:
+            ties = np.flatnonzero(self._left & (differences == differences[self._left].min()))
+            if staying := [row for row in ties.tolist() if self._stays(row)]:
+                return self._candidates[random.Random(seed).choice(staying)]
+
+    def _stays(self, row: int) -> bool:
+        """Whether one that is left may be taken; else it is left no longer."""
+        self._left[row] = self._allowed(self._candidates[row])
+        return bool(self._left[row])
 
     def _coded(self, made: Mapping[str, Value]) -> list[int]:
         """A number for each choice."""

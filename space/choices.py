@@ -5,7 +5,9 @@ random generator, an Optuna trial, a replayed list and an exhaustive enumeration
 package knows none of them.
 """
 
+import random
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +16,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from space.declarations import Value
+from space.declarations import Choice, Value
 from space.declared import DECLARED, no_attention
 from space.design import Design, Layout
 from space.errors import UserError
@@ -31,6 +33,10 @@ LAST_STAGES = {"last": 1, "last two": 2}
 """In a TOML file: so many stages at the end of each backbone."""
 ANY_STAGES = "any"
 """In a TOML file: every set of stages that all backbones have."""
+LARGE = 100_000
+"""Sequences of decisions above which a space is not enumerated."""
+DRAWN = 50_000
+"""Sequences that are drawn instead; the designs that they lead to stand for such a space."""
 STAGE_WORDS = ", ".join(map(repr, (ALL_STAGES, *LAST_STAGES, ANY_STAGES)))
 
 
@@ -105,17 +111,12 @@ class SearchSpace:
         backbone = str(choose("backbone", names)) if len(names) > 1 else names[0]
         attention = str(choose("attention", tuple(self.values))) if len(self.values) > 1 else next(iter(self.values))
         layout = self.backbones[backbone]
-        declaration = DECLARED[attention]
-        picked: dict[str, Value | None] = {}
-        for name, declared in declaration.choices.items():
-            if declared.is_idle(picked):
-                continue
-            options = self.values[attention].get(name)
-            if options is None or (name == "start" and not declaration.learns_from_one(picked)):
-                picked[name] = declared.default_in(picked)
-                continue
-            value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
-            picked[name] = _stage_digits(value, layout) if name == "stages" else value
+        picked: dict[str, Value] = {}
+        for name, declared in DECLARED[attention].choices.items():
+            options = self._options(attention, declared, picked)
+            if options:
+                value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
+                picked[name] = _stage_digits(value, layout) if name == "stages" else value
         return backbone, Design.from_dict({"attention": attention, **picked}).canonical(layout)
 
     def choices(self) -> dict[str, tuple[Value, ...]]:
@@ -125,20 +126,60 @@ class SearchSpace:
             found |= {f"{attention}.{name}": options for name, options in table.items()}
         return {name: options for name, options in found.items() if len(options) > 1}
 
+    @cached_property
+    def sequences(self) -> int:
+        """How many sequences of decisions there are; some lead to one design."""
+        return len(self.backbones) * sum(map(self._sequences, self.values))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether some designs stand for all of them."""
+        return self.sequences > LARGE
+
+    @property
+    def size(self) -> int:
+        """How many designs there are; of a large space the sequences that lead to them."""
+        return self.sequences if self.is_large else len(self.decisions)
+
+    def __str__(self) -> str:
+        """How many designs there are."""
+        return f"{'about ' if self.is_large else ''}{self.size:,} designs"
+
     def enumerate(self) -> Iterator[Candidate]:
-        """Each canonical design once, by making every sequence of decisions."""
+        """Each canonical design once; of a large space those that stand for it."""
         return iter(self.decisions)
 
     @cached_property
     def decisions(self) -> Mapping[Candidate, Mapping[str, Value]]:
-        """For each canonical design the first sequence of decisions that leads to it."""
+        """For each canonical design the first sequence of decisions that leads to it; in a large space for some."""
+        if not self.is_large:
+            return self._walked(lambda name, options: options)
+        draw = random.Random(0)
         found: dict[Candidate, dict[str, Value]] = {}
-        path: list[tuple[str, int, int]] | None = []
-        while path is not None:
-            walk = _Walk(path)
-            found.setdefault(self.sample(walk.choose), walk.made)
-            path = walk.next_path()
+        for _ in range(DRAWN):
+            made: dict[str, Value] = {}
+
+            def choose(name: str, options: Sequence[Value], made: dict[str, Value] = made) -> Value:
+                return made.setdefault(name, draw.choice(options))
+
+            found.setdefault(self.sample(choose), made)
         return found
+
+    def leading_to(self, candidate: Candidate) -> Mapping[str, Value] | None:
+        """The decisions that lead to a design; None where the space leaves it out."""
+        if candidate in self.decisions or not self.is_large:
+            return self.decisions.get(candidate)
+        backbone, design = candidate
+        if backbone not in self.backbones or design.attention not in self.values:
+            return None
+        wanted = {"backbone": backbone, **design.to_dict()}
+
+        def bearing(name: str, options: Sequence[Value]) -> Sequence[Value]:
+            """What the design says of a choice, if it says so in the space's words."""
+            said = wanted.get(name.rpartition(".")[2])
+            return [said] if said is not None and said in options else options
+
+        return self._walked(bearing).get(candidate)
 
     def plain(self) -> Candidate:
         """The first backbone without attention: what every design is compared with."""
@@ -147,6 +188,45 @@ class SearchSpace:
     def to_dict(self) -> dict[str, dict[str, list[Value]]]:
         """The options of each field of each attention, for JSON."""
         return {attention: {n: list(o) for n, o in table.items()} for attention, table in self.values.items()}
+
+    def _options(self, attention: str, declared: Choice, picked: Mapping[str, Value]) -> tuple[Value, ...]:
+        """What there is for a choice after what has been picked: maybe its default alone, nothing where it is idle."""
+        if declared.is_idle(picked):
+            return ()
+        options = self.values[attention].get(declared.name)
+        if options is None or (declared.name == "start" and not DECLARED[attention].learns_from_one(picked)):
+            default = declared.default_in(picked)
+            return () if default is None else (default,)
+        return options
+
+    def _sequences(self, attention: str) -> int:
+        """Of one attention in one backbone: counted by what bears on later choices."""
+        declaration = DECLARED[attention]
+        conditions = [declaration.stalls]
+        for declared in declaration.choices.values():
+            conditions += [*declared.idle, *(condition for condition, _ in declared.default_if)]
+        bearing = {name for condition in conditions for name in condition}
+        counts = Counter({frozenset[tuple[str, Value]](): 1})
+        for name, declared in declaration.choices.items():
+            following: Counter[frozenset[tuple[str, Value]]] = Counter()
+            for picked, count in counts.items():
+                options = self._options(attention, declared, dict(picked))
+                for option in options if name in bearing else ():
+                    following[picked | {(name, option)}] += count
+                if name not in bearing or not options:
+                    following[picked] += count * max(1, len(options))
+            counts = following
+        return counts.total()
+
+    def _walked(self, among: Callable[[str, Sequence[Value]], Sequence[Value]]) -> dict[Candidate, Mapping[str, Value]]:
+        """Every sequence of decisions among some options: for each canonical design the first that leads to it."""
+        found: dict[Candidate, Mapping[str, Value]] = {}
+        path: list[tuple[str, int, int]] | None = []
+        while path is not None:
+            walk = _Walk(path, among)
+            found.setdefault(self.sample(walk.choose), walk.made)
+            path = walk.next_path()
+        return found
 
     def _fitted(self) -> "SearchSpace":
         """Without stages that a backbone does not have, and with each set of stages once."""
@@ -176,14 +256,18 @@ class SearchSpace:
 
 
 class _Walk:
-    """One sequence of decisions, and the path to the next one in depth-first order."""
+    """One sequence of decisions among some of the options, and the path to the next one in depth-first order."""
 
-    def __init__(self, path: list[tuple[str, int, int]]) -> None:
+    def __init__(
+        self, path: list[tuple[str, int, int]], among: Callable[[str, Sequence[Value]], Sequence[Value]]
+    ) -> None:
         self._given = path
+        self._among = among
         self._path: list[tuple[str, int, int]] = []  # name, index taken, number of options
         self.made: dict[str, Value] = {}
 
     def choose(self, name: str, options: Sequence[Value]) -> Value:
+        options = self._among(name, options)
         step = len(self._path)
         index = self._given[step][1] if step < len(self._given) else 0
         self._path.append((name, index, len(options)))

@@ -13,7 +13,7 @@ from pipelines.results.search_view import search_view
 from pipelines.results.tables import print_fronts, rows_of
 from pipelines.running import session
 from pipelines.running.bounds import Work, with_patience
-from pipelines.running.costs import feasible
+from pipelines.running.costs import check_limits, feasible, some_allowed
 from pipelines.running.ground import Ground, ground_of
 from pipelines.running.health import lost_designs
 from pipelines.running.preflight import preflight
@@ -32,7 +32,7 @@ from pipelines.settings.rungs import rungs_typed
 from pipelines.settings.spelled_out import spelled_out
 from pipelines.settings.study import Settings
 from pipelines.terminal import exit_codes
-from pipelines.terminal.console import print_json, say
+from pipelines.terminal.console import print_json, say, stderr
 from pipelines.terminal.formats import show_duration
 from pipelines.tracking.runs import where_to_look
 from search.carrying_over import carry_over
@@ -47,6 +47,7 @@ from search.simulated_engine import SimulatedEngine
 from search.storage import Record, Storage
 from search.trials import State
 from space.choices import Candidate
+from space.cost import Costs, Limit, within
 from space.errors import UserError
 
 
@@ -61,7 +62,7 @@ def launch(options: LaunchOptions) -> int:
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
     ground = ground_of(options, _there(storage, options.study))
-    settings = ground.settings
+    settings, space = ground.settings, ground.settings.search_space
     name = options.study or settings.study_name()
     record = _there(storage, name) or Record(name, {}, [])
     say(str(ground))
@@ -71,25 +72,24 @@ def launch(options: LaunchOptions) -> int:
     engine = ground.engine(work.left)
     say(f"{show_engine(engine)} · {options.sampler} · seed {settings.seed} · study {name}")
     costs = ground.costs(limits, engine, record.attributes)
-    allowed = feasible(costs, limits)
+    check_limits(costs, limits)
     check_enqueued(ground.enqueued, costs, limits)
-    if options.patience is not None and settings.search_space.plain() not in allowed:
+    if options.patience is not None and not within(costs[space.plain()], limits):
         raise UserError("--patience: the limits leave the plain network out, so no gain is known that could grow")
     if options.save_config is not None:
         _save(options.save_config, spelled_out(options, settings, ground.source))
     rungs = _rungs(options, settings.recipe.epochs)
     if options.dry_run:
         preflight(run, ground.evaluate, engine, storage, record)
-        each = ground.seconds_each * expected_share(rungs, options.reduction_factor, settings.recipe.epochs)
-        return _dry_run(options, name, len(costs), len(allowed), work, engine, each)
+        return _dry_run(options, name, ground, costs, limits, work, engine)
 
     started = time.monotonic()
     objectives = objectives_named(settings.objectives)
-    attributes = {
+    attributes = record.attributes or {
         "settings": settings.to_json(),
         "uid": uuid.uuid4().hex,
         **ground.to_keep(),
-        "bounds": Bounds.of(objectives, allowed.values()).to_json(),
+        "bounds": Bounds.of(objectives, some_allowed(costs, limits)).to_json(),
     }
     with storage.writing(name, objectives.directions, attributes) as study:
         record = storage.read(name)
@@ -103,8 +103,8 @@ def launch(options: LaunchOptions) -> int:
             record.trials,
             prior.trials,
             prior.name,
-            space=settings.search_space,
-            costs=feasible(costs, limits),
+            space=space,
+            costs=feasible(costs, limits, {trial.job.candidate for trial in prior.trials} & costs.keys()),
             objectives=objectives,
             fill=options.sampler not in DECIDING_STEP_BY_STEP,
         )
@@ -116,9 +116,7 @@ def launch(options: LaunchOptions) -> int:
             most=ground.most_trainings,
             rest=options.max_epochs is not None,
         )
-        proposer = Sampled(
-            settings.search_space, costs, limits, options.sampler, settings.seed, objectives, replicates, first
-        )
+        proposer = Sampled(space, costs, limits, options.sampler, settings.seed, objectives, replicates, first)
         ledger = Ledger(
             study,
             proposer,
@@ -192,20 +190,24 @@ def _save(path: Path, options: LaunchOptions) -> None:
 def _dry_run(
     options: LaunchOptions,
     name: str,
-    designs: int,
-    feasible: int,
+    ground: Ground,
+    costs: Mapping[Candidate, Costs],
+    limits: Sequence[Limit],
     work: Work,
     engine: Engine,
-    seconds_each: float,
 ) -> int:
-    trials = min(work.left, feasible)
+    settings, epochs = ground.settings, ground.settings.recipe.epochs
+    seconds_each = ground.seconds_each * expected_share(_rungs(options, epochs), options.reduction_factor, epochs)
+    with stderr.status(f"counting the costs of {len(costs):,} designs"):
+        allowed = len(feasible(costs, limits))
+    trials = min(work.left, allowed)
     seconds = min(trials / (1 - options.confirm), work.room) * seconds_each / engine.workers
     if options.run.json:
         print_json(
             {
                 "study": name,
-                "designs": designs,
-                "feasible": feasible,
+                "designs": len(costs),
+                "feasible": allowed,
                 "trials": trials,
                 "engine": engine.name,
                 "workers": engine.workers,
@@ -213,7 +215,8 @@ def _dry_run(
             }
         )
     else:
-        say(f"{feasible:,} of {designs:,} designs meet the limits; {trials:,} trials to train")
+        drawn = " that were drawn" if settings.search_space.is_large else ""
+        say(f"{allowed:,} of {len(costs):,} designs{drawn} meet the limits; {trials:,} trials to train")
         say(f"about {show_duration(seconds_each)} a trial, {show_duration(seconds)} in all; no study was started")
     return exit_codes.COMPLETE
 

@@ -4,7 +4,7 @@ import random
 
 from rich.table import Table
 
-from pipelines.running.costs import costs_of, feasible, prepare
+from pipelines.running.costs import check_limits, costs_of, feasible, prepare
 from pipelines.settings.checks import check_images
 from pipelines.settings.deployments import find_deployment
 from pipelines.settings.limits import limits_typed
@@ -31,22 +31,25 @@ def space(options: SpaceOptions) -> int:
     shape = (options.channels, options.image_size, options.image_size)
     layouts = {name: backbone(name).layout for name in split_names(options.backbone)}
     check_images(shape, layouts)
-    candidates = list(SearchSpace.load(options.space, layouts).enumerate())
+    searched = SearchSpace.load(options.space, layouts)
+    candidates = list(searched.enumerate())
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     names = dict.fromkeys([DEFAULT_COSTS[0], *(it.quantity.name for it in limits)])
     shown = [find_cost(name).quantity for name in names]
     deployment = find_deployment(options.device, options.form, options.dtype)
     prepared = prepare(names, candidates, Task(options.num_classes, shape), deployment, LocalEngine())
     costs = costs_of(candidates, prepared)
+    check_limits(costs, limits)
     left = feasible(costs, limits)
     some = random.Random(0).sample(list(left.items()), min(EXAMPLES, len(left)))
     some.sort(key=lambda item: item[1][shown[0].key])
     examples = [{"backbone": b, "design": str(d), **cost} for (b, d), cost in some]
     if options.json:
-        counts = {"space": options.space, "designs": len(costs), "feasible": len(left)}
+        counts = {"space": options.space, "designs": searched.size, "drawn": len(costs), "feasible": len(left)}
         print_json({**counts, "examples": examples})
         return exit_codes.COMPLETE
-    stdout.print(f"{options.space}: {len(costs):,} designs, {len(left):,} of them within the limits; some of them:")
+    drawn = f"; of {len(costs):,} drawn" if searched.is_large else ","
+    stdout.print(f"{options.space}: {searched}{drawn} {len(left):,} are within the limits; some of them:")
     rows = Table(box=None)
     for column in ("backbone", "design"):
         rows.add_column(column, overflow="fold")

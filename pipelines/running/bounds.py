@@ -86,4 +86,4 @@ def designs_wanted(options: LaunchOptions, settings: Settings) -> int:
     """The budget; where a bound on work is in its place, all designs."""
     wanted = options.designs
     beside = 1 + len(options.enqueue)  # plain may be beside the space, and so may others
-    return len(settings.search_space.decisions) + beside if wanted is None else wanted
+    return settings.search_space.size + beside if wanted is None else wanted

@@ -1,8 +1,10 @@
 """The costs of all designs of a study, known before anything is trained, and what the limits leave of them."""
 
 import functools
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from search.engine import Engine
 from space.choices import Candidate
 from space.cost import Costs, Limit, within
 from space.errors import UserError, first_line
+from space.lazily import Lazily
 from space.user_code import UserCode, call_with
 from trainers.costs import COSTS, Cost, MeasuredCost
 from trainers.deployment import Deployment
@@ -20,6 +23,9 @@ from trainers.task import Task
 
 MEASURED = "measured:"
 """With a cost's name behind it: the attribute of a study with what was measured of that cost."""
+
+ENOUGH = 500
+"""Designs whose costs say how far costs reach."""
 
 Prepared = Mapping[str, Cost]
 """Costs by name, ready to be asked for designs."""
@@ -106,20 +112,41 @@ def keep(prepared: Prepared, attributes: Mapping[str, Any], annotate: Callable[[
             annotate(attribute, table)
 
 
-def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> dict[Candidate, Costs]:
-    """What each design costs."""
-    return {
-        (backbone, design): {cost.quantity.key: cost.value(backbone, design) for cost in prepared.values()}
-        for backbone, design in candidates
-    }
+def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> Mapping[Candidate, Costs]:
+    """What each design costs, found when first asked for; of others, too, if nothing is left to measure for them."""
+    known = dict.fromkeys(candidates)
+    measured = [cost for cost in prepared.values() if isinstance(cost, MeasuredCost)]
+
+    def of(candidate: Candidate) -> Costs:
+        if candidate not in known and not all(cost.has([candidate]) for cost in measured):
+            raise KeyError(candidate)
+        return {cost.quantity.key: cost.value(*candidate) for cost in prepared.values()}
+
+    return Lazily(known, of)
 
 
-def feasible(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> dict[Candidate, Costs]:
-    """The designs that all limits allow.
+def some_allowed(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> list[Costs]:
+    """What designs cost that all limits allow, the first design if they do; of many some at random."""
+    first, *others = costs
+    random.Random(0).shuffle(others)
+    return list(islice((costs[it] for it in [first, *others] if within(costs[it], limits)), ENOUGH))
+
+
+def feasible(
+    costs: Mapping[Candidate, Costs], limits: Sequence[Limit], among: Iterable[Candidate] | None = None
+) -> dict[Candidate, Costs]:
+    """The designs that all limits allow, among some or all of them."""
+    return {it: costs[it] for it in (costs if among is None else among) if within(costs[it], limits)}
+
+
+def check_limits(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> None:
+    """Make sure that the limits leave something.
 
     Raises:
         UserError: a limit that no design meets, or limits that none meets together.
     """
+    if any(within(costs[candidate], limits) for candidate in costs):
+        return
     for limit in limits:
         quantity = limit.quantity
         best, cost = max(costs.items(), key=lambda item: quantity.sign * item[1][quantity.key])
@@ -128,10 +155,7 @@ def feasible(costs: Mapping[Candidate, Costs], limits: Sequence[Limit]) -> dict[
                 f"no design meets {limit.typed}; the best of {len(costs):,} has {quantity.show(cost[quantity.key])} "
                 f"{quantity.words} ({best[1]})"
             )
-    left = {candidate: cost for candidate, cost in costs.items() if within(cost, limits)}
-    if not left:
-        raise UserError(f"no design meets {' and '.join(limit.typed for limit in limits)} together")
-    return left
+    raise UserError(f"no design meets {' and '.join(limit.typed for limit in limits)} together")
 
 
 def _prepared(cost: MeasuredCost, candidates: Sequence[Candidate]) -> MeasuredCost:

@@ -12,7 +12,6 @@ from pipelines.settings.engines import make_engine
 from pipelines.settings.options.launch import LaunchOptions
 from pipelines.settings.resolve import resolve
 from pipelines.settings.study import Settings
-from pipelines.terminal.console import stderr
 from search.engine import Engine
 from space.choices import Candidate
 from space.cost import Costs, Limit
@@ -95,8 +94,7 @@ class Networks:
         settings = self.settings
         code = self.evaluate.code
         self._prepared = prepare(names, self._candidates, settings.task, settings.deployment, engine, code, stored)
-        with stderr.status(f"counting the costs of {len(self._candidates):,} designs"):
-            return costs_of(self._candidates, self._prepared)
+        return costs_of(self._candidates, self._prepared)
 
     def kept_costs(self, stored: Mapping[str, Any], annotate: Callable[[str, Any], None]) -> Mapping[Candidate, Costs]:
         """The same, as the study keeps them from now on."""
@@ -109,10 +107,9 @@ class Networks:
 
     def __str__(self) -> str:
         settings = self.settings
-        count = sum(1 for _ in settings.search_space.enumerate())
         return (
             f"{settings.describe_data()} · {', '.join(settings.backbones)} · {settings.recipe.epochs} epochs"
-            f" · {settings.space_name} space: {count:,} designs"
+            f" · {settings.space_name} space: {settings.search_space}"
         )
 
     @cached_property

@@ -79,6 +79,6 @@ def fitting(designs: Iterable[Design], settings: Settings) -> list[Candidate]:
             candidate = settings.backbones[0], begun.canonical(layout)
         except UserError:
             continue
-        if candidate in settings.search_space.decisions:
+        if settings.search_space.leading_to(candidate) is not None:
             found[candidate] = None
     return list(found)

@@ -60,6 +60,19 @@ def test_agreeing_are_those_that_a_trial_may_still_come_to() -> None:
     assert list(candidates.agreeing({"kind": "c"})) == []
 
 
+def test_drawn_are_some_that_may_be_chosen() -> None:
+    candidates = Candidates({number: {"x": number} for number in range(100)}, allowed=lambda number: number % 2 == 0)
+    random = np.random.default_rng(0)
+    places = np.arange(10, 60)
+    assert list(candidates.drawn(places, 50, random)) == list(range(10, 60, 2))
+    drawn = [candidates.drawn(places, 12, random) for _ in range(200)]
+    for some in drawn:
+        assert len(some) == 12
+        assert list(some) == sorted({*some.tolist()} & {*range(10, 60, 2)})
+    assert {*np.concatenate(drawn).tolist()} == {*range(10, 60, 2)}
+    assert len(candidates.drawn(np.array([1, 3, 5]), 2, random)) == 0
+
+
 @pytest.mark.parametrize("place", range(3))
 def test_they_are_a_mapping_in_the_order_given(place: int) -> None:
     candidates = Candidates(PARAMS)

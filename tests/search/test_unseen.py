@@ -15,23 +15,42 @@ def differences(unseen: SearchSpace, one: Candidate, other: Candidate) -> int:
     return sum(left.get(name) != right.get(name) for name in {*left, *right})
 
 
-def test_what_is_discarded_is_gone_and_nothing_else(space: SearchSpace) -> None:
-    unseen = Unseen(space.decisions)
+def every(candidate: Candidate) -> bool:
+    return True
+
+
+def test_each_design_is_left_until_it_is_discarded(space: SearchSpace) -> None:
+    unseen = Unseen(space.decisions, every)
     left = list(space.enumerate())
     random.Random(0).shuffle(left)
     while left:
-        assert len(unseen) == len(left)
-        assert all(candidate in unseen for candidate in left)
+        assert unseen
+        assert all(unseen.nearest(space.decisions[candidate], seed=0) == candidate for candidate in left)
         gone = left.pop()
         unseen.discard(gone)
         unseen.discard(gone)
-        assert gone not in unseen
     assert not unseen
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_what_is_not_allowed_is_never_left(space: SearchSpace, seed: int) -> None:
+    allowed = set(random.Random(seed).sample(list(space.enumerate()), 5))
+    unseen = Unseen(space.decisions, allowed.__contains__)
+    for candidate in space.enumerate():
+        found = unseen.nearest(space.decisions[candidate], seed)
+        assert found in allowed
+        nearest = min(differences(space, candidate, other) for other in allowed)
+        assert differences(space, candidate, found) == nearest
+    for candidate in allowed:
+        assert unseen
+        unseen.discard(candidate)
+    assert not unseen
+    assert not Unseen(space.decisions, set[Candidate]().__contains__)
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_the_nearest_is_left_and_differs_in_the_fewest_decisions(space: SearchSpace, seed: int) -> None:
-    unseen = Unseen(space.decisions)
+    unseen = Unseen(space.decisions, every)
     left = list(space.enumerate())
     random.Random(seed).shuffle(left)
     while len(left) > 1:
@@ -43,6 +62,7 @@ def test_the_nearest_is_left_and_differs_in_the_fewest_decisions(space: SearchSp
 
 
 def test_decisions_that_no_design_has_differ_from_all_alike(space: SearchSpace) -> None:
-    unseen = Unseen({candidate: made for candidate, made in space.decisions.items() if candidate[1].attention == "se"})
+    of_se = {candidate: made for candidate, made in space.decisions.items() if candidate[1].attention == "se"}
+    unseen = Unseen(of_se, every)
     elsewhere: dict[str, Value] = {"attention": "ras", "ras.depth": 3}
     assert len({unseen.nearest(elsewhere, seed) for seed in range(30)}) > 1

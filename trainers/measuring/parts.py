@@ -70,7 +70,7 @@ class Parts:
     Attributes:
         conditions: how they were measured.
         plain: by backbone.
-        gates: by `gate_key`.
+        gates: by the keys of `gates_of`.
     """
 
     conditions: Conditions
@@ -83,12 +83,12 @@ class Parts:
         Raises:
             KeyError: a part of it is not measured, see `has`.
         """
-        for stage in attended_stages(design, backbone, task):
-            yield stage.blocks, self.gates[gate_key(backbone, stage, design)]
+        for stage, key in gates_of(design, backbone, task):
+            yield stage.blocks, self.gates[key]
 
     def has(self, candidates: Collection[Candidate], task: Task) -> bool:
         """Whether all that these (backbone, design) pairs need is measured."""
-        needed = {gate_key(name, stage, it) for name, it in candidates for stage in attended_stages(it, name, task)}
+        needed = {key for name, design in candidates for _, key in gates_of(design, name, task)}
         return needed <= self.gates.keys() and {name for name, _ in candidates} <= self.plain.keys()
 
     def step(self, backbone: str, task: Task) -> float:
@@ -119,9 +119,11 @@ class Parts:
         return cls(Conditions(**table["conditions"]), plain, gates)
 
 
-def gate_key(backbone: str, stage: GatedStage, design: Design) -> str:
-    """Name of a gate's figure: where it stands, and what it computes."""
-    return f"{_place_key(backbone, stage)}{BEHIND_PLACE}{computation(design)}"
+def gates_of(design: Design, backbone: str, task: Task) -> Iterator[tuple[GatedStage, str]]:
+    """The stages that carry gates, with the name of each one's figure: where it stands, and what it computes."""
+    computed = str(computation(design))
+    for stage in attended_stages(design, backbone, task):
+        yield stage, f"{_place_key(backbone, stage)}{BEHIND_PLACE}{computed}"
 
 
 def _place_key(backbone: str, stage: GatedStage) -> str:
@@ -170,8 +172,7 @@ def _lacking(
     """By stage the gates whose figures are not there, each by its key, as a design that has it."""
     found: dict[GatedStage, dict[str, Design]] = {}
     for design in designs:
-        for stage in attended_stages(design, backbone, task):
-            key = gate_key(backbone, stage, design)
+        for stage, key in gates_of(design, backbone, task):
             if key not in there:
                 found.setdefault(stage, {})[key] = computation(design)
     return found
