@@ -35,7 +35,7 @@ ANY_STAGES = "any"
 """In a TOML file: every set of stages that all backbones have."""
 LARGE = 100_000
 """Sequences of decisions above which a space is not enumerated."""
-DRAWN = 50_000
+DRAWN = 30_000
 """Sequences that are drawn instead; the designs that they lead to stand for such a space."""
 STAGE_WORDS = ", ".join(map(repr, (ALL_STAGES, *LAST_STAGES, ANY_STAGES)))
 

@@ -17,12 +17,11 @@ from space.design import Design
 from trainers.costs import COSTS
 from trainers.costs.measured import CostOfParts
 from trainers.costs.timed import Timed
-from trainers.counting import all_stages, attended_stages
 from trainers.deployment import DTYPES, FORMS, Deployment
 from trainers.measuring import parts
 from trainers.measuring.blocks import CutBlock
 from trainers.measuring.meter import Clock, Meter
-from trainers.measuring.parts import Conditions, Parts, gate_key, measure
+from trainers.measuring.parts import Conditions, Parts, gates_of, measure
 from trainers.measuring.runs import run_of
 from trainers.measuring.timing import Call, Figure
 from trainers.task import Task
@@ -42,9 +41,8 @@ def by_hand(gates: Mapping[str, Figure] | None = None) -> Timed:
 
 def gates(text: str, *seconds: float, spread: float = 0.0) -> dict[str, Figure]:
     """What a design's gate adds to a block of each stage of a ResNet20."""
-    stages = all_stages("resnet20", TASK)
-    design = Design.parse(text)
-    return {gate_key("resnet20", it, design): Figure(s, spread) for it, s in zip(stages, seconds, strict=True)}
+    everywhere = gates_of(Design.parse(text), "resnet20", TASK)
+    return {key: Figure(s, spread) for (_, key), s in zip(everywhere, seconds, strict=True)}
 
 
 def test_the_plain_network_has_its_own_figure() -> None:
@@ -171,16 +169,15 @@ def test_what_is_measured_is_what_the_candidates_need_and_nothing_else() -> None
     layouts = {name: backbone(name).layout for name in ("resnet11", "resnet20")}
     candidates: list[Candidate] = list(SearchSpace.load("small", layouts).enumerate())
     found = measure(candidates, TASK, Parts(CONDITIONS), Counter(Deployment()))
-    needed = {gate_key(name, stage, it) for name, it in candidates for stage in attended_stages(it, name, TASK)}
+    needed = {key for name, design in candidates for _, key in gates_of(design, name, TASK)}
     assert {*found.gates} == needed
     assert {*found.plain} == {*layouts}
     assert found.has(candidates, TASK)
 
 
 def test_designs_that_compute_the_same_have_the_same_parts() -> None:
-    (stage, *_) = all_stages("resnet20", TASK)
     for text in ("se:sharing=stage", "se:start=unit", "se:stages=123"):
-        assert gate_key("resnet20", stage, Design.parse(text)) == gate_key("resnet20", stage, Design("se"))
+        assert gates(text, 0.0, 0.0, 0.0) == gates("se", 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("form", FORMS)
