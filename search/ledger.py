@@ -99,7 +99,7 @@ class Ledger:
     @property
     def ending(self) -> Ending | None:
         """Why no other trial is begun now; None while one is."""
-        if self._wants_designs() or self._proposer.replicate(self.trials) is not None:
+        if self._wants_designs() or self._proposer.replicate(self._trials) is not None:
             return self._bound(self.trials)
         if self.exhausted:
             return Ending("space", "Every design within the limits has been tried")
@@ -216,7 +216,7 @@ class Ledger:
     def _propose(self, handle: optuna.Trial) -> Trial | None:
         """Have the proposer decide for a trial; None, and the trial closed, if it is not to be trained."""
         decided = self._kept.decided(handle) and self._wants_designs()
-        again = None if decided else self._proposer.replicate(self.trials)
+        again = None if decided else self._proposer.replicate(self._trials)
         proposal = self._proposer.propose(handle) if again is None else Proposed(again)
         if isinstance(proposal, Proposed):
             self._proposer.take(proposal.job)

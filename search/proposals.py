@@ -7,6 +7,7 @@ from typing import Protocol
 import optuna
 from optuna.samplers import BaseSampler
 
+from search.tally import Tally
 from search.trials import Job, Report, State, Trial
 from space.declarations import Value
 
@@ -42,7 +43,7 @@ class Proposer(Protocol):
     def propose(self, handle: optuna.Trial) -> Proposed | Rejected:
         """A job for a new trial, or why the one decided on is not trained."""
 
-    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+    def replicate(self, trials: Tally) -> Job | None:
         """A design to train again before another one is proposed, from all trials so far; None for none now."""
 
     def take(self, job: Job) -> None:

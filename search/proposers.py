@@ -13,6 +13,7 @@ from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
+from search.tally import Tally
 from search.trials import FailureKind, Job, Report, State, Trial
 from search.unseen import Unseen
 from space.choices import Candidate, SearchSpace
@@ -114,7 +115,7 @@ class Sampled:
         instead = self._unseen.nearest(self._leading_to(candidate), mix_seed(self._seed, handle.number))
         return Rejected(job, State.DUPLICATE if taken else State.INFEASIBLE, self._leading_to(instead))
 
-    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+    def replicate(self, trials: Tally) -> Job | None:
         """A design to train again, as long as the share of replicates is not used up."""
         return None if self._replicates is None else self._replicates.next(trials, last=self.exhausted)
 
@@ -198,7 +199,7 @@ class Planned:
         """The next job of the list."""
         return Proposed(next(iter(self._left.values())))
 
-    def replicate(self, trials: Sequence[Trial]) -> Job | None:
+    def replicate(self, trials: Tally) -> Job | None:
         """None: the list says how often each design is trained."""
         return None
 

@@ -1,13 +1,14 @@
 """Which design of a search is worth training again: the one of which it is least certain whether it is on a front."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cached_property
 
 from search.designs import Known, known_designs
 from search.objectives import Objectives
-from search.trials import Job, State, Trial
+from search.tally import Tally
+from search.trials import Job, Trial
 from space.choices import Candidate
 from space.seeds import mix_seed
 
@@ -38,9 +39,12 @@ class Replicates:
     seed: int
     most: int | None = None
     rest: bool = False
-    _learnt: tuple[object, Mapping[Candidate, Known]] = field(default=(None, {}), init=False, repr=False, compare=False)
+    _learnt: "_Learnt" = field(init=False, repr=False, compare=False)
 
-    def next(self, trials: Sequence[Trial], *, last: bool = False) -> Job | None:
+    def __post_init__(self) -> None:
+        self._learnt = _Learnt((), ())
+
+    def next(self, trials: Tally, *, last: bool = False) -> Job | None:
         """What to train again now; None if it is time for another design, or nothing can be trained again.
 
         `last` says that there is no other design to try: then the rest is not bound by the share.
@@ -48,61 +52,51 @@ class Replicates:
         """
         if not self._due(trials, unbound=last and self.rest):
             return None
-        known = self._known(trials)
-        spoilt = _spoilt(trials)
-        begun = Counter(t.job.candidate for t in trials if t.state in (State.COMPLETE, State.RUNNING))
-        worth = {
-            candidate: it.doubt / (begun[candidate] + 1)
-            for candidate, it in known.items()
-            if candidate not in spoilt and (self.most is None or begun[candidate] < self.most)
-        }
-        if not worth:
-            return None
+        learnt, spoilt = self._learn(trials), _spoilt(trials.failed_again.values())
+
+        def begun(it: Known) -> int:
+            return len(trials.begun[it.candidate])
+
+        def may(it: Known) -> bool:
+            return it.candidate not in spoilt and (self.most is None or begun(it) < self.most)
+
         # Of equals the one that was trained least, and then first.
-        chosen = max(worth, key=lambda candidate: (worth[candidate], -begun[candidate]))
-        plain = next((candidate for candidate, it in known.items() if it.plain), None)
-        if plain in worth and begun[plain] <= begun[chosen]:
+        chosen, best = None, (-1.0, 0, 0)
+        for place, it in learnt.by_doubt:
+            if it.doubt / 2 < best[0]:  # they were all trained once, at least
+                break
+            worth = it.doubt / (begun(it) + 1), -begun(it), -place
+            if worth > best and may(it):
+                chosen, best = it, worth
+        plain = learnt.plain
+        if chosen is not None and plain is not None and may(plain) and begun(plain) <= begun(chosen):
             chosen = plain
-        return self._again(known[chosen].first.job, trials)
+        return None if chosen is None else self._again(chosen.first.job, trials)
 
-    def _known(self, trials: Sequence[Trial]) -> Mapping[Candidate, Known]:
+    def _learn(self, trials: Tally) -> "_Learnt":
         """From all trainings but the few that ended last: the same for some decisions in a row."""
-        complete = sorted((trial for trial in trials if trial.state is State.COMPLETE), key=_end)
-        few = len(complete) % max(1, int(LEARN_EVERY * len(complete)))
-        basis = [trial.number for trial in complete[: len(complete) - few]]
-        if self._learnt[0] != basis:
-            last = {trial.number for trial in complete[len(complete) - few :]}
-            earlier = [trial for trial in trials if trial.number not in last]
-            known = known_designs(earlier, self.objectives, self.images)
-            self._learnt = basis, {it.candidate: it for it in known}
-        return self._learnt[1]
+        few = len(trials.complete) % max(1, int(LEARN_EVERY * len(trials.complete)))
+        first = len(trials.complete) - few
+        basis = [trial.number for trial in trials.complete[:first]]
+        if self._learnt.basis != basis:
+            last = {trial.number for trial in trials.complete[first:]}
+            earlier = [trial for trial in trials.in_order() if trial.number not in last]
+            self._learnt = _Learnt(basis, known_designs(earlier, self.objectives, self.images))
+        return self._learnt
 
-    def _due(self, trials: Sequence[Trial], *, unbound: bool) -> bool:
+    def _due(self, trials: Tally, *, unbound: bool) -> bool:
         """Whether another replicate stays within the share; a running training counts as if it were at its end."""
-        if not self.share:
-            return False
-        whole = epochs = again = running = running_again = 0
-        for trial in trials:
-            if trial.state is State.RUNNING:
-                running += 1
-                running_again += trial.job.replicate > 0
-                continue
-            count = len(trial.history)
-            epochs += count
-            again += count if trial.job.replicate else 0
-            if count > whole and trial.state is State.COMPLETE:
-                whole = count
-        if unbound or not whole:
-            return whole > 0
-        return again + (running_again + 1) * whole <= self.share * (epochs + (running + 1) * whole) + 1e-9
+        whole = trials.longest
+        if not self.share or unbound or not whole:
+            return self.share > 0 and whole > 0
+        running = len(trials.running)
+        running_again = sum(trial.job.replicate > 0 for trial in trials.running.values())
+        again = trials.epochs_again + (running_again + 1) * whole
+        return again <= self.share * (trials.epochs + (running + 1) * whole) + 1e-9
 
-    def _again(self, job: Job, trials: Sequence[Trial]) -> Job:
+    def _again(self, job: Job, trials: Tally) -> Job:
         """The next training of a job's design: under the first seed that it has not been trained under."""
-        there = {
-            t.job.replicate
-            for t in trials
-            if t.job.candidate == job.candidate and t.state in (State.COMPLETE, State.RUNNING)
-        }
+        there = trials.begun[job.candidate]
         replicate = next(count for count in range(1, len(there) + 2) if count not in there)
         return Job(
             backbone=job.backbone,
@@ -113,14 +107,31 @@ class Replicates:
         )
 
 
-def _end(trial: Trial) -> tuple[datetime, int]:
-    """What complete trials are sorted by: of two at once the one that began first comes first."""
-    assert trial.finished is not None
-    return trial.finished, trial.number
+@dataclass(frozen=True)
+class _Learnt:
+    """What is known of designs, and from which trials.
+
+    Attributes:
+        basis: numbers of the complete ones, in the order of their ends.
+        known: by number of their first complete training.
+    """
+
+    basis: Sequence[int]
+    known: Sequence[Known]
+
+    @cached_property
+    def by_doubt(self) -> Sequence[tuple[int, Known]]:
+        """Each with its place, the most doubtful first."""
+        return sorted(enumerate(self.known), key=lambda it: -it[1].doubt)
+
+    @cached_property
+    def plain(self) -> Known | None:
+        """What gains are over, if it is known."""
+        return next((it for it in self.known if it.plain), None)
 
 
-def _spoilt(trials: Sequence[Trial]) -> set[Candidate]:
+def _spoilt(failed_again: Iterable[Trial]) -> set[Candidate]:
     """Designs of which a replicate failed by its own fault, or a machine failed too many."""
-    failed = [(t.job.candidate, t.failure) for t in trials if t.job.replicate and t.failure is not None]
+    failed = [(trial.job.candidate, trial.failure) for trial in failed_again if trial.failure is not None]
     lost = Counter(candidate for candidate, _ in failed)
     return {candidate for candidate, failure in failed if failure.own or lost[candidate] >= MOST_LOST}

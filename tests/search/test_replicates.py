@@ -16,6 +16,7 @@ from search.execution import Evaluate
 from search.ledger import Ledger
 from search.replicates import MOST_LOST, Replicates
 from search.samplers import SAMPLERS
+from search.tally import Tally
 from search.trials import Failure, FailureKind, State, Trial
 from space.choices import SearchSpace
 from space.design import Design
@@ -82,7 +83,7 @@ def test_what_may_be_on_a_front_is_trained_again_and_what_is_clear_is_not(make_t
     for number, (design, value) in enumerate(values.items()):
         trials.append(make_trial(value, design=design, number=number, num_params=1000 + number, fps=500.0 - number))
     chooser = Replicates(share=0.9, objectives=OBJECTIVES, images=1000, seed=0)
-    job = chooser.next(trials)
+    job = chooser.next(Tally(trials))
     assert job is not None
     assert (str(job.design), job.replicate) == ("se", 1)
     probability = {str(it.candidate[1]): it.p_front["params"] for it in known_designs(trials, OBJECTIVES, 1000)}
@@ -113,9 +114,9 @@ def test_of_many_trainings_a_few_more_are_not_learnt_from_at_once(
         [it if it.number in some else replace(it, state=State.RUNNING, finished=None) for it in trials] for some in done
     ]
     chooser = Replicates(share=1.0, objectives=OBJECTIVES, images=1000, seed=0)
-    chosen = [chooser.next(stage) for stage in stages]
+    chosen = [chooser.next(Tally(stage)) for stage in stages]
     assert len(learnt) < len(stages) / 2
-    assert chosen == [replace(chooser).next(stage) for stage in stages]
+    assert chosen == [replace(chooser).next(Tally(stage)) for stage in stages]
 
 
 def test_samplers_and_optunas_front_do_not_see_replicates(make_ledger: Make, make_study: Study, run: Run) -> None:
