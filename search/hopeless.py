@@ -1,7 +1,7 @@
 """When no other trial is worth beginning, since all that is tried fails."""
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from search.trials import Trial
 
@@ -24,9 +24,9 @@ def hopeless(before: Sequence[Trial], ended: Sequence[Trial], running: Sequence[
         ended: those of this session, in the order of their ends.
         running: trials on their way.
     """
-    failed = [trial for trial in before if trial.failure is not None and trial.failure.own]
-    failed += [trial for trial in ended if trial.failure is not None]
-    if ended and not any(trial.trained for trial in (*before, *ended)):
+    if ended and not any(trial.trained for trial in chain(before, ended)):
+        failed = [trial for trial in before if trial.failure is not None and trial.failure.own]
+        failed += [trial for trial in ended if trial.failure is not None]
         further = max(len(trial.history) for trial in failed) + 1
         designs = {trial.job.candidate for trial in failed}
         if len(designs) >= HANDFUL and not any(len(trial.history) >= further for trial in running):

@@ -82,13 +82,19 @@ class OptunaTrials:
 
     def begin(self) -> optuna.Trial:
         """A new Optuna trial, its sampler seeded by the trial's number alone."""
-        number = self._waiting.popleft() if self._waiting else self._total
+        waits = bool(self._waiting)
+        number = self._waiting.popleft() if waits else self._total
         self._total = max(self._total, number + 1)
         self._study.sampler = self._proposer.sampler(number)
-        handle = self._study.ask()
+        handle = self._study.ask() if waits else self._new()
         assert handle.number == number, "another process writes this study"
         self._handles[number] = handle
         return handle
+
+    def _new(self) -> optuna.Trial:
+        """What `ask` gives where no trial waits: it looks for one among all trials, and takes long with thousands."""
+        self._study._thread_local.cached_all_trials = None  # as `ask` does
+        return optuna.Trial(self._study, self._study._storage.create_new_trial(self._study._study_id))
 
     def decided(self, handle: optuna.Trial) -> bool:
         """Whether a trial is there for decisions that were made before."""
