@@ -10,6 +10,7 @@ once, nothing left over, and, where one worker makes its order certain, the fron
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -21,7 +22,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ depth = [1, 2, 3]
 LOST_BYTES = 4_000
 """Of a journal, at most, when the power fails."""
 STEP_SECONDS = 0.02
+OFTEN = 4
+"""A search that goes on is hit so many times, about, while it would last."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Tally:
     back: list[float] = field(default_factory=list)
 
 
-@contextmanager
+@contextlib.contextmanager
 def folder() -> Iterator[Path]:
     """A current folder for one search."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -98,12 +100,11 @@ def kill_driver(process: subprocess.Popen[bytes], there: Path, moment: random.Ra
 
 def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
     """End one of its workers; the launch goes on."""
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(process.pid)}
-    workers = [pid for pid, name in names.items() if name.startswith(b"ray::") and b".train" in name]
-    if not workers:
-        return False
-    os.kill(moment.choice(workers), signal.SIGKILL)
-    return True
+    workers = [pid for pid in below(process.pid) if name_of(pid).startswith(b"ray::_Worker")]
+    with contextlib.suppress(IndexError, ProcessLookupError):  # there is none, or none any more
+        os.kill(moment.choice(workers), signal.SIGKILL)
+        return True
+    return False
 
 
 def fail_power(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
@@ -123,6 +124,13 @@ FAULTS: dict[str, tuple[str, Callable[[subprocess.Popen[bytes], Path, random.Ran
     "power": ("local", fail_power),
 }
 """By name: the engine, and what is done."""
+
+
+def name_of(pid: int) -> bytes:
+    """Of a process; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def below(pid: int) -> list[int]:
@@ -146,26 +154,27 @@ def size_of(there: Path) -> int:
 
 
 def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: float) -> None:
-    """Launch it, and hit it at one moment of those that a search lasts, until it ends by itself."""
+    """Launch it, and hit it at moments of those that a search lasts, until it ends by itself."""
     engine, strike = FAULTS[fault]
-    code = None
-    again = False
-    while code is None:
+    killed = False
+    while True:
         process, begun, before = launched(there, engine), time.monotonic(), size_of(there)
-        at, wrote = begun + moment.uniform(0.0, lasts), False
-        while process.poll() is None and time.monotonic() < at:
-            time.sleep(STEP_SECONDS)
-            if again and not wrote and size_of(there) > before:
-                wrote = True
-                tally.back.append(time.monotonic() - begun)
-        if process.poll() is None and strike(process, there, moment):
-            tally.faults += 1
-            again = True
-        if process.poll() is not None and process.returncode == -signal.SIGKILL:
-            continue
-        code = process.wait()
-    if code != 0:
-        tally.wrong.append(f"exit code {code}: {(there / 'said.txt').read_text()[-500:]}")
+        lets = lasts
+        while process.poll() is None:
+            at = time.monotonic() + moment.uniform(0.0, lets)
+            while process.poll() is None and time.monotonic() < at:
+                time.sleep(STEP_SECONDS)
+                if killed and size_of(there) > before:
+                    killed = False
+                    tally.back.append(time.monotonic() - begun)
+            if process.poll() is None and strike(process, there, moment):
+                tally.faults += 1
+                lets = lasts / OFTEN
+        killed = process.returncode == -signal.SIGKILL
+        if not killed:
+            break
+    if process.returncode != 0:
+        tally.wrong.append(f"exit code {process.returncode}: {(there / 'said.txt').read_text()[-500:]}")
 
 
 def judge(there: Path, tally: Tally, expected: Any) -> None:

@@ -161,10 +161,13 @@ class StudyRuns:
 
     def _find_parent(self) -> str:
         found = self._client.search_runs([self._experiment], f"tags.study_uid = '{self._view.uid}'")
-        if found:
-            parent = str(found[0].info.run_id)
+        if children := {str(run.info.run_id): list(self._children(run.info.run_id)) for run in found}:
+            parent = max(children, key=lambda run_id: len(children[run_id]))
+            for other in children.keys() - {parent}:  # a server that answered too late made two
+                for run_id in (*(run.info.run_id for run in children[other]), other):
+                    self._client.delete_run(run_id)
             self._client.update_run(parent, status="RUNNING")
-            for run in self._children(parent):
+            for run in children[parent]:
                 self._there[int(run.data.tags["trial"])].append(run)
         else:
             tags = {**self._view.tags, "study_uid": self._view.uid}

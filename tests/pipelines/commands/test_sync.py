@@ -71,6 +71,15 @@ def test_of_two_runs_of_a_trial_one_is_left(launch: Search, search: Search) -> N
     assert {run.info.run_id for run in mlflow_runs()} == before
 
 
+def test_of_two_runs_of_a_study_the_one_with_its_trials_is_left(launch: Search, search: Search) -> None:
+    launch("--budget", "2")
+    (parent,), before = mlflow_runs("search"), {run.info.run_id for run in mlflow_runs()}
+    MlflowClient().create_run(parent.info.experiment_id, tags=parent.data.tags)
+    assert search("sync").code == 0
+    assert [run.info.run_id for run in mlflow_runs("search")] == [parent.info.run_id]
+    assert {run.info.run_id for run in mlflow_runs()} == before
+
+
 def test_an_end_that_the_journal_lost_is_logged_anew(launch: Search) -> None:
     """With the power the last lines go, but not what MLflow was told: then the trial is trained again."""
     launch("--budget", "3", "--study", "mine")
