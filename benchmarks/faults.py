@@ -45,9 +45,11 @@ depth = [1, 2, 3]
 """
 LOST_BYTES = 4_000
 """Of a journal, at most, when the power fails."""
-STEP_SECONDS = 0.02
+STEP_SECONDS, SOON_SECONDS = 0.02, 1.0
+WORKERS = b"ray::_Worker", b"ray::ResourceTrainable"
+"""What Ray calls them between two trainings, and in one."""
 OFTEN = 4
-"""A search that goes on is hit so many times, about, while it would last."""
+"""So many workers, about, are lost while a search would last."""
 
 
 @dataclass
@@ -99,11 +101,13 @@ def kill_driver(process: subprocess.Popen[bytes], there: Path, moment: random.Ra
 
 
 def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
-    """End one of its workers; the launch goes on."""
-    workers = [pid for pid in below(process.pid) if name_of(pid).startswith(b"ray::_Worker")]
-    with contextlib.suppress(IndexError, ProcessLookupError):  # there is none, or none any more
-        os.kill(moment.choice(workers), signal.SIGKILL)
-        return True
+    """End one of its workers, in a training or between two, soon after there is one; the launch goes on."""
+    while process.poll() is None:
+        time.sleep(moment.uniform(0.0, SOON_SECONDS))
+        workers = [pid for pid in below(process.pid) if name_of(pid).startswith(WORKERS)]
+        with contextlib.suppress(IndexError, ProcessLookupError):  # there is none, or none any more
+            os.kill(moment.choice(workers), signal.SIGKILL)
+            return True
     return False
 
 
@@ -159,9 +163,8 @@ def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: flo
     killed = False
     while True:
         process, begun, before = launched(there, engine), time.monotonic(), size_of(there)
-        lets = lasts
         while process.poll() is None:
-            at = time.monotonic() + moment.uniform(0.0, lets)
+            at = time.monotonic() + moment.uniform(0.0, lasts if strike is not kill_worker else lasts / OFTEN)
             while process.poll() is None and time.monotonic() < at:
                 time.sleep(STEP_SECONDS)
                 if killed and size_of(there) > before:
@@ -169,7 +172,6 @@ def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: flo
                     tally.back.append(time.monotonic() - begun)
             if process.poll() is None and strike(process, there, moment):
                 tally.faults += 1
-                lets = lasts / OFTEN
         killed = process.returncode == -signal.SIGKILL
         if not killed:
             break
