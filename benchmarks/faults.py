@@ -48,7 +48,7 @@ LOST_BYTES = 4_000
 STEP_SECONDS, SOON_SECONDS = 0.02, 1.0
 WORKERS = b"ray::_Worker", b"ray::ResourceTrainable"
 """What Ray calls them between two trainings, and in one."""
-OFTEN = 4
+OFTEN = 2
 """So many workers, about, are lost while a search would last."""
 
 
