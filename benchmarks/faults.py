@@ -12,6 +12,7 @@ once, nothing left over, and, where one worker makes its order certain, the fron
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -31,6 +32,7 @@ from mlflow import MlflowClient
 from benchmarks.in_turns import machine
 from pipelines.tracking.runs import EXPERIMENT
 from search.checkup import findings
+from search.on_ray.engine import RESTARTS
 from search.storage import Storage
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +162,8 @@ def size_of(there: Path) -> int:
 def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: float) -> None:
     """Launch it, and hit it at moments of those that a search lasts, until it ends by itself."""
     engine, strike = FAULTS[fault]
-    killed = False
+    killed, hits = False, 0
+    most = RESTARTS if strike is kill_worker else math.inf  # a trial that loses more fails, and that is right
     while True:
         process, begun, before = launched(there, engine), time.monotonic(), size_of(there)
         while process.poll() is None:
@@ -170,11 +173,12 @@ def hit(there: Path, fault: str, tally: Tally, moment: random.Random, lasts: flo
                 if killed and size_of(there) > before:
                     killed = False
                     tally.back.append(time.monotonic() - begun)
-            if process.poll() is None and strike(process, there, moment):
-                tally.faults += 1
+            if process.poll() is None and hits < most and strike(process, there, moment):
+                hits += 1
         killed = process.returncode == -signal.SIGKILL
         if not killed:
             break
+    tally.faults += hits
     if process.returncode != 0:
         tally.wrong.append(f"exit code {process.returncode}: {(there / 'said.txt').read_text()[-500:]}")
 
