@@ -35,10 +35,11 @@ from search.simulated_engine import SimulatedEngine
 from search.storage import Storage
 from search.table import METRIC, Table
 from search.trials import Trial
-from space.choices import Candidate, SearchSpace
+from space.choices import Candidate
 from space.cost import Costs
 from space.design import Design
 from space.seeds import mix_seed
+from space.space_files import load_space
 
 EPOCHS, EPOCH_SECONDS = 30, 2.0
 WINDOW = 100
@@ -102,7 +103,7 @@ class Seconds:
 def made_up_settings() -> Settings:
     """A study of the default task in a space of tens of thousands of designs."""
     settings = Settings.from_json(Table.load(Path(__file__).with_name("digits.npz")).settings)
-    space = SearchSpace.load("full", settings.layouts)
+    space = load_space("full", settings.layouts)
     return replace(settings, space=space.to_dict(), space_name="full", table=None)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from search.extrapolation import curves, learnt
 from search.surrogate import Encoding, Point, Surrogate
 from search.trials import State, Trial
-from space.choices import ALL_STAGES, Candidate
+from space.choices import Candidate
+from space.stage_sets import ALL_STAGES
 
 ATTENTION, BACKBONE, STAGES = "attention", "backbone", "stages"
 QUANTILE = 1.96

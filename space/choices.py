@@ -6,20 +6,17 @@ package knows none of them.
 """
 
 import random
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from itertools import combinations, product
-from pathlib import Path
-from typing import Any, TypeAlias
+from itertools import product
+from typing import TypeAlias
 
 from space.declarations import Choice, Value
-from space.declared import DECLARED, no_attention
+from space.declared import DECLARED
 from space.design import Design, Layout
-from space.errors import UserError
+from space.stage_sets import stage_digits
 
 Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
 """Picks one of the options of a named choice."""
@@ -27,17 +24,10 @@ Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
 Candidate: TypeAlias = tuple[str, Design]
 """A backbone's name and a design that is canonical in it."""
 
-PRESETS = ("small", "papers", "full")
-ALL_STAGES = "all"
-LAST_STAGES = {"last": 1, "last two": 2}
-"""In a TOML file: so many stages at the end of each backbone."""
-ANY_STAGES = "any"
-"""In a TOML file: every set of stages that all backbones have."""
 LARGE = 100_000
 """Sequences of decisions above which a space is not enumerated."""
 DRAWN = 30_000
 """Sequences that are drawn instead; the designs that they lead to stand for such a space."""
-STAGE_WORDS = ", ".join(map(repr, (ALL_STAGES, *LAST_STAGES, ANY_STAGES)))
 
 
 @dataclass(frozen=True)
@@ -53,37 +43,6 @@ class SearchSpace:
 
     backbones: Mapping[str, Layout]
     values: Mapping[str, Mapping[str, tuple[Value, ...]]]
-
-    @classmethod
-    def load(cls, source: str | Path, backbones: Mapping[str, Layout]) -> "SearchSpace":
-        """Read a TOML file, or a preset (`PRESETS`): that has the attentions of plug-ins, too, and fits the backbones.
-
-        Raises:
-            UserError: naming the file, the key and what is allowed.
-        """
-        is_preset = str(source) in PRESETS
-        if is_preset:
-            text = resources.files("space.presets").joinpath(f"{source}.toml").read_text()
-        else:
-            try:
-                text = Path(source).read_text()
-            except (OSError, UnicodeDecodeError):
-                raise UserError(f"no space {str(source)!r}; use {', '.join(PRESETS)} or a TOML file") from None
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{source}: not TOML: {error}") from None
-        if is_preset:
-            table |= _of_plugins(table)
-        try:
-            space = cls(backbones, _values(table, _stage_sets(backbones.values())))
-            if is_preset:
-                space = space._fitted()
-            space._check_stages()
-            space._check_start()
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
-        return space
 
     def starting_at_one(self) -> "SearchSpace":
         """The designs whose gates start at exactly 1, as pretrained weights want them, and learn from there."""
@@ -116,7 +75,7 @@ class SearchSpace:
             options = self._options(attention, declared, picked)
             if options:
                 value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
-                picked[name] = _stage_digits(value, layout) if name == "stages" else value
+                picked[name] = stage_digits(value, layout) if name == "stages" else value
         return backbone, Design.from_dict({"attention": attention, **picked}).canonical(layout)
 
     def choices(self) -> dict[str, tuple[Value, ...]]:
@@ -228,32 +187,6 @@ class SearchSpace:
             path = walk.next_path()
         return found
 
-    def _fitted(self) -> "SearchSpace":
-        """Without stages that a backbone does not have, and with each set of stages once."""
-        values = {attention: dict(table) for attention, table in self.values.items()}
-        for table in values.values():
-            if "stages" in table:
-                table["stages"] = _fitting(table["stages"], self.backbones.values())
-        return SearchSpace(self.backbones, values)
-
-    def _check_stages(self) -> None:
-        for attention, table in self.values.items():
-            for stages, (name, layout) in product(table.get("stages", ()), self.backbones.items()):
-                try:
-                    Design(attention, stages=_stage_digits(stages, layout)).canonical(layout)
-                except UserError as error:
-                    raise UserError(f"{name}: {error}") from None
-
-    def _check_start(self) -> None:
-        """Where only start=unit is wanted, no other choice may rule it out."""
-        for attention, table in self.values.items():
-            if table.get("start") == ("unit",):
-                stalls, choices = DECLARED[attention].stalls, DECLARED[attention].choices
-                bearing = {*stalls, *(name for stalling in stalls for idle in choices[stalling].idle for name in idle)}
-                names = [name for name in table if name in bearing]
-                for picked in product(*(table[name] for name in names)):
-                    Design.from_dict({"attention": attention, **dict(zip(names, picked, strict=True)), "start": "unit"})
-
 
 class _Walk:
     """One sequence of decisions among some of the options, and the path to the next one in depth-first order."""
@@ -281,97 +214,3 @@ class _Walk:
             if index + 1 < count:
                 return [*path, (name, index + 1, count)]
         return None
-
-
-def _stage_digits(option: Value, layout: Layout) -> str:
-    """The stages that an option means in a backbone of this layout."""
-    every = "".join(str(stage) for stage in range(1, len(layout) + 1))
-    if option in LAST_STAGES:
-        return every[-LAST_STAGES[str(option)] :]
-    return every if option == ALL_STAGES else str(option)
-
-
-def _fitting(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value, ...]:
-    """The options that mean stages of every backbone, the first of those that mean the same ones; else all stages."""
-    found: dict[tuple[str, ...], Value] = {}
-    for option in options:
-        meant = tuple(_stage_digits(option, layout) for layout in layouts)
-        if all(
-            set(digits) <= set(_stage_digits(ALL_STAGES, layout)) for digits, layout in zip(meant, layouts, strict=True)
-        ):
-            found.setdefault(meant, option)
-    return tuple(found.values()) or (ALL_STAGES,)
-
-
-def _of_plugins(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset's table of attentions with those of plug-ins; choices that none of ours has are of all their values."""
-    ours = {(it.name, it.values) for declaration in DECLARED.ours.values() for it in declaration.choices.values()}
-    added = {name: declaration.choices for name, declaration in DECLARED.items() if name not in DECLARED.ours}
-    own = {
-        name: {it.name: [*it.values] for it in choices.values() if (it.name, it.values) not in ours}
-        for name, choices in added.items()
-    }
-    return {"attention": [*table["attention"], *added], **own}
-
-
-def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> dict[str, dict[str, tuple[Value, ...]]]:
-    attentions = table.get("attention")
-    if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
-        raise UserError(f"attention must be a list of some of {', '.join(DECLARED)}")
-    if len(set(attentions)) != len(attentions):
-        raise UserError("the list attention has an entry twice")
-    known: dict[str, dict[Value, None]] = {}
-    for declaration in DECLARED.values():
-        for name, choice in declaration.choices.items():
-            known.setdefault(name, {}).update(dict.fromkeys(choice.values))
-    for key, entry in table.items():
-        if key == "attention" or key in known or (key in attentions and isinstance(entry, dict)):
-            continue
-        where = "is not in the list attention" if key in DECLARED else "is no field and no attention"
-        raise UserError(f"key {key!r} {where}; fields are {', '.join(sorted(known))}")
-    values = {}
-    for attention in attentions:
-        if attention not in DECLARED:
-            raise UserError(no_attention(attention))
-        found = _values_of(attention, table, known, stage_sets)
-        values[attention] = {name: options for name, options in found if options}
-    return values
-
-
-def _values_of(
-    attention: str, table: Mapping[str, Any], known: Mapping[str, Mapping[Value, None]], stage_sets: Sequence[str]
-) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    """What the table says of each choice of an attention: under its own key, or else of all attentions."""
-    own, choices = table.get(attention, {}), DECLARED[attention].choices
-    for key in own:
-        if key not in choices:
-            raise UserError(f"key '{attention}.{key}': {attention} has {', '.join(choices) or 'no fields'}")
-    for name, choice in choices.items():
-        if name in own:
-            yield name, _options(f"{attention}.{name}", own[name], choice.values, stage_sets)
-        elif name in table:
-            shared = _options(name, table[name], tuple(known[name]), stage_sets)
-            yield name, tuple(value for value in shared if not choice.values or value in choice.values)
-
-
-def _options(key: str, given: object, allowed: Sequence[Value], stage_sets: Sequence[str]) -> tuple[Value, ...]:
-    """What a list in the file says; where nothing is said to be allowed, it is of stages."""
-    if not isinstance(given, list) or not given:
-        raise UserError(f"key {key!r} must be a list with at least one value")
-    if len(set(map(str, given))) != len(given):
-        raise UserError(f"key {key!r} has a value twice")
-    for value in given:
-        if not allowed:
-            if not (isinstance(value, str) and value):
-                raise UserError(f"key {key!r}: {value!r} is not {STAGE_WORDS} or a set of stage digits such as '23'")
-        elif value not in allowed or type(value) not in (int, str):
-            raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, allowed))}")
-    return (ALL_STAGES, *stage_sets) if not allowed and ANY_STAGES in given else tuple(given)
-
-
-def _stage_sets(layouts: Iterable[Layout]) -> list[str]:
-    """Every set of stages that all backbones have, but for one that is all stages of each."""
-    counts = {len(layout) for layout in layouts}
-    digits = "123456789"[: min(counts)]
-    sizes = range(1, len(digits) + (len(counts) > 1))
-    return ["".join(some) for size in sizes for some in combinations(digits, size)]

@@ -31,9 +31,9 @@ from search.storage import Storage
 from search.table import Table
 from search.trials import JOB, OUTCOME, Job
 from space.backbones import backbone, chosen
-from space.choices import SearchSpace
 from space.design import Design, Stage
 from space.errors import UserError
+from space.space_files import load_space
 from space.state import read_state
 from trainers.device_file import DeviceFile
 from trainers.grouping import read_groups
@@ -151,7 +151,7 @@ def read_anew(path: Path) -> object:
 
 WEIGHTS = {"layer.weight": torch.zeros(2, 3), "layer.bias": torch.zeros(2)}
 FILES = [
-    Kind("space.toml", SPACE, lambda path: SearchSpace.load(path, LAYOUTS)),
+    Kind("space.toml", SPACE, lambda path: load_space(path, LAYOUTS)),
     Kind("config.toml", CONFIG, lambda path: read_config(path, "launch", fields_of(LaunchOptions))),
     Kind("table.npz", table(), Table.load),
     Kind("device.json", json.dumps(DEVICE).encode(), DeviceFile.read),

@@ -10,10 +10,11 @@ from pipelines.settings.options.calibrate import CalibrateOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, say, stderr
 from search.local_engine import LocalEngine
-from space import Design, SearchSpace, UserError
+from space import Design, UserError
 from space.backbones import backbone
 from space.backbones.names import split_names
 from space.choices import Candidate
+from space.space_files import load_space
 from trainers.costs import COSTS
 from trainers.costs.cost import find_cost
 from trainers.costs.measured import CostOfParts
@@ -37,7 +38,7 @@ def calibrate(options: CalibrateOptions) -> int:
     shape = (options.channels, options.image_size, options.image_size)
     layouts = {name: backbone(name).layout for name in split_names(options.backbone)}
     check_images(shape, layouts)
-    candidates = [*((name, Design()) for name in layouts), *SearchSpace.load(options.space, layouts).enumerate()]
+    candidates = [*((name, Design()) for name in layouts), *load_space(options.space, layouts).enumerate()]
     task = Task(options.num_classes, shape)
     deployment = find_deployment("cpu" if options.pack else options.device, options.form, options.dtype)
     costs = {name: COSTS[name](task, deployment) for name in names}

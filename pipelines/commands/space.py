@@ -13,9 +13,9 @@ from pipelines.settings.options.space import SpaceOptions
 from pipelines.terminal import exit_codes
 from pipelines.terminal.console import print_json, stdout
 from search.local_engine import LocalEngine
-from space import SearchSpace
 from space.backbones import backbone
 from space.backbones.names import split_names
+from space.space_files import load_space
 from trainers.costs.cost import find_cost
 from trainers.task import Task
 
@@ -31,7 +31,7 @@ def space(options: SpaceOptions) -> int:
     shape = (options.channels, options.image_size, options.image_size)
     layouts = {name: backbone(name).layout for name in split_names(options.backbone)}
     check_images(shape, layouts)
-    searched = SearchSpace.load(options.space, layouts)
+    searched = load_space(options.space, layouts)
     candidates = list(searched.enumerate())
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     names = dict.fromkeys([DEFAULT_COSTS[0], *(it.quantity.name for it in limits)])

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from pipelines.terminal.console import print_json, stderr, stdout
-from space import Design, SearchSpace, UserError
+from space import Design, UserError
 from space.backbones import Backbone
 from space.build import build
-from space.choices import PRESETS
+from space.space_files import PRESETS, load_space
 from trainers.costs import MeasuredCost
 from trainers.costs.cost import find_cost
 from trainers.deployment import Deployment
@@ -81,6 +81,6 @@ def verify(
 
 def _some(backbone: Backbone) -> list[Design]:
     """Designs of the small space, the same each time."""
-    space = SearchSpace.load(PRESETS[0], {backbone.name: backbone.layout})
+    space = load_space(PRESETS[0], {backbone.name: backbone.layout})
     everything = [design for _, design in space.enumerate() if design != PLAIN]
     return random.Random(0).sample(everything, min(DESIGNS, len(everything)))

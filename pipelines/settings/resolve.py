@@ -14,13 +14,13 @@ from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.study import Settings, digest_of
 from pipelines.terminal.console import say
 from pipelines.terminal.reading import reading_bar
-from space import SearchSpace, UserError
+from space import UserError
 from space.backbones import backbone, chosen, code_of
 from space.backbones.names import split_names
-from space.choices import PRESETS
 from space.files import absolute
 from space.normalisation import IMAGENET, Levels
 from space.published import TrainedOn, find_pretrained
+from space.space_files import PRESETS, load_space
 from trainers.data import Data
 from trainers.datasets import read_data
 from trainers.metrics import METRICS
@@ -106,7 +106,7 @@ def resolve(
     if frozen and space is None:
         values = frozen.space
     else:
-        loaded = SearchSpace.load(space_name, {name: backbone(name).layout for name in names})
+        loaded = load_space(space_name, {name: backbone(name).layout for name in names})
         values = (loaded.starting_at_one() if weights else loaded).to_dict()
     device = None if task.device == "auto" else task.device
     whose = study if device is None else None

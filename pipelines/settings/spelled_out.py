@@ -9,9 +9,9 @@ from pipelines.settings.options.task import TaskOptions
 from pipelines.settings.resolve import cut_from
 from pipelines.settings.study import Settings
 from space.backbones import Name
-from space.choices import PRESETS
 from space.files import absolute
 from space.published import FILES
+from space.space_files import PRESETS
 from space.user_code import full_name
 from trainers.source import Source
 

@@ -8,10 +8,10 @@ import pytest
 
 from search.importance import Effect, effects
 from search.trials import State, Trial
-from space.choices import SearchSpace
 from space.design import Design, Stage
+from space.space_files import load_space
 
-SPACE = SearchSpace.load("small", {"tiny": (Stage(2, 16), Stage(2, 32), Stage(2, 64))})
+SPACE = load_space("small", {"tiny": (Stage(2, 16), Stage(2, 32), Stage(2, 64))})
 DESIGNS = [design for _, design in SPACE.enumerate() if design.attention in ("none", "se", "ras", "eca")]
 ADDED = {("attention", "se"): 0.03, ("attention", "eca"): -0.02, ("depth", "2"): 0.02, ("start", "unit"): -0.015}
 """To accuracy; all else adds nothing."""

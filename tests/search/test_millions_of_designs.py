@@ -13,6 +13,7 @@ from space.cost import Costs, Limit, within
 from space.design import Layout, Stage
 from space.lazily import Lazily
 from space.seeds import mix_seed
+from space.space_files import load_space
 from tests.objectives import OBJECTIVES, PARAMS
 
 LAYOUT: Layout = (Stage(2, 64), Stage(2, 128), Stage(2, 256))
@@ -21,7 +22,7 @@ TRIALS = 30
 
 @pytest.fixture(scope="module")
 def large_space() -> SearchSpace:
-    return SearchSpace.load("full", {f"backbone{number}": LAYOUT for number in range(400)})
+    return load_space("full", {f"backbone{number}": LAYOUT for number in range(400)})
 
 
 class Counted:

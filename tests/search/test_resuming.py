@@ -294,7 +294,7 @@ from search.ledger import Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
 from search.storage import Storage
-from space.choices import SearchSpace
+from space.space_files import load_space
 from space.cost import Limit
 from space.design import Stage
 
@@ -309,7 +309,7 @@ def at_step(design, epoch):
     if epochs == int(die_in):
         os._exit(9)
 
-space = SearchSpace.load("small", {"tiny": (Stage(1, 16), Stage(2, 32), Stage(2, 64))})
+space = load_space("small", {"tiny": (Stage(1, 16), Stage(2, 32), Stage(2, 64))})
 fractions = {candidate: tables["fraction"](str(candidate)) for candidate in space.enumerate()}
 costs = {c: {"num_params": 1000 + int(9000 * f), "macs": 1, "fps": 1000 + f} for c, f in fractions.items()}
 storage = Storage(where)

@@ -15,11 +15,12 @@ from space.attention import ATTENTION, Choice, Excitation, Gate, stage_gates
 from space.attention.passes import mean
 from space.backbones import backbone
 from space.build import build
-from space.choices import PRESETS, SearchSpace
+from space.choices import SearchSpace
 from space.declarations import CONNECTION, DEPTH, REDUCTION, START, When, declare
 from space.declared import DECLARED, MODULES, registrations
 from space.design import Design, Stage
 from space.errors import UserError
+from space.space_files import PRESETS, load_space
 from tests.space.conftest import count
 from trainers.counting import computation, macs, num_params
 from trainers.task import Task
@@ -197,14 +198,14 @@ CHANGE = {
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_has_all_values_of_its_own_choices(preset: str) -> None:
     register_grouped()
-    values = SearchSpace.load(preset, ONE).values["grouped"]
+    values = load_space(preset, ONE).values["grouped"]
     assert (values["groups"], values["kind"]) == ((2, 4, 8), ("mean", "max"))
     assert ("bias" in values) is (preset == "full")  # that se has, too
 
 
 def load(folder: Path, text: str) -> SearchSpace:
     (folder / "space.toml").write_text(text)
-    return SearchSpace.load(folder / "space.toml", ONE)
+    return load_space(folder / "space.toml", ONE)
 
 
 def test_a_file_may_list_their_values(tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_a_function_makes_the_gates_of_a_stage_like_dia() -> None:
     means = [it.mean((2, 3), keepdim=True) for it in features]
     torch.testing.assert_close(second(features[1]), (means[0] + means[1]).sigmoid())
     assert num_params(Design("running"), "resnet20", TASK) - num_params(Design(), "resnet20", TASK) == 64 + 128 + 256
-    assert "running" in SearchSpace.load("small", ONE).values
+    assert "running" in load_space("small", ONE).values
 
 
 def test_a_choice_that_all_have_may_get_another_default_or_fewer_values() -> None:

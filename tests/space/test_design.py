@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from space.choices import SearchSpace
 from space.declarations import Value, hidden_width
 from space.declared import DECLARED
 from space.design import Design, Layout, Stage
 from space.errors import UserError
+from space.space_files import load_space
 
 DEEP: Layout = (Stage(2, 64), Stage(2, 128), Stage(2, 256))
 SHALLOW: Layout = (Stage(1, 64), Stage(1, 128), Stage(1, 256))
@@ -52,7 +52,7 @@ def test_every_design_is_what_its_text_and_its_json_say() -> None:
 
 
 def test_every_design_of_the_full_space_is_what_its_text_says() -> None:
-    for _, design in SearchSpace.load("full", {"deep": DEEP}).enumerate():
+    for _, design in load_space("full", {"deep": DEEP}).enumerate():
         assert Design.parse(str(design)) == design
 
 

@@ -13,12 +13,12 @@ from space.attention.inference import ChannelMap, PooledGate
 from space.attention.se import SE
 from space.backbones import backbone
 from space.build import build
-from space.choices import SearchSpace
 from space.design import Design
 from space.ends import FoldedEnd, PointwiseEnd
 from space.errors import UserError
 from space.fold import fold
 from space.gating import Gated
+from space.space_files import load_space
 from tests.space.conftest import normal, weights
 
 TIGHT = 1e-12
@@ -61,7 +61,7 @@ def images_for(name: str) -> Tensor:
 
 def random_design(seed: int, name: str) -> Design:
     generator = random.Random(seed)
-    space = SearchSpace.load("full", {name: backbone(name).layout})
+    space = load_space("full", {name: backbone(name).layout})
     return space.sample(lambda _, options: generator.choice(options))[1]
 
 

@@ -8,6 +8,7 @@ import pytest
 from space.choices import LARGE, Candidate, SearchSpace
 from space.declarations import Value
 from space.design import Design, Layout, Stage
+from space.space_files import load_space
 
 LAYOUT = (Stage(2, 64), Stage(2, 128), Stage(2, 256))
 BACKBONES: dict[str, Layout] = {f"backbone{number}": LAYOUT for number in range(400)}
@@ -15,7 +16,7 @@ BACKBONES: dict[str, Layout] = {f"backbone{number}": LAYOUT for number in range(
 
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
-    return SearchSpace.load("full", BACKBONES)
+    return load_space("full", BACKBONES)
 
 
 def random_candidates(space: SearchSpace, count: int) -> list[Candidate]:
@@ -29,7 +30,7 @@ def led_to(space: SearchSpace, made: Mapping[str, Value]) -> Candidate:
 
 def test_its_size_is_that_of_one_backbone_times_their_number(space: SearchSpace) -> None:
     (one,) = list(BACKBONES)[:1]
-    alone = SearchSpace.load("full", {one: LAYOUT})
+    alone = load_space("full", {one: LAYOUT})
     assert space.is_large
     assert not alone.is_large
     assert space.size == 400 * len(alone.decisions) > 10_000_000
@@ -43,7 +44,7 @@ def test_thousands_stand_for_it_all_backbones_and_attentions_among_them(space: S
     assert {design.attention for _, design in drawn} == set(space.values)
     for candidate, made in random.Random(0).sample(list(space.decisions.items()), 200):
         assert led_to(space, made) == candidate
-    assert list(SearchSpace.load("full", BACKBONES).enumerate()) == drawn
+    assert list(load_space("full", BACKBONES).enumerate()) == drawn
 
 
 def test_decisions_lead_to_every_design_of_it(space: SearchSpace) -> None:

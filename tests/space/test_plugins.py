@@ -15,11 +15,11 @@ from search.samplers import SAMPLERS
 from space.attention import ATTENTION, Excitation, Gate, stage_gates
 from space.backbones import BACKBONES, backbone
 from space.build import build
-from space.choices import PRESETS, SearchSpace
 from space.declarations import hidden_width
 from space.declared import DECLARED
 from space.design import Design, Stage
 from space.errors import UserError
+from space.space_files import PRESETS, load_space
 from space.user_code import load_plugins
 from tests.space.conftest import count
 from trainers.datasets import DATASETS
@@ -185,15 +185,15 @@ def test_nothing_is_known_of_its_biases_so_the_unit_start_is_refused_where_they_
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_it_joins_the_presets_and_no_file(preset: str, tmp_path: Path) -> None:
-    before = SearchSpace.load(preset, ONE).values
+    before = load_space(preset, ONE).values
     ATTENTION.register("scale")(Scale)
-    after = SearchSpace.load(preset, ONE).values
+    after = load_space(preset, ONE).values
     assert after == {**before, "scale": after["scale"]}
     assert after["scale"]["depth"] == before["se"]["depth"]
     (tmp_path / "space.toml").write_text('attention = ["none", "se"]')
-    assert {d.attention for _, d in SearchSpace.load(tmp_path / "space.toml", ONE).enumerate()} == {"none", "se"}
+    assert {d.attention for _, d in load_space(tmp_path / "space.toml", ONE).enumerate()} == {"none", "se"}
     (tmp_path / "space.toml").write_text('attention = ["none", "scale"]\n[scale]\ndepth = [1, 2]')
-    designs = {str(design) for _, design in SearchSpace.load(tmp_path / "space.toml", ONE).enumerate()}
+    designs = {str(design) for _, design in load_space(tmp_path / "space.toml", ONE).enumerate()}
     assert designs == {"none", "scale", "scale:depth=2"}
 
 
@@ -203,7 +203,7 @@ def test_an_attention_that_is_not_there_may_be_a_plugins(tmp_path: Path) -> None
         Design.parse("scale")
     (tmp_path / "space.toml").write_text('attention = ["none", "scale"]')
     with pytest.raises(UserError, match=says):
-        SearchSpace.load(tmp_path / "space.toml", ONE)
+        load_space(tmp_path / "space.toml", ONE)
 
 
 class Keyword(Scale):

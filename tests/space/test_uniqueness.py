@@ -12,12 +12,12 @@ from torch import nn
 
 from space.attention import stage_gates
 from space.backbones import backbone
-from space.choices import SearchSpace
 from space.declarations import Value
 from space.declared import DECLARED
 from space.design import Design, Layout, Stage
 from space.errors import UserError
 from space.gating import place_gates
+from space.space_files import load_space
 
 RESNET20: Layout = backbone("resnet20").layout
 NARROW: Layout = (Stage(2, 8), Stage(1, 16), Stage(2, 32))
@@ -55,7 +55,7 @@ def signature(network: nn.Module) -> Signature:
 @pytest.mark.long
 @pytest.mark.parametrize("preset", ["small", "full"])
 def test_two_designs_of_a_space_never_build_the_same_network(preset: str) -> None:
-    space = SearchSpace.load(preset, {"resnet20": RESNET20})
+    space = load_space(preset, {"resnet20": RESNET20})
     numbers: dict[Signature, int] = {}
 
     @cache

@@ -11,10 +11,10 @@ from torchvision import models
 
 from space.backbones import BACKBONES, backbone
 from space.build import build
-from space.choices import SearchSpace
 from space.declarations import Value
 from space.declared import DECLARED
 from space.design import Design
+from space.space_files import load_space
 from trainers.counting import (
     GateContext,
     GatedStage,
@@ -38,7 +38,7 @@ def built(design: Design, name: str, task: Task) -> nn.Module:
 
 
 def sample(name: str, count: int) -> list[Design]:
-    designs = [design for _, design in SearchSpace.load("full", {name: backbone(name).layout}).enumerate()]
+    designs = [design for _, design in load_space("full", {name: backbone(name).layout}).enumerate()]
     return random.Random(name).sample(designs, count)
 
 

@@ -12,8 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from space.backbones import backbone
 from space.build import build
-from space.choices import Candidate, SearchSpace
+from space.choices import Candidate
 from space.design import Design
+from space.space_files import load_space
 from trainers.costs import COSTS
 from trainers.costs.measured import CostOfParts
 from trainers.costs.timed import Timed
@@ -167,7 +168,7 @@ def test_what_parts_predict_is_what_the_network_with_gates_computes(name: str, f
 
 def test_what_is_measured_is_what_the_candidates_need_and_nothing_else() -> None:
     layouts = {name: backbone(name).layout for name in ("resnet11", "resnet20")}
-    candidates: list[Candidate] = list(SearchSpace.load("small", layouts).enumerate())
+    candidates: list[Candidate] = list(load_space("small", layouts).enumerate())
     found = measure(candidates, TASK, Parts(CONDITIONS), Counter(Deployment()))
     needed = {key for name, design in candidates for _, key in gates_of(design, name, TASK)}
     assert {*found.gates} == needed

@@ -14,8 +14,8 @@ from pipelines.tracking.runs import EXPERIMENT
 from search.storage import Storage
 from search.table import Table, halves
 from search.trials import State
-from space import SearchSpace
 from space.backbones import backbone
+from space.space_files import load_space
 from tests.pipelines.commands.test_bad_input import assert_one_line
 from tests.pipelines.conftest import Ended, Search, mlflow_runs
 from trainers.recipe import recipe
@@ -27,7 +27,7 @@ EPOCHS, SEEDS = 20, 4
 @pytest.fixture
 def table(here: Path) -> Table:
     """Made-up curves of the small space, saved as table.npz: of images that nobody has."""
-    space = SearchSpace.load("small", {"resnet20": backbone("resnet20").layout})
+    space = load_space("small", {"resnet20": backbone("resnet20").layout})
     designs = [design for _, design in dict.fromkeys([space.plain(), *space.enumerate()])]
     settings = Settings(
         dataset="digits",
