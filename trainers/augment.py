@@ -11,19 +11,18 @@ def random_crop(images: Tensor, padding: int) -> Tensor:
     """Each image shifted by up to `padding` pixels in both directions, black moving in."""
     batch, _, height, width = images.shape
     device = images.device
-    top = torch.randint(2 * padding + 1, (batch, 1, 1), device=device)
-    left = torch.randint(2 * padding + 1, (batch, 1, 1), device=device)
-    rows = top + torch.arange(height, device=device)[None, :, None]
-    columns = left + torch.arange(width, device=device)[None, None, :]
-    which = torch.arange(batch, device=device)[:, None, None]
-    padded = pad(images, (padding,) * 4).permute(0, 2, 3, 1)
-    return padded[which, rows, columns].permute(0, 3, 1, 2)
+    top = torch.randint(2 * padding + 1, (batch,), device=device)
+    left = torch.randint(2 * padding + 1, (batch,), device=device)
+    shifted = pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # every shift, a view
+    return shifted[torch.arange(batch, device=device), :, top, left]
 
 
 def random_flip(images: Tensor) -> Tensor:
     """Each image mirrored left to right with probability one half."""
-    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
+    batch, device = len(images), images.device
+    mirrored = torch.rand(batch, device=device) < 0.5
+    both = torch.cat([images, images.flip(3)])
+    return both.index_select(0, torch.arange(batch, device=device) + batch * mirrored)  # copies whole images
 
 
 def random_resized_crop(images: Tensor, size: Sequence[int]) -> Tensor:

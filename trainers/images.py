@@ -47,7 +47,7 @@ class TensorImages:
     def batches(self, order: Tensor, batch_size: int, resized_crop: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (B, C, H, W) and labels (B,) on the device, in this order (N,), cropped at random if asked."""
         for indices in order.to(self.images.device).split(batch_size):
-            images = self.images[indices]
+            images = self.images.index_select(0, indices)
             yield random_resized_crop(images, images.shape[2:]) if resized_crop else images, self.labels[indices]
 
     def to(self, device: torch.device, workers: int) -> "TensorImages":
