@@ -34,3 +34,5 @@ def test_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_long_calls_have_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SECONDS", 0.0)
     assert len(in_turns({"a": lambda: None}, "cpu")["a"]) == timing.FEWEST_ROUNDS
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    assert len(in_turns({"a": lambda: None}, "cpu", 1e9)["a"]) == timing.ROUNDS

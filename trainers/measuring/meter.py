@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainers.deployment import Deployment
 from trainers.measuring.blocks import CutBlock
 from trainers.measuring.runs import run_of
-from trainers.measuring.timing import Call, Figure, added_seconds, in_turns
+from trainers.measuring.timing import SECONDS, Call, Figure, added_seconds, in_turns
 
 C = TypeVar("C")
 
@@ -46,8 +46,9 @@ class Clock(Meter[Call]):
         return run_of(module, inputs, self.deployment)
 
     def whole(self, calls: Mapping[str, Call]) -> Mapping[str, Figure]:
-        """Seconds of each, in turns."""
-        return {name: Figure.of(samples) for name, samples in in_turns(calls, self.deployment.device).items()}
+        """Seconds of each, in turns, for as long as they would be measured alone."""
+        samples = in_turns(calls, self.deployment.device, SECONDS * len(calls))
+        return {name: Figure.of(it) for name, it in samples.items()}
 
     def beside(self, plain: Call, calls: Mapping[str, Call], block: CutBlock) -> Mapping[str, Figure]:
         """Seconds that each gate adds."""
