@@ -1,7 +1,7 @@
 """The designs of a search, each with all of its trainings and with what is known of it."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -14,6 +14,7 @@ from search.trials import State, Trial
 from space.choices import Candidate
 from space.design import Design
 
+PLAIN = Design()
 NUMBERS, FEWEST_DRAWS = 400_000, 250
 """Of thousands of designs there are fewer draws: so many numbers in all, so many draws at least."""
 
@@ -91,11 +92,11 @@ def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]
 
 def plain_begun(trials: Iterable[Trial]) -> Candidate | None:
     """The plain backbone that gains are over, however far it is; of several the one that was begun first."""
-    begun = [t for t in trials if t.job.design == Design() and t.state not in (State.DUPLICATE, State.INFEASIBLE)]
+    begun = [t for t in trials if t.job.design == PLAIN and t.state not in (State.DUPLICATE, State.INFEASIBLE)]
     return min(begun, key=lambda trial: trial.number).job.candidate if begun else None
 
 
-def plain_of(trials: Sequence[Trial]) -> Candidate | None:
+def plain_of(trials: Collection[Trial]) -> Candidate | None:
     """The same if it trained to the end: before that there are no gains."""
     plain = plain_begun(trials)
     return plain if any(t.state is State.COMPLETE and t.job.candidate == plain for t in trials) else None
@@ -152,7 +153,7 @@ def _estimates(trained: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], i
     count = min(DRAWS, max(FEWEST_DRAWS, NUMBERS // len(trained)))
     backbones = np.array([backbone for backbone, _ in trained])
     mean = np.empty(len(trained))
-    draws: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = [np.empty(0)] * len(trained)
+    draws = np.empty((count, len(trained)))
     for seed, backbone in enumerate(dict.fromkeys(backbones)):
         rows = np.flatnonzero(backbones == backbone)
         scores = np.full((len(rows), 1 + max(replicate for row in rows for replicate, _ in trained[row][1])), np.nan)
@@ -160,7 +161,5 @@ def _estimates(trained: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], i
             for replicate, score in trained[row][1]:
                 scores[place, replicate] = score
         known = estimate(scores, images, seed, count)
-        mean[rows] = known.mean
-        for place, row in enumerate(rows):
-            draws[row] = known.draws[:, place]
-    return Estimates(mean, np.stack(draws, axis=1))
+        mean[rows], draws[:, rows] = known.mean, known.draws
+    return Estimates(mean, draws)

@@ -4,7 +4,7 @@ Each is decided from the trials that were told, and from which ones are on their
 a search that was interrupted ends where it would have ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,10 +30,10 @@ class Ending:
 class Bound(Protocol):
     """On the work of a search."""
 
-    def __call__(self, trials: Sequence[Trial]) -> Ending | None:
+    def __call__(self, trials: Collection[Trial]) -> Ending | None:
         """Whether it is reached, from all trials; None while another one may begin."""
 
-    def room(self, trials: Sequence[Trial], seconds_each: float) -> float:
+    def room(self, trials: Collection[Trial], seconds_each: float) -> float:
         """About how many trainings more it allows, each of which takes so long."""
 
 
@@ -49,17 +49,17 @@ class MaxEpochs:
     epochs: int
     each: int
 
-    def __call__(self, trials: Sequence[Trial]) -> Ending | None:
+    def __call__(self, trials: Collection[Trial]) -> Ending | None:
         """Reached when a whole training more would exceed it."""
         if self._spent(trials) + self.each <= self.epochs:
             return None
         return Ending("max_epochs", f"--max-epochs {self.epochs} is reached: another training would exceed it")
 
-    def room(self, trials: Sequence[Trial], seconds_each: float) -> float:
+    def room(self, trials: Collection[Trial], seconds_each: float) -> float:
         """The whole trainings that still fit."""
         return max(0, self.epochs - self._spent(trials)) // self.each
 
-    def _spent(self, trials: Sequence[Trial]) -> int:
+    def _spent(self, trials: Collection[Trial]) -> int:
         return sum(self.each if trial.state is State.RUNNING else len(trial.history) for trial in trials)
 
 
@@ -75,7 +75,7 @@ class Hours:
     hours: float
     processors: float
 
-    def __call__(self, trials: Sequence[Trial]) -> Ending | None:
+    def __call__(self, trials: Collection[Trial]) -> Ending | None:
         """Reached when another training, as long as those so far that went to their end, would exceed it."""
         whole = [_seconds(trial) for trial in trials if trial.state is State.COMPLETE]
         each = sum(whole) / len(whole) if whole else 0.0
@@ -84,11 +84,11 @@ class Hours:
             return None
         return Ending("gpu_hours", f"--gpu-hours {self.hours:g} is reached: another training would exceed it")
 
-    def room(self, trials: Sequence[Trial], seconds_each: float) -> float:
+    def room(self, trials: Collection[Trial], seconds_each: float) -> float:
         """What is left over the time that a training takes."""
         return max(0.0, 3600 * self.hours - self._spent(trials)) / (seconds_each * self.processors)
 
-    def _spent(self, trials: Sequence[Trial]) -> float:
+    def _spent(self, trials: Collection[Trial]) -> float:
         return self.processors * sum(_seconds(trial) for trial in trials if trial.state is not State.RUNNING)
 
 
@@ -110,7 +110,7 @@ class Patience:
     images: int
     _known: tuple[object, Growth | None] = field(default=(None, None), init=False, repr=False)
 
-    def __call__(self, trials: Sequence[Trial]) -> Ending | None:
+    def __call__(self, trials: Collection[Trial]) -> Ending | None:
         """Reached when there were more designs than that, and the last ones added nothing beyond noise."""
         counted = [trial.job.candidate for trial in trials if trial.counts]
         growth = self._growth(trials, counted[-self.designs :]) if len(counted) > self.designs else None
@@ -121,14 +121,14 @@ class Patience:
             "patience", f"--patience {self.designs} is reached: {added} to the gain hypervolume, no more than noise"
         )
 
-    def _growth(self, trials: Sequence[Trial], latest: Sequence[Candidate]) -> Growth | None:
+    def _growth(self, trials: Collection[Trial], latest: Sequence[Candidate]) -> Growth | None:
         """By the latest designs; computed once, until another one comes to something."""
         basis = (trained_designs(trials, self.bounds.objectives.metric), latest)
         if self._known[0] != basis:
             self._known = basis, self.bounds.growth(trials, latest, self.images)
         return self._known[1]
 
-    def room(self, trials: Sequence[Trial], seconds_each: float) -> float:
+    def room(self, trials: Collection[Trial], seconds_each: float) -> float:
         """As many as one likes: who knows when it is reached."""
         return float("inf")
 
@@ -143,11 +143,11 @@ class FirstOf:
 
     bounds: Sequence[Bound] = ()
 
-    def __call__(self, trials: Sequence[Trial]) -> Ending | None:
+    def __call__(self, trials: Collection[Trial]) -> Ending | None:
         """The first that is reached."""
         return next((ending for bound in self.bounds if (ending := bound(trials)) is not None), None)
 
-    def room(self, trials: Sequence[Trial], seconds_each: float) -> float:
+    def room(self, trials: Collection[Trial], seconds_each: float) -> float:
         """The least that one allows."""
         return min((bound.room(trials, seconds_each) for bound in self.bounds), default=float("inf"))
 

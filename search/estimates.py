@@ -5,7 +5,7 @@ three standard deviations are integrated over a grid, so what is told is no sure
 shrunk towards each other by it, since the best of many is partly the luckiest (Efron and Morris, Stein's paradox in
 statistics, Scientific American 1977).
 
-Shapes: D designs, K seeds, G points of the grid, S draws. `scores` are (D, K), NaN where there is no training.
+Shapes: D designs in U groups, K seeds, G points of the grid, S draws. `scores` are (D, K), NaN where there is none.
 """
 
 import itertools
@@ -102,37 +102,41 @@ def estimate(scores: Array, images: int, seed: int = 0, draws: int = DRAWS) -> E
     level = float(np.nanmean(scores))
     values = np.where(there, scores - level, 0.0)
     unit = float(np.sqrt(_binomial(level, images)))
-    trainings, total = there.sum(axis=1), values.sum(axis=1)
+    total = values.sum(axis=1)
+    means = total / there.sum(axis=1)
     between, noise, seeding = (unit * axis for axis in _GRID)
-    effects = np.where(_hopeless(total / trainings), (10 * np.ptp(total / trainings)) ** 2, between[:, None] ** 2)
+
+    # Designs that were trained under the same seeds are shrunk alike: all but the last lines is of U groups of them.
+    groups, of = np.unique(np.column_stack([there, _hopeless(means)]), axis=0, return_inverse=True)
+    masks, sizes = groups[:, :-1].astype(float), np.bincount(of)
+    trainings = masks.sum(axis=1)
+    effects = np.where(groups[:, -1], (10 * np.ptp(means)) ** 2, between[:, None] ** 2)  # (G, U)
 
     # Given the deviations, the seeds' levels m + b are normal: their precision and mean, designs integrated out.
-    shrunk = effects / (noise[:, None] ** 2 + trainings * effects)  # (G, D)
-    masks = there.astype(float)
+    shrunk = effects / (noise[:, None] ** 2 + trainings * effects)  # (G, U)
     seeds = scores.shape[1]
-    pairs = (masks[:, :, None] * masks[:, None, :]).reshape(len(scores), -1)
-    data = np.diag(masks.sum(axis=0)) - (shrunk @ pairs).reshape(-1, seeds, seeds)
+    pairs = (masks[:, :, None] * masks[:, None, :]).reshape(len(masks), -1)
+    data = np.diag(there.sum(axis=0)) - ((shrunk * sizes) @ pairs).reshape(-1, seeds, seeds)
     alike = (np.eye(seeds) - 1 / seeds) / seeding[:, None, None] ** 2
     precision = data / noise[:, None, None] ** 2 + alike
-    weighted = (values.sum(axis=0) - (shrunk * total) @ masks) / noise[:, None] ** 2
+    weighted = (values.sum(axis=0) - (shrunk * np.bincount(of, total)) @ masks) / noise[:, None] ** 2
     levels = np.linalg.solve(precision, weighted[..., None])[..., 0]  # (G, K)
 
-    squares = ((values**2).sum() - (shrunk * total**2).sum(axis=1)) / noise**2 - (weighted * levels).sum(axis=1)
-    spreads = (2 * (trainings - 1) * np.log(noise[:, None]) + np.log(noise[:, None] ** 2 + trainings * effects)).sum(
-        axis=1
-    )
+    squares = ((values**2).sum() - shrunk @ np.bincount(of, total**2)) / noise**2 - (weighted * levels).sum(axis=1)
+    spreads = 2 * ((trainings - 1) @ sizes) * np.log(noise) + np.log(noise[:, None] ** 2 + trainings * effects) @ sizes
     evidence = -0.5 * (squares + spreads + np.linalg.slogdet(precision)[1]) - (seeds - 1) * np.log(seeding)
     weights = np.exp(evidence - evidence.max() + _LOG_PRIOR - _LOG_PRIOR.max())
     weights /= weights.sum()
 
-    mean = weights @ (levels.mean(axis=1, keepdims=True) + shrunk * (total - levels @ masks.T))
+    mean = weights @ levels.mean(axis=1) + (weights @ shrunk)[of] * total
+    mean -= (weights @ (shrunk * (levels @ masks.T)))[of]
     random = np.random.default_rng(seed)
     point = np.searchsorted(np.cumsum(weights)[:-1], (np.arange(draws) + 0.5) / draws)  # as often as it weighs
     roots = np.linalg.cholesky(np.linalg.inv(precision))[point]
     drawn = levels[point] + (roots @ random.standard_normal((draws, seeds, 1)))[..., 0]  # (S, K)
     common = drawn.mean(axis=1) + seeding[point] / np.sqrt(seeds) * random.standard_normal(draws)
-    own = shrunk[point] * (total - drawn @ masks.T)
-    own += noise[point, None] * np.sqrt(shrunk[point]) * random.standard_normal((draws, len(scores)))
+    own = shrunk[point][:, of] * (total - (drawn @ masks.T)[:, of])
+    own += (noise[point, None] * np.sqrt(shrunk[point]))[:, of] * random.standard_normal((draws, len(scores)))
     return Estimates(level + mean, level + common[:, None] + own)
 
 

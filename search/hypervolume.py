@@ -83,7 +83,7 @@ class Bounds:
         """Such points between the bounds, 0..1 and clipped: a score of `plain` is 0, and 1 is 1."""
         return pareto.scale(points, np.array([plain, *self.low]), np.array([1.0, *self.high]))
 
-    def growth(self, trials: Sequence[Trial], latest: Collection[Candidate], images: int) -> Growth | None:
+    def growth(self, trials: Collection[Trial], latest: Collection[Candidate], images: int) -> Growth | None:
         """What the latest designs add, in what designs may come to under a new seed; None before plain is trained.
 
         Args:

@@ -86,15 +86,22 @@ class OptunaTrials:
         number = self._waiting.popleft() if waits else self._total
         self._total = max(self._total, number + 1)
         self._study.sampler = self._proposer.sampler(number)
-        handle = self._study.ask() if waits else self._new()
+        handle = self._waited(number) if waits else self._new()
         assert handle.number == number, "another process writes this study"
         self._handles[number] = handle
         return handle
 
+    # What `ask` does, but it looks for a trial that waits among all trials, which takes long with thousands.
     def _new(self) -> optuna.Trial:
-        """What `ask` gives where no trial waits: it looks for one among all trials, and takes long with thousands."""
-        self._study._thread_local.cached_all_trials = None  # as `ask` does
+        self._study._thread_local.cached_all_trials = None
         return optuna.Trial(self._study, self._study._storage.create_new_trial(self._study._study_id))
+
+    def _waited(self, number: int) -> optuna.Trial:
+        self._study._thread_local.cached_all_trials = None
+        storage, study_id = self._study._storage, self._study._study_id
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        return optuna.Trial(self._study, trial_id)
 
     def decided(self, handle: optuna.Trial) -> bool:
         """Whether a trial is there for decisions that were made before."""

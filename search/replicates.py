@@ -42,7 +42,7 @@ class Replicates:
     _learnt: "_Learnt" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._learnt = _Learnt((), ())
+        self._learnt = _Learnt((0, None), ())
 
     def next(self, trials: Tally, *, last: bool = False) -> Job | None:
         """What to train again now; None if it is time for another design, or nothing can be trained again.
@@ -77,7 +77,7 @@ class Replicates:
         """From all trainings but the few that ended last: the same for some decisions in a row."""
         few = len(trials.complete) % max(1, int(LEARN_EVERY * len(trials.complete)))
         first = len(trials.complete) - few
-        basis = [trial.number for trial in trials.complete[:first]]
+        basis = first, trials.complete[first - 1].number if first else None
         if self._learnt.basis != basis:
             last = {trial.number for trial in trials.complete[first:]}
             earlier = [trial for trial in trials.in_order() if trial.number not in last]
@@ -112,11 +112,11 @@ class _Learnt:
     """What is known of designs, and from which trials.
 
     Attributes:
-        basis: numbers of the complete ones, in the order of their ends.
+        basis: how many complete ones, and the number of the one that ended last: which are the others follows.
         known: by number of their first complete training.
     """
 
-    basis: Sequence[int]
+    basis: tuple[int, int | None]
     known: Sequence[Known]
 
     @cached_property

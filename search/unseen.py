@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from space.choices import Candidate
 from space.declarations import Value
@@ -33,11 +34,12 @@ class Unseen:
                 options.setdefault(value, len(options))
         self._codes = np.array([self._coded(made) for made in decisions.values()], np.int32)
         self._left = np.ones(len(decisions), bool)
+        self._asked = np.zeros(len(decisions), bool)
 
     def __bool__(self) -> bool:
         """Whether one is left."""
-        while self._left.any():
-            if self._stays(int(self._left.argmax())):
+        while len(first := np.flatnonzero(self._left)[:1]):
+            if self._staying(first):
                 return True
         return False
 
@@ -51,13 +53,15 @@ class Unseen:
         differences = (self._codes != np.array(self._coded(decisions), np.int32)).sum(axis=1)
         while True:
             ties = np.flatnonzero(self._left & (differences == differences[self._left].min()))
-            if staying := [row for row in ties.tolist() if self._stays(row)]:
+            if staying := self._staying(ties):
                 return self._candidates[random.Random(seed).choice(staying)]
 
-    def _stays(self, row: int) -> bool:
-        """Whether one that is left may be taken; else it is left no longer."""
-        self._left[row] = self._allowed(self._candidates[row])
-        return bool(self._left[row])
+    def _staying(self, rows: NDArray[np.intp]) -> list[int]:
+        """Those of some that are left which may be taken; the others are left no longer."""
+        for row in rows[~self._asked[rows]].tolist():
+            self._asked[row], self._left[row] = True, self._allowed(self._candidates[row])
+        staying: list[int] = rows[self._left[rows]].tolist()
+        return staying
 
     def _coded(self, made: Mapping[str, Value]) -> list[int]:
         """A number for each choice."""

@@ -66,3 +66,16 @@ def test_decisions_that_no_design_has_differ_from_all_alike(space: SearchSpace) 
     unseen = Unseen(of_se, every)
     elsewhere: dict[str, Value] = {"attention": "ras", "ras.depth": 3}
     assert len({unseen.nearest(elsewhere, seed) for seed in range(30)}) > 1
+
+
+def test_each_design_is_asked_for_at_most_once(space: SearchSpace) -> None:
+    asked: list[Candidate] = []
+
+    def allowed(candidate: Candidate) -> bool:
+        asked.append(candidate)
+        return len(asked) % 2 == 0
+
+    unseen = Unseen(space.decisions, allowed)
+    for seed, candidate in enumerate(space.enumerate()):
+        unseen.nearest(space.decisions[candidate], seed)
+    assert len(asked) == len(set(asked))
