@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LINE = "#888888"
 PALE = 0.3
+MANY = 500
+"""Designs above which those on no front are drawn as small dots, without intervals."""
 STEPS: Mapping[str, tuple[Literal["hv", "vh"], Literal["post", "pre"]]] = {
     "less": ("hv", "post"),
     "more": ("vh", "pre"),
@@ -36,12 +38,14 @@ class _Dots:
         colour: of it.
         rows: the designs.
         on_front: whether they are; the others are pale.
+        small: whether they are many of no front.
     """
 
     attention: str
     colour: str
     rows: Sequence[Row]
     on_front: bool
+    small: bool
 
     @property
     def name(self) -> str:
@@ -53,7 +57,17 @@ class _Dots:
 
     @property
     def diameter(self) -> int:
-        return 15 if self.attention == "none" else 11 if self.on_front else 8
+        return 15 if self.attention == "none" else 11 if self.on_front else 3 if self.small else 8
+
+    @property
+    def edge(self) -> float:
+        """Width of the white line around each."""
+        return 0.0 if self.small else 1.0
+
+    @property
+    def whiskers(self) -> Sequence[tuple[float, float]]:
+        """For each how far its interval is drawn downwards and upwards."""
+        return [(0.0, 0.0) if self.small else _whiskers(row) for row in self.rows]
 
     @property
     def opacity(self) -> float:
@@ -78,7 +92,7 @@ def front_page(rows: Sequence[Row], cost: Quantity, title: str) -> "go.Figure":
     origin = reference(rows, cost)
     named: set[str] = set()
     for dots in _dots(rows, cost):
-        look = {"color": dots.colour, "symbol": dots.markers[0], "line": {"width": 1, "color": "white"}}
+        look = {"color": dots.colour, "symbol": dots.markers[0], "line": {"width": dots.edge, "color": "white"}}
         if dots.name not in named:  # the legend shows a full colour, however pale the designs are
             marker = {**look, "size": 11}
             figure.add_scatter(x=[None], y=[None], mode="markers", name=dots.name, marker=marker, legendgroup=dots.name)
@@ -93,8 +107,8 @@ def front_page(rows: Sequence[Row], cost: Quantity, title: str) -> "go.Figure":
             text=[_hover(row, origin) for row in dots.rows],
             hovertemplate="%{text}<extra></extra>",
             error_y={
-                "array": [_whiskers(row)[1] for row in dots.rows],
-                "arrayminus": [_whiskers(row)[0] for row in dots.rows],
+                "array": [up for _, up in dots.whiskers],
+                "arrayminus": [down for down, _ in dots.whiskers],
                 "color": LINE,
                 "thickness": 1,
                 "width": 0,
@@ -212,15 +226,14 @@ def _draw(axes: "Axes", rows: Sequence[Row], cost: Quantity) -> None:
             color=dots.colour,
             marker=dots.markers[1],
             edgecolors="white",
-            linewidths=0.6,
-            zorder=3 if dots.on_front else 2,
+            linewidths=0.6 * dots.edge,
+            zorder=3 if dots.on_front or dots.attention == "none" else 2,
         )
-    for row in rows:
-        down, up = _whiskers(row)
-        if down or up:
-            axes.vlines(
-                axis.place(row), 100 * row.score - down, 100 * row.score + up, color=LINE, linewidth=1, zorder=1
-            )
+        for row, (down, up) in zip(dots.rows, dots.whiskers, strict=True):
+            if down or up:
+                axes.vlines(
+                    axis.place(row), 100 * row.score - down, 100 * row.score + up, color=LINE, linewidth=1, zorder=1
+                )
     axes.set_xticks(list(axis.ticks), list(axis.ticks.values()))
     axes.set(xlabel=axis.label, ylabel=_score_label(rows), xlim=axis.limits)
     axes.grid(alpha=0.25)
@@ -242,7 +255,8 @@ def _dots(rows: Sequence[Row], cost: Quantity) -> Iterator[_Dots]:
         for on_front in (False, True):
             there = [row for row in by_attention[attention] if (row.trial in best) is on_front]
             if there:
-                yield _Dots(attention=attention, colour=colour, rows=there, on_front=on_front)
+                small = len(rows) > MANY and not on_front and attention != "none"
+                yield _Dots(attention=attention, colour=colour, rows=there, on_front=on_front, small=small)
 
 
 def _whiskers(row: Row) -> tuple[float, float]:

@@ -268,3 +268,21 @@ def test_what_was_trained_several_times_has_whiskers_as_long_as_the_interval_of_
     (whisker,) = [lines for lines in axes.collections if isinstance(lines, LineCollection)]
     ((low, high),) = [np.asarray(segment)[:, 1] for segment in whisker.get_segments()]
     assert (low, high) == pytest.approx((94.3 - 1.3, 94.3 + 1.2))
+
+
+def test_of_many_designs_those_on_no_front_are_small_and_have_no_whiskers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.results.plots.MANY", len(rows()) - 1)
+    shown = [replace(it, n=3, low=(it.gain or 0.0) - 0.01, high=(it.gain or 0.0) + 0.02) for it in rows()]
+    best = {it.design for it in front_rows(shown, PARAMS)}
+    page = front_page(shown, PARAMS, "designs").to_plotly_json()
+    sizes = {
+        (text.split("</b>")[0].removeprefix("<b>")): (trace["marker"]["size"], up > 0)
+        for trace in page["data"]
+        if "error_y" in trace
+        for text, up in zip(trace["text"], trace["error_y"]["array"], strict=True)
+    }
+
+    assert {design for design, (_, whisker) in sizes.items() if whisker} == {*best, "none"}
+    assert {design for design, (size, _) in sizes.items() if size > 5} == {*best, "none"}
+    axes, *_ = front_picture(shown, [PARAMS], "designs").axes
+    assert sum(isinstance(it, LineCollection) for it in axes.collections) == len({*best, "none"})
