@@ -3,12 +3,11 @@
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import fmean
 
 import numpy as np
 
-from search.estimates import DRAWS, Estimates, estimate
+from search.estimates import DRAWS, Array, Estimates, estimate
 from search.objectives import Objectives
 from search.trials import State, Trial
 from space.choices import Candidate
@@ -73,11 +72,6 @@ class Known:
         """Backbone and design."""
         return self.first.job.candidate
 
-    @cached_property
-    def doubt(self) -> float:
-        """How uncertain it is on which fronts it is: the variances of that, together."""
-        return sum(p * (1 - p) for p in self.p_front.values())
-
 
 def trained_designs(trials: Iterable[Trial], metric: str) -> list[TrainedDesign]:
     """The designs that trained to the end, by number of their first complete training."""
@@ -117,10 +111,7 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
     estimates = estimates_of(trained, images)
     candidates = [it.candidate for it in trained]
     gains = None if plain is None else estimates.gains(candidates.index(plain))
-    on_fronts = {
-        cost.name: estimates.on_front(np.array([cost.sign * it.first.job.costs[cost.key] for it in trained], float))
-        for cost in objectives.costs
-    }
+    on_fronts = _on_fronts(trained, estimates, objectives)
     return [
         Known(
             first=it.first,
@@ -135,6 +126,21 @@ def known_designs(trials: Sequence[Trial], objectives: Objectives, images: int) 
         )
         for row, it in enumerate(trained)
     ]
+
+
+def doubts(trained: Sequence[TrainedDesign], objectives: Objectives, images: int) -> Array:
+    """How uncertain it is on which fronts each of D designs, at least one, is: the variances of that together, (D,)."""
+    on_fronts = _on_fronts(trained, estimates_of(trained, images), objectives)
+    together: Array = np.sum([p * (1 - p) for p in on_fronts.values()], axis=0)
+    return together
+
+
+def _on_fronts(trained: Sequence[TrainedDesign], estimates: Estimates, objectives: Objectives) -> Mapping[str, Array]:
+    """By the name of each cost the probabilities of being on its front, (D,)."""
+    return {
+        cost.name: estimates.on_front(np.array([cost.sign * it.first.job.costs[cost.key] for it in trained], float))
+        for cost in objectives.costs
+    }
 
 
 def estimates_of(trained: Sequence[TrainedDesign], images: int) -> Estimates:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from search.designs import Known, known_designs
+from search.designs import TrainedDesign, doubts, plain_of, trained_designs
 from search.objectives import Objectives
 from search.tally import Tally
 from search.trials import Job, Trial
@@ -42,7 +42,7 @@ class Replicates:
     _learnt: "_Learnt" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._learnt = _Learnt((0, None), ())
+        self._learnt = _Learnt()
 
     def next(self, trials: Tally, *, last: bool = False) -> Job | None:
         """What to train again now; None if it is time for another design, or nothing can be trained again.
@@ -54,18 +54,19 @@ class Replicates:
             return None
         learnt, spoilt = self._learn(trials), _spoilt(trials.failed_again.values())
 
-        def begun(it: Known) -> int:
+        def begun(it: TrainedDesign) -> int:
             return len(trials.begun[it.candidate])
 
-        def may(it: Known) -> bool:
+        def may(it: TrainedDesign) -> bool:
             return it.candidate not in spoilt and (self.most is None or begun(it) < self.most)
 
         # Of equals the one that was trained least, and then first.
         chosen, best = None, (-1.0, 0, 0)
-        for place, it in learnt.by_doubt:
-            if it.doubt / 2 < best[0]:  # they were all trained once, at least
+        for place in learnt.by_doubt:
+            it, doubt = learnt.designs[place], learnt.doubts[place]
+            if doubt / 2 < best[0]:  # they were all trained once, at least
                 break
-            worth = it.doubt / (begun(it) + 1), -begun(it), -place
+            worth = doubt / (begun(it) + 1), -begun(it), -place
             if worth > best and may(it):
                 chosen, best = it, worth
         plain = learnt.plain
@@ -75,13 +76,20 @@ class Replicates:
 
     def _learn(self, trials: Tally) -> "_Learnt":
         """From all trainings but the few that ended last: the same for some decisions in a row."""
-        few = len(trials.complete) % max(1, int(LEARN_EVERY * len(trials.complete)))
+        few = len(trials.complete) % _learn_every(len(trials.complete))
         first = len(trials.complete) - few
         basis = first, trials.complete[first - 1].number if first else None
         if self._learnt.basis != basis:
             last = {trial.number for trial in trials.complete[first:]}
             earlier = [trial for trial in trials.in_order() if trial.number not in last]
-            self._learnt = _Learnt(basis, known_designs(earlier, self.objectives, self.images))
+            trained = trained_designs(earlier, self.objectives.metric)
+            plain = plain_of(earlier)
+            self._learnt = _Learnt(
+                basis=basis,
+                designs=trained,
+                doubts=doubts(trained, self.objectives, self.images).tolist(),
+                plain=next((it for it in trained if it.candidate == plain), None),
+            )
         return self._learnt
 
     def _due(self, trials: Tally, *, unbound: bool) -> bool:
@@ -107,27 +115,33 @@ class Replicates:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Learnt:
     """What is known of designs, and from which trials.
 
     Attributes:
         basis: how many complete ones, and the number of the one that ended last: which are the others follows.
-        known: by number of their first complete training.
+        designs: by number of their first complete training.
+        doubts: of each.
+        plain: the one that gains are over, if it is there.
     """
 
-    basis: tuple[int, int | None]
-    known: Sequence[Known]
+    basis: tuple[int, int | None] = (0, None)
+    designs: Sequence[TrainedDesign] = ()
+    doubts: Sequence[float] = ()
+    plain: TrainedDesign | None = None
 
     @cached_property
-    def by_doubt(self) -> Sequence[tuple[int, Known]]:
-        """Each with its place, the most doubtful first."""
-        return sorted(enumerate(self.known), key=lambda it: -it[1].doubt)
+    def by_doubt(self) -> Sequence[int]:
+        """Their places, the most doubtful first."""
+        return sorted(range(len(self.doubts)), key=lambda place: -self.doubts[place])
 
-    @cached_property
-    def plain(self) -> Known | None:
-        """What gains are over, if it is known."""
-        return next((it for it in self.known if it.plain), None)
+
+def _learn_every(trainings: int) -> int:
+    """So many trainings are new when something is learnt again: the same number for many in a row."""
+    every = max(1, int(LEARN_EVERY * trainings))
+    coarse = max(0, every.bit_length() - 3)
+    return every >> coarse << coarse
 
 
 def _spoilt(failed_again: Iterable[Trial]) -> set[Candidate]:

@@ -11,10 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 import search.replicates
-from search.designs import Known, known_designs
+from search.designs import TrainedDesign, doubts, known_designs
+from search.estimates import Array
 from search.execution import Evaluate
 from search.ledger import Ledger
-from search.replicates import MOST_LOST, Replicates
+from search.replicates import LEARN_EVERY, MOST_LOST, Replicates, _learn_every
 from search.samplers import SAMPLERS
 from search.tally import Tally
 from search.trials import Failure, FailureKind, State, Trial
@@ -104,11 +105,11 @@ def test_of_many_trainings_a_few_more_are_not_learnt_from_at_once(
     order = sorted(range(200), key=lambda number: (trials[number].finished or begun, number))
     learnt: list[int] = []
 
-    def noting(trials: Sequence[Trial], *others: Any) -> list[Known]:
-        learnt.append(len(trials))
-        return known_designs(trials, *others)
+    def noting(trained: Sequence[TrainedDesign], *others: Any) -> Array:
+        learnt.append(sum(len(it.scores) for it in trained))
+        return doubts(trained, *others)
 
-    monkeypatch.setattr(search.replicates, "known_designs", noting)
+    monkeypatch.setattr(search.replicates, "doubts", noting)
     done = [set(order[:ended]) for ended in range(150, 201)]
     stages = [
         [it if it.number in some else replace(it, state=State.RUNNING, finished=None) for it in trials] for some in done
@@ -175,3 +176,11 @@ def test_two_workers_do_not_train_the_same_again(make_ledger: Make, make_study: 
     assert len(begun) == len(set(begun))
     assert any(replicate for _, replicate in begun)
     assert ledger.trained == 8
+
+
+def test_of_thousands_of_trainings_something_is_learnt_again_each_fiftieth_at_most() -> None:
+    begun = [count - count % _learn_every(count) for count in range(1, 20_000)]
+    learnt = sorted(set(begun))
+    assert begun[:100] == list(range(1, 101))
+    assert all(count - at < max(1, LEARN_EVERY * count) for count, at in enumerate(begun, start=1))
+    assert len([at for at in learnt if at > 10_000]) <= 70
