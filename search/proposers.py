@@ -11,7 +11,14 @@ from search.candidates import Candidates
 from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
-from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
+from search.samplers import (
+    DECIDING_STEP_BY_STEP,
+    Intersection,
+    choose_parents,
+    deciding,
+    make_fixed_sampler,
+    make_sampler,
+)
 from search.storage import Direction
 from search.tally import Tally
 from search.trials import FailureKind, Job, Report, State, Trial
@@ -70,6 +77,7 @@ class Sampled:
             "candidates": Candidates(decisions, distributions, self._may_train if limits else None),
             "costs": Lazily(decisions, lambda candidate: objectives.traded(costs[candidate])),
             "metric": objectives.metric,
+            "intersection": Intersection(),
         }
         self._unseen = Unseen(decisions, self._may_train)
         self._lost: Counter[Candidate] = Counter()

@@ -5,16 +5,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
 import pytest
 from optuna.samplers import NSGAIIISampler, NSGAIISampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
 from search.ledger import Ledger
 from search.proposers import Sampled
-from search.samplers import SAMPLERS, make_sampler
+from search.samplers import SAMPLERS, Intersection, make_sampler
 from search.trials import State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs
@@ -318,3 +321,21 @@ def test_another_folder_has_another_file_of_the_name(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match="has no 'OneByOne'"):
         make_sampler("mine.py:OneByOne", 0)
     make_sampler("mine.py:OneByOneElsewhere", 0)
+
+
+def test_the_intersection_is_optunas_whatever_runs_and_fails_and_in_whichever_order_trials_end() -> None:
+    random = Random(0)
+    for _ in range(20):
+        study = optuna.create_study(sampler=RandomSampler(seed=0))
+        ours, running = Intersection(), list[optuna.Trial]()
+        assert ours.calculate(study) == {}
+        for _ in range(30):
+            running.append(study.ask())
+            for name in random.sample("abcd", random.choice((3, 4, 4))):
+                running[-1].suggest_categorical(name, range(2))
+            random.shuffle(running)
+            while running and random.random() < 0.5:
+                how = random.choice((TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED))
+                study.tell(running.pop(), 0.0 if how is TrialState.COMPLETE else None, how)
+            theirs = IntersectionSearchSpace().calculate(study)
+            assert list(ours.calculate(study).items()) == list(theirs.items())
