@@ -27,6 +27,7 @@ from pipelines.running import session
 from pipelines.running.terms import Terms
 from pipelines.settings.objectives import objectives_named
 from pipelines.settings.study import Settings
+from search.engine import step_seconds
 from search.hypervolume import Bounds
 from search.ledger import Ledger
 from search.proposers import Sampled
@@ -127,7 +128,7 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> tu
         proposer = Sampled(space, costs, (), said.sampler, 0, objectives, again)
         ledger = Ledger(study, proposer, said.trials)
         ledger.observe(seconds)
-        engine = SimulatedEngine(said.workers, time.thread_time)
+        engine = SimulatedEngine(said.workers, time.thread_time, step_seconds(said.workers))
         session.run(
             ledger,
             engine,

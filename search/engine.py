@@ -10,6 +10,9 @@ from search.ledger import Ledger
 
 Result = TypeVar("Result")
 
+TOLD_A_SECOND = 100.0
+"""Times that a driver is told how far trials are, at most."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +37,11 @@ class Engine(Protocol):
 
     def alone(self, measure: Callable[[], Result]) -> Result:
         """Run this where trials will run, while nothing else of ours does."""
+
+
+def step_seconds(workers: int) -> float:
+    """How long at least a trial trains whole epochs before it tells of them, one of so many at once."""
+    return max(1.0, workers / TOLD_A_SECOND)
 
 
 def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Checkpoint) -> bool:

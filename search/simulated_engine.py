@@ -11,6 +11,7 @@ from search.checkpoints import Checkpoint, Checkpoints
 from search.engine import pass_on, record
 from search.execution import Evaluate, Execution, Progress
 from search.ledger import Ledger
+from search.trials import Report
 
 Result = TypeVar("Result")
 
@@ -22,6 +23,7 @@ class _Running:
     Attributes:
         due: when, in seconds on the simulated clock; of two trials at once the one with the lower number comes first.
         number: of the trial.
+        seconds: that it trains for that.
         execution: of its training.
         checkpoint: of its training.
         progress: what is told.
@@ -29,19 +31,10 @@ class _Running:
 
     due: float
     number: int
+    seconds: float = field(compare=False)
     execution: Execution = field(compare=False)
     checkpoint: Checkpoint = field(compare=False)
     progress: Progress = field(compare=False)
-
-    @classmethod
-    def begin(cls, now: float, number: int, execution: Execution, checkpoint: Checkpoint) -> "_Running":
-        """A trial that trains its first epoch from now on."""
-        progress = execution.advance(seconds=0.0)
-        return cls(now + _seconds(progress), number, execution, checkpoint, progress)
-
-    def go_on(self, now: float) -> "_Running":
-        """The same trial, training another epoch from now on."""
-        return self.begin(now, self.number, self.execution, self.checkpoint)
 
 
 class SimulatedEngine:
@@ -53,6 +46,7 @@ class SimulatedEngine:
         workers: trials at once.
         timer: seconds, of any origin; what passes on it while the ledger is asked or told passes on the simulated
             clock, too, and keeps a worker waiting. Left out, the ledger takes no time.
+        step_seconds: that a trial trains at least before it tells of its epochs.
 
     Attributes:
         seconds: that the last run took on the simulated clock.
@@ -63,10 +57,12 @@ class SimulatedEngine:
 
     name = "simulated"
 
-    def __init__(self, workers: int = 1, timer: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, workers: int = 1, timer: Callable[[], float] = lambda: 0.0, step_seconds: float = 0.0) -> None:
         self.workers = workers
+        self._step_seconds = step_seconds
         self.seconds = self.busy_seconds = self.waiting_seconds = 0.0
         self._timer = timer
+        self._began = 0.0
 
     @property
     def busy(self) -> float:
@@ -81,27 +77,30 @@ class SimulatedEngine:
         Stopped, trials on their way stay running in the ledger and their states are in `checkpoints`.
         """
         self.seconds = self.busy_seconds = self.waiting_seconds = 0.0
-        began = time.time()
+        self._began = time.time()
         free = [0.0] * self.workers  # since when each worker without a trial is
         queue: list[_Running] = []
         while True:
-            while free and not should_stop() and (trial := self._decided(ledger.ask)) is not None:
+            while (
+                free
+                and (not queue or free[0] <= queue[0].due)
+                and not should_stop()
+                and (trial := self._decided(ledger.ask)) is not None
+            ):
                 self._waited_since(heapq.heappop(free))
                 checkpoint = checkpoints.of(trial.number, trial.job)
                 execution = Execution(trial.job, evaluate, checkpoint)
-                heapq.heappush(queue, _Running.begin(self.seconds, trial.number, execution, checkpoint))
+                heapq.heappush(queue, self._trained(trial.number, execution, checkpoint))
             if should_stop() or not queue:
                 break
-            next_one = heapq.heappop(queue)
-            self.seconds = max(self.seconds, next_one.due)
-            self.busy_seconds += _seconds(next_one.progress)
-            progress = _stamped(next_one.progress, began + next_one.due)
-            told = functools.partial(record, ledger, next_one.number, progress, next_one.checkpoint)
-            if self._decided(told):
-                heapq.heappush(free, next_one.due)
+            it = heapq.heappop(queue)
+            self.seconds = max(self.seconds, it.due)
+            self.busy_seconds += it.seconds
+            if self._decided(functools.partial(record, ledger, it.number, it.progress, it.checkpoint)):
+                heapq.heappush(free, it.due)
             else:
-                self._waited_since(next_one.due)
-                heapq.heappush(queue, next_one.go_on(self.seconds))
+                self._waited_since(it.due)
+                heapq.heappush(queue, self._trained(it.number, it.execution, it.checkpoint))
         for running in sorted(queue):
             running.execution.save()
             pass_on(running.number, running.execution.notes())
@@ -117,18 +116,22 @@ class SimulatedEngine:
         self.seconds += self._timer() - began
         return said
 
+    def _trained(self, number: int, execution: Execution, checkpoint: Checkpoint) -> _Running:
+        """Have a trial train whole epochs from now on."""
+        reports: list[Report] = []
+        notes: list[str] = []
+        due = self.seconds
+        while True:
+            progress = execution.advance(seconds=0.0)
+            reports += progress.reports
+            notes += progress.notes
+            if progress.failure is None:  # a failure comes at once
+                due += reports[-1]["seconds"]
+                reports[-1] = {**reports[-1], "time": self._began + due}
+            if progress.over or due >= self.seconds + self._step_seconds:
+                break
+        told = replace(progress, reports=tuple(reports), notes=tuple(notes))
+        return _Running(due, number, due - self.seconds, execution, checkpoint, told)
+
     def _waited_since(self, when: float) -> None:
         self.waiting_seconds += self.seconds - when
-
-
-def _seconds(progress: Progress) -> float:
-    """That the last epoch took; a failure comes at once."""
-    return 0.0 if progress.failure is not None else progress.reports[-1]["seconds"]
-
-
-def _stamped(progress: Progress, when: float) -> Progress:
-    """With the time at which the last epoch ended."""
-    if progress.failure is not None:
-        return progress
-    *earlier, last = progress.reports
-    return replace(progress, reports=(*earlier, {**last, "time": when}))

@@ -15,15 +15,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.checkpoints import Checkpoints
-from search.engine import record
+from search.engine import record, step_seconds
 from search.execution import Evaluate, Execution, Progress, worker_name
 from search.ledger import Ledger
 from search.on_ray.cluster import NO_TYPE, alone_on, connect, watched_head
 from search.trials import Failure, FailureKind, Job
 from space.errors import Stopped
-
-STEP_SECONDS = 1.0
-"""A worker reports after the first epoch that ends later than this: one message a second, not one an epoch."""
 
 RESTARTS = 3
 """How often a trial whose worker was lost is taken up by another before it counts as failed: of a node that is lost Ray
@@ -81,6 +78,7 @@ class RayEngine:
             checkpoints=checkpoints,
             gpus=self._resources["gpu"],
             timeout=self._trial_timeout,
+            seconds=step_seconds(self.workers),
         )
         trouble: list[Exception] = []
         with tempfile.TemporaryDirectory(prefix="search-tune-") as folder:
@@ -144,10 +142,12 @@ class _Worker(tune.Trainable):
         checkpoints: Checkpoints,
         gpus: float,
         timeout: float | None,
+        seconds: float,
     ) -> None:
         self._evaluate = evaluate
         self._checkpoints = checkpoints
         self._timeout = timeout
+        self._seconds = seconds
         if 0 < gpus < 1 and torch.cuda.is_available():  # needs a GPU to be seen at work
             torch.cuda.set_per_process_memory_fraction(gpus)
         self.reset_config(config)
@@ -163,7 +163,7 @@ class _Worker(tune.Trainable):
         if not self._announced:  # so that the driver knows where a trial was, should its worker be lost
             self._announced = True
             return {"progress": Progress((), done=False, worker=worker_name()), "done": False}
-        progress = self._execution.advance(STEP_SECONDS)
+        progress = self._execution.advance(self._seconds)
         if progress.failure is not None and progress.failure.kind is FailureKind.DEVICE:
             raise RuntimeError(progress.failure.reason)  # Tune takes another process, and the trial up again
         return {"progress": progress, "done": progress.over}

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from search.checkpoints import Checkpoints
-from search.engine import Engine
+from search.engine import TOLD_A_SECOND, Engine, step_seconds
 from search.ledger import GoesOn, Ledger
 from search.local_engine import LocalEngine
 from search.proposers import Sampled
@@ -217,6 +217,26 @@ def test_the_time_that_deciding_takes_passes_on_the_clock_and_keeps_the_workers_
     assert engine.busy == pytest.approx(engine.busy_seconds / (engine.busy_seconds + engine.waiting_seconds))
 
 
+@pytest.mark.parametrize("goes_on", [None, best_half])
+def test_who_tells_of_several_epochs_at_once_searches_the_same_and_waits_less(
+    goes_on: Callable[..., bool | None] | None,
+    searched: Callable[..., Ledger],
+    story: Story,
+) -> None:
+    ticks, seldom = (itertools.count(0, 0.5) for _ in range(2))
+    each = SimulatedEngine(timer=lambda: next(ticks))
+    several = SimulatedEngine(timer=lambda: next(seldom), step_seconds=2.5)
+    one, other = searched(each, goes_on=goes_on), searched(several, goes_on=goes_on)
+
+    assert story(one.trials) == story(other.trials)
+    assert several.waiting_seconds < each.waiting_seconds
+    assert several.busy_seconds >= each.busy_seconds  # what is over at a rung has trained on meanwhile
+    for trial in other.trials:
+        for report, following in itertools.pairwise(trial.history):
+            passed = following["time"] - report["time"]
+            assert passed == pytest.approx(following["seconds"], abs=1e-5) or passed > following["seconds"]
+
+
 def test_designs_that_the_table_does_not_have_are_not_tried(
     space: SearchSpace,
     make_costs: Callable[[SearchSpace], dict[Candidate, Costs]],
@@ -235,3 +255,9 @@ def test_designs_that_the_table_does_not_have_are_not_tried(
     assert Counter(tried) == Counter(dict.fromkeys(costs, 1))
     assert any(trial.state is State.INFEASIBLE for trial in ledger.trials)
     assert ledger.exhausted
+
+
+@pytest.mark.parametrize("workers", [1, 99, 1024, 10_000])
+def test_however_many_workers_tell_the_driver_no_more_often_than_it_takes(workers: int) -> None:
+    assert step_seconds(workers) >= 1.0
+    assert workers / step_seconds(workers) <= TOLD_A_SECOND
