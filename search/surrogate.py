@@ -12,7 +12,6 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 FieldValue = int | str | float | bool | None
@@ -246,6 +245,8 @@ def _rung(count: int) -> int:
 @lru_cache(maxsize=8)
 def _tuned(rows_bytes: bytes, scores_bytes: bytes, fields: int) -> Array:
     """Shares (F + 2,) of the variance: of noise, of each field, of fields together; the most probable ones."""
+    from scipy.optimize import minimize  # takes a while, and the first trials need no model
+
     scores = np.frombuffer(scores_bytes)
     rows = np.frombuffer(rows_bytes).reshape(len(scores), fields)
     designs, means, counts = _pooled(rows, scores)

@@ -31,7 +31,7 @@ class Stage(NamedTuple):
     @property
     def widths(self) -> tuple["Stage", ...]:
         """The blocks of each width."""
-        return self._replace(more=()), *self.more
+        return (self._replace(more=()), *self.more) if self.more else (self,)
 
 
 Layout: TypeAlias = tuple[Stage, ...]
