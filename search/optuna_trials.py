@@ -86,20 +86,18 @@ class OptunaTrials:
         number = self._waiting.popleft() if waits else self._total
         self._total = max(self._total, number + 1)
         self._study.sampler = self._proposer.sampler(number)
-        handle = self._waited(number) if waits else self._new()
+        handle = self._begun(number if waits else None)
         assert handle.number == number, "another process writes this study"
         self._handles[number] = handle
         return handle
 
-    # What `ask` does, but it looks for a trial that waits among all trials, which takes long with thousands.
-    def _new(self) -> optuna.Trial:
-        self._study._thread_local.cached_all_trials = None
-        return optuna.Trial(self._study, self._study._storage.create_new_trial(self._study._study_id))
-
-    def _waited(self, number: int) -> optuna.Trial:
-        self._study._thread_local.cached_all_trials = None
+    def _begun(self, waiting: int | None) -> optuna.Trial:
+        """What `ask` gives: it looks for a trial that waits among all trials, and takes long with thousands."""
         storage, study_id = self._study._storage, self._study._study_id
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        self._study._thread_local.cached_all_trials = None  # as `ask` does
+        if waiting is None:
+            return optuna.Trial(self._study, storage.create_new_trial(study_id))
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, waiting)
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         return optuna.Trial(self._study, trial_id)
 
