@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 SEARCH = "from pipelines.cli import main; main()"
 CALIBRATE = ("calibrate", "--space", "space.toml", "--backbone", "resnet11", "--channels", "1", "--image-size", "8")
 LAUNCH = ("launch", "--dataset", "digits", "--backbone", "resnet11", "--epochs", "9", "--space", "space.toml")
-LAUNCH_ALONE = ("--confirm", "0", "--device-file", "device.json")
+LAUNCH_ALONE = ("--confirm", "0", "--device-file", "device.json", "--engine", "ray")  # few trials would take no Ray
 
 
 def seconds(way: str, trials: int) -> float:
@@ -65,12 +65,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", default=WAYS, help=f"some of {', '.join(map(repr, WAYS))}")
     given = parser.parse_args()
 
-    full: dict[str, list[float]] = {way: [] for way in WAYS}
-    few: dict[str, list[float]] = {way: [] for way in WAYS}
+    full: dict[str, list[float]] = {way: [] for way in given.ways}
+    few: dict[str, list[float]] = {way: [] for way in given.ways}
     for turn in range(given.repetitions):
-        for way in WAYS[:: -1 if turn % 2 else 1]:
+        for way in [*given.ways][:: -1 if turn % 2 else 1]:
             few[way].append(seconds(way, FEW))
             full[way].append(seconds(way, given.trials))
             print(f"{way}: {full[way][-1]:.1f} s for {given.trials} trials, {few[way][-1]:.1f} s for {FEW}", flush=True)
@@ -80,8 +81,8 @@ if __name__ == "__main__":
     whole = {way: statistics.median(each) / given.trials for way, each in full.items()}
     more = {
         way: statistics.median((a - b) / (given.trials - FEW) for a, b in zip(full[way], few[way], strict=True))
-        for way in WAYS
+        for way in given.ways
     }
-    for way in WAYS:
+    for way in given.ways:
         ratios = [of["ours"] / of[way] for of in (whole, more)]
         print(f"{way:16}{whole[way]:10.2f}{ratios[0]:12.2f}{more[way]:20.2f}{ratios[1]:12.2f}")

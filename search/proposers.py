@@ -8,12 +8,12 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 
 from search.candidates import Candidates
+from search.genetic import Remembered
 from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
 from search.samplers import (
     DECIDING_STEP_BY_STEP,
-    Intersection,
     choose_parents,
     deciding,
     make_fixed_sampler,
@@ -77,7 +77,7 @@ class Sampled:
             "candidates": Candidates(decisions, distributions, self._may_train if limits else None),
             "costs": Lazily(decisions, lambda candidate: objectives.traded(costs[candidate])),
             "metric": objectives.metric,
-            "intersection": Intersection(),
+            "remembered": Remembered(),
         }
         self._unseen = Unseen(decisions, self._may_train)
         self._lost: Counter[Candidate] = Counter()
@@ -99,7 +99,7 @@ class Sampled:
         # What is decided together comes first, and for the rest the sampler is seeded anew for each decision:
         # neither must depend on which decisions were made in an earlier session.
         with deciding(self._sampler):
-            choose_parents(self.sampler(handle.number), handle.study, handle.number)
+            choose_parents(self.sampler(handle.number), handle)
             use(self.sampler(handle.number))
             _ = handle.relative_params  # made when first looked at
 

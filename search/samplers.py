@@ -13,57 +13,28 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseGASampler,
     BaseSampler,
-    NSGAIISampler,
     PartialFixedSampler,
     RandomSampler,
     TPESampler,
 )
-from optuna.search_space import IntersectionSearchSpace
-from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import Trial
 
 from search.front_sampler import FrontSampler
+from search.genetic import QuickNSGAIISampler, Remembered
 from space.declarations import Value
 from space.errors import UserError, first_line
 from space.registry import Registry
 from space.user_code import find_object, full_name
 
-
-class Intersection(IntersectionSearchSpace):
-    """What all complete trials have decided on. Each is looked at once; Optuna looks at all since one that runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[int] = set()
-
-    def calculate(self, study: Study, use_cache: bool = False) -> dict[str, BaseDistribution]:
-        """The distributions by name, in the order of the names."""
-        for trial in study._get_trials(deepcopy=False, use_cache=use_cache):
-            if trial.state is TrialState.COMPLETE and trial.number not in self._seen:
-                self._seen.add(trial.number)
-                before = trial.distributions if self._search_space is None else self._search_space
-                there = trial.distributions.items()
-                self._search_space = {name: it for name, it in sorted(there) if before.get(name) == it}
-        return dict(self._search_space or {})
-
-
-def _nsga2(seed: int, intersection: Intersection | None = None) -> BaseSampler:
-    sampler = NSGAIISampler(seed=seed, population_size=20)
-    if intersection is not None:
-        sampler._search_space = intersection
-    return sampler
-
-
 SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
     "sampler",
     {
         "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
-        "nsga2": _nsga2,
+        "nsga2": lambda seed, remembered=None: QuickNSGAIISampler(remembered or Remembered(), 20, seed),
         "random": lambda seed: RandomSampler(seed=seed),
         "front": FrontSampler,
     },
@@ -81,7 +52,7 @@ def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
         name: as typed.
         seed: of all that it draws.
         known: what else is known of the search, for samplers that take it: `candidates`, `costs` and `metric`, see
-            `FrontSampler`, and an `intersection` that remembers what it has seen of the study.
+            `FrontSampler`, and `remembered`, see `QuickNSGAIISampler`.
 
     Raises:
         UserError: an unknown name, or a class that is no sampler with a seed.
@@ -107,15 +78,15 @@ def make_fixed_sampler(values: Mapping[str, Value], base: BaseSampler) -> BaseSa
         return PartialFixedSampler(dict(values), base)
 
 
-def choose_parents(sampler: BaseSampler, study: Study, number: int) -> None:
+def choose_parents(sampler: BaseSampler, handle: Trial) -> None:
     """Have a genetic sampler choose the parents for this trial's generation, if it has not.
 
     It writes them into the study, and reads them in another order than it chose them. This must make no difference to
     a trial that is interrupted, so another sampler is to decide for it.
     """
     if isinstance(sampler, BaseGASampler):
-        trial = study.get_trials(deepcopy=False)[number]
-        sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
+        trial = handle.study._storage.get_trial(handle._trial_id)
+        sampler.get_parent_population(handle.study, sampler.get_trial_generation(handle.study, trial))
 
 
 @contextlib.contextmanager

@@ -10,14 +10,14 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.samplers import NSGAIIISampler, NSGAIISampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
+from search.genetic import Remembered
 from search.ledger import Ledger
 from search.proposers import Sampled
-from search.samplers import SAMPLERS, Intersection, make_sampler
+from search.samplers import SAMPLERS, make_sampler
 from search.trials import State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs
@@ -323,19 +323,34 @@ def test_another_folder_has_another_file_of_the_name(tmp_path: Path, monkeypatch
     make_sampler("mine.py:OneByOneElsewhere", 0)
 
 
-def test_the_intersection_is_optunas_whatever_runs_and_fails_and_in_whichever_order_trials_end() -> None:
-    random = Random(0)
-    for _ in range(20):
-        study = optuna.create_study(sampler=RandomSampler(seed=0))
-        ours, running = Intersection(), list[optuna.Trial]()
-        assert ours.calculate(study) == {}
-        for _ in range(30):
+@pytest.mark.parametrize("forgets", [False, True])
+def test_nsga2_decides_as_optunas_does_whatever_runs_and_fails_and_in_whichever_order_trials_end(forgets: bool) -> None:
+    def told(make: Callable[[int], BaseSampler]) -> list[Any]:
+        random, study = Random(0), optuna.create_study(directions=["maximize", "minimize"])
+        running: list[optuna.Trial] = []
+        for number in range(150):
+            study.sampler = make(number)
             running.append(study.ask())
-            for name in random.sample("abcd", random.choice((3, 4, 4))):
-                running[-1].suggest_categorical(name, range(2))
+            names = "abcd" if random.random() < 0.9 or number < 40 else "abd"
+            for name in names:
+                running[-1].suggest_categorical(name, range(9))
             random.shuffle(running)
             while running and random.random() < 0.5:
-                how = random.choice((TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED))
-                study.tell(running.pop(), 0.0 if how is TrialState.COMPLETE else None, how)
-            theirs = IntersectionSearchSpace().calculate(study)
-            assert list(ours.calculate(study).items()) == list(theirs.items())
+                how = random.choice([TrialState.COMPLETE] * 5 + [TrialState.FAIL, TrialState.PRUNED])
+                ended = running.pop()
+                values = [ended.params["a"] * (9 - ended.params["b"]), ended.params["d"]]
+                study.tell(ended, values if how is TrialState.COMPLETE else None, how)
+        attributes = study._storage.get_study_system_attrs(study._study_id)
+        return [attributes, [(trial.params, trial.system_attrs) for trial in study.trials]]
+
+    remembered = Remembered()
+
+    def ours(number: int) -> BaseSampler:
+        nonlocal remembered
+        if forgets and number % 7 == 0:
+            remembered = Remembered()
+        return make_sampler("nsga2", number, remembered=remembered)
+
+    theirs = told(lambda number: NSGAIISampler(population_size=20, seed=number))
+    assert told(ours) == theirs
+    assert max(attributes.get("NSGAIISampler:generation", 0) for _, attributes in theirs[1]) >= 3
