@@ -3,9 +3,9 @@
     python -m benchmarks.launch --trials 40 --repetitions 5
 
 All train ResNet11 for nine epochs on 200 of scikit-learn's digits and judge 798 after each, every trial in full, but
-with ASHA: ours by `search launch --dataset digits` in a folder of its own, without replicates, its costs measured
-before; the others by benchmarks/peer_optuna.py and benchmarks/peer_ray.py. They take turns, each as a program of its
-own, from start to end; what a program needs to start is seen from its runs with few trials, and told apart.
+with ASHA: ours by `search launch --dataset digits --engine ray` in a folder of its own, without replicates, its costs
+measured before; the others by benchmarks/peer_optuna.py and benchmarks/peer_ray.py. They take turns, each as a program
+of its own, from start to end; what a program needs to start is seen from its runs with few trials, and told apart.
 """
 
 import argparse
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 SEARCH = "from pipelines.cli import main; main()"
 CALIBRATE = ("calibrate", "--space", "space.toml", "--backbone", "resnet11", "--channels", "1", "--image-size", "8")
 LAUNCH = ("launch", "--dataset", "digits", "--backbone", "resnet11", "--epochs", "9", "--space", "space.toml")
-LAUNCH_ALONE = ("--confirm", "0", "--device-file", "device.json", "--engine", "ray")  # few trials would take no Ray
+LAUNCH_ALONE = ("--confirm", "0", "--device-file", "device.json", "--engine", "ray")
 
 
 def seconds(way: str, trials: int) -> float:
@@ -59,19 +59,21 @@ def seconds(way: str, trials: int) -> float:
         return time.perf_counter() - begun
 
 
-WAYS = ("ours", "Optuna by hand", "Ray Tune", "Ray Tune, ASHA")
+OURS = "ours"
+WAYS = (OURS, "Optuna by hand", "Ray Tune", "Ray Tune, ASHA")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--ways", nargs="+", default=WAYS, help=f"some of {', '.join(map(repr, WAYS))}")
+    parser.add_argument("--peers", nargs="*", choices=WAYS[1:], default=WAYS[1:], help="that ours takes turns with")
     given = parser.parse_args()
+    ways = (OURS, *given.peers)
 
-    full: dict[str, list[float]] = {way: [] for way in given.ways}
-    few: dict[str, list[float]] = {way: [] for way in given.ways}
+    full: dict[str, list[float]] = {way: [] for way in ways}
+    few: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(given.repetitions):
-        for way in [*given.ways][:: -1 if turn % 2 else 1]:
+        for way in ways[:: -1 if turn % 2 else 1]:
             few[way].append(seconds(way, FEW))
             full[way].append(seconds(way, given.trials))
             print(f"{way}: {full[way][-1]:.1f} s for {given.trials} trials, {few[way][-1]:.1f} s for {FEW}", flush=True)
@@ -81,8 +83,8 @@ if __name__ == "__main__":
     whole = {way: statistics.median(each) / given.trials for way, each in full.items()}
     more = {
         way: statistics.median((a - b) / (given.trials - FEW) for a, b in zip(full[way], few[way], strict=True))
-        for way in given.ways
+        for way in ways
     }
-    for way in given.ways:
-        ratios = [of["ours"] / of[way] for of in (whole, more)]
+    for way in ways:
+        ratios = [of[OURS] / of[way] for of in (whole, more)]
         print(f"{way:16}{whole[way]:10.2f}{ratios[0]:12.2f}{more[way]:20.2f}{ratios[1]:12.2f}")

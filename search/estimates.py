@@ -107,7 +107,10 @@ def estimate(scores: Array, images: int, seed: int = 0, draws: int = DRAWS) -> E
     between, noise, seeding = (unit * axis for axis in _GRID)
 
     # Designs that were trained under the same seeds are shrunk alike: all but the last lines is of U groups of them.
-    groups, of = np.unique(np.column_stack([there, _hopeless(means)]), axis=0, return_inverse=True)
+    alike = np.column_stack([there, _hopeless(means)])
+    bits = np.packbits(alike, axis=1)
+    _, first, of = np.unique(bits.view(f"V{bits.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    groups = alike[first]
     masks, sizes = groups[:, :-1].astype(float), np.bincount(of)
     trainings = masks.sum(axis=1)
     effects = np.where(groups[:, -1], (10 * np.ptp(means)) ** 2, between[:, None] ** 2)  # (G, U)
@@ -117,8 +120,8 @@ def estimate(scores: Array, images: int, seed: int = 0, draws: int = DRAWS) -> E
     seeds = scores.shape[1]
     pairs = (masks[:, :, None] * masks[:, None, :]).reshape(len(masks), -1)
     data = np.diag(there.sum(axis=0)) - ((shrunk * sizes) @ pairs).reshape(-1, seeds, seeds)
-    alike = (np.eye(seeds) - 1 / seeds) / seeding[:, None, None] ** 2
-    precision = data / noise[:, None, None] ** 2 + alike
+    close = (np.eye(seeds) - 1 / seeds) / seeding[:, None, None] ** 2
+    precision = data / noise[:, None, None] ** 2 + close
     weighted = (values.sum(axis=0) - (shrunk * np.bincount(of, total)) @ masks) / noise[:, None] ** 2
     levels = np.linalg.solve(precision, weighted[..., None])[..., 0]  # (G, K)
 

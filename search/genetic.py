@@ -14,11 +14,13 @@ class Remembered(IntersectionSearchSpace):
     """The complete trials of a study, which change no more: each is looked at once.
 
     Attributes:
+        by_id: all of them.
         by_generation: of each generation the trials, by number; -1 for those of none.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.by_id: dict[int, FrozenTrial] = {}
         self.by_generation: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
         self._open: list[int] = []  # numbers of those that had not ended
         self._seen = 0  # trials in all
@@ -31,7 +33,8 @@ class Remembered(IntersectionSearchSpace):
         self._open = [number for number in numbers if not trials[number].state.is_finished()]
         for trial in (trials[number] for number in numbers):
             if trial.state is TrialState.COMPLETE:
-                generation = trial.system_attrs.get(NSGAIISampler._get_generation_key(), -1)
+                self.by_id[trial._trial_id] = trial
+                generation = trial.system_attrs.get(QuickNSGAIISampler._get_generation_key(), -1)
                 bisect.insort(self.by_generation[generation], trial, key=lambda it: it.number)
                 before = trial.distributions if self._search_space is None else self._search_space
                 there = sorted(trial.distributions.items())
@@ -52,27 +55,35 @@ class QuickNSGAIISampler(NSGAIISampler):
         seed: of what is drawn.
     """
 
-    def __init__(self, remembered: Remembered, population_size: int, seed: int) -> None:
+    def __init__(
+        self, *, seed: int | None = None, population_size: int = 50, remembered: Remembered | None = None
+    ) -> None:
         super().__init__(population_size=population_size, seed=seed)
-        self._search_space = self._remembered = remembered
-        self._size = population_size
+        self._search_space = self._remembered = remembered or Remembered()
+
+    @classmethod
+    def _get_generation_key(cls) -> str:
+        return NSGAIISampler._get_generation_key()  # Optuna's would be of this class
+
+    @classmethod
+    def _get_parent_cache_key_prefix(cls) -> str:
+        return NSGAIISampler._get_parent_cache_key_prefix()
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
         """The latest one that complete trials are of, or the one after that if it is full; written into the trial."""
         key = self._get_generation_key()
         if (known := trial.system_attrs.get(key)) is not None:
             return int(known)
-        self._remembered.look(study)
-        latest = max(0, max(self._remembered.by_generation, default=0))
-        full = len(self._remembered.by_generation.get(latest, ())) >= self._size
-        generation = latest + 1 if full else latest
+        latest = max(0, max(self._looked(study).by_generation, default=0))
+        size = self.population_size
+        assert size is not None  # it was given
+        generation = latest + (len(self.get_population(study, latest)) >= size)
         study._storage.set_trial_system_attr(trial._trial_id, key, generation)
         return generation
 
     def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The complete trials of a generation, by number."""
-        self._remembered.look(study)
-        return list(self._remembered.by_generation.get(generation, ()))
+        return list(self._looked(study).by_generation.get(generation, ()))
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The parents of a generation: chosen, and written into the study, when they are asked for first."""
@@ -80,8 +91,9 @@ class QuickNSGAIISampler(NSGAIISampler):
         chosen = attributes.get(f"{self._get_parent_cache_key_prefix()}{generation}")
         if chosen is None:
             return super().get_parent_population(study, generation)
-        return sorted((study._storage.get_trial(trial_id) for trial_id in chosen), key=lambda it: it.number)
+        by_id = self._looked(study).by_id
+        return sorted((by_id[trial_id] for trial_id in chosen), key=lambda it: it.number)
 
-
-QuickNSGAIISampler._GENERATION_KEY = NSGAIISampler._GENERATION_KEY  # which Optuna names after the class
-QuickNSGAIISampler._PARENT_CACHE_KEY_PREFIX = NSGAIISampler._PARENT_CACHE_KEY_PREFIX
+    def _looked(self, study: Study) -> Remembered:
+        self._remembered.look(study)
+        return self._remembered

@@ -100,7 +100,7 @@ class Ledger:
     def ending(self) -> Ending | None:
         """Why no other trial is begun now; None while one is."""
         if self._wants_designs() or self._proposer.replicate(self._trials) is not None:
-            return self._bound(self._trials.data.values())
+            return self._bound(self._trials.values())
         if self.exhausted:
             return Ending("space", "Every design within the limits has been tried")
         return Ending("budget", f"--budget {self._budget} is reached")

@@ -17,6 +17,7 @@ from search.tally import Tally
 from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trial
 from space.declarations import Value
 
+OTHER = "another process writes this study"
 INSTEAD = "instead"
 """In the outcome of a rejected trial: the decisions to go on with."""
 
@@ -87,7 +88,7 @@ class OptunaTrials:
         self._total = max(self._total, number + 1)
         self._study.sampler = self._proposer.sampler(number)
         handle = self._begun(number if waits else None)
-        assert handle.number == number, "another process writes this study"
+        assert handle.number == number, OTHER
         self._handles[number] = handle
         return handle
 
@@ -98,7 +99,8 @@ class OptunaTrials:
         if waiting is None:
             return optuna.Trial(self._study, storage.create_new_trial(study_id))
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, waiting)
-        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        begun = storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        assert begun, OTHER
         return optuna.Trial(self._study, trial_id)
 
     def decided(self, handle: optuna.Trial) -> bool:

@@ -12,13 +12,7 @@ from search.genetic import Remembered
 from search.objectives import Objectives
 from search.proposals import Proposed, Rejected
 from search.replicates import Replicates
-from search.samplers import (
-    DECIDING_STEP_BY_STEP,
-    choose_parents,
-    deciding,
-    make_fixed_sampler,
-    make_sampler,
-)
+from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.tally import Tally
 from search.trials import FailureKind, Job, Report, State, Trial

@@ -140,7 +140,7 @@ class _Learnt:
 def _learn_every(trainings: int) -> int:
     """So many trainings are new when something is learnt again: the same number for many in a row."""
     every = max(1, int(LEARN_EVERY * trainings))
-    coarse = max(0, every.bit_length() - 3)
+    coarse = max(0, every.bit_length() - 3)  # three binary digits are kept
     return every >> coarse << coarse
 
 

@@ -24,7 +24,7 @@ from optuna.samplers import (
 from optuna.trial import Trial
 
 from search.front_sampler import FrontSampler
-from search.genetic import QuickNSGAIISampler, Remembered
+from search.genetic import QuickNSGAIISampler
 from space.declarations import Value
 from space.errors import UserError, first_line
 from space.registry import Registry
@@ -34,12 +34,12 @@ SAMPLERS: Registry[Callable[..., BaseSampler]] = Registry(
     "sampler",
     {
         "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
-        "nsga2": lambda seed, remembered=None: QuickNSGAIISampler(remembered or Remembered(), 20, seed),
+        "nsga2": functools.partial(QuickNSGAIISampler, population_size=20),
         "random": lambda seed: RandomSampler(seed=seed),
         "front": FrontSampler,
     },
 )
-"""Maker of each sampler, called with seed=NUMBER, and with candidates and their costs if it takes them."""
+"""Maker of each sampler, called with seed=NUMBER, and with what else it takes of what is known: see `make_sampler`."""
 
 DECIDING_STEP_BY_STEP = {"tpe", "random", "front"}
 """Samplers that need no earlier trial to have decided on the same choices; of others each trial decides on all."""

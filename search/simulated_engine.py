@@ -81,12 +81,7 @@ class SimulatedEngine:
         free = [0.0] * self.workers  # since when each worker without a trial is
         queue: list[_Running] = []
         while True:
-            while (
-                free
-                and (not queue or free[0] <= queue[0].due)
-                and not should_stop()
-                and (trial := self._decided(ledger.ask)) is not None
-            ):
+            while free and not should_stop() and (trial := self._decided(ledger.ask)) is not None:
                 self._waited_since(heapq.heappop(free))
                 checkpoint = checkpoints.of(trial.number, trial.job)
                 execution = Execution(trial.job, evaluate, checkpoint)

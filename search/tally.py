@@ -2,7 +2,7 @@
 
 import bisect
 from collections import UserDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, ValuesView
 from datetime import datetime
 
 from search.trials import State, Trial
@@ -44,6 +44,10 @@ class Tally(UserDict[int, Trial]):
         super().__setitem__(number, trial)
         if late:
             self.data = dict(sorted(self.data.items()))
+
+    def values(self) -> ValuesView[Trial]:
+        """All of them, by number: a view that does not look up each one."""
+        return self.data.values()
 
     def in_order(self) -> list[Trial]:
         """All of them, by number."""

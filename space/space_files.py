@@ -61,7 +61,7 @@ def _of_plugins(table: Mapping[str, Any]) -> dict[str, Any]:
     return {"attention": [*table["attention"], *added], **own}
 
 
-def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> Values:
+def _values(table: Mapping[str, object], every_set: Sequence[str]) -> Values:
     attentions = table.get("attention")
     if not isinstance(attentions, list) or not attentions or not all(isinstance(a, str) for a in attentions):
         raise UserError(f"attention must be a list of some of {', '.join(DECLARED)}")
@@ -80,13 +80,13 @@ def _values(table: Mapping[str, object], stage_sets: Sequence[str]) -> Values:
     for attention in attentions:
         if attention not in DECLARED:
             raise UserError(no_attention(attention))
-        found = _values_of(attention, table, known, stage_sets)
+        found = _values_of(attention, table, known, every_set)
         values[attention] = {name: options for name, options in found if options}
     return values
 
 
 def _values_of(
-    attention: str, table: Mapping[str, Any], known: Mapping[str, Mapping[Value, None]], stage_sets: Sequence[str]
+    attention: str, table: Mapping[str, Any], known: Mapping[str, Mapping[Value, None]], every_set: Sequence[str]
 ) -> Iterator[tuple[str, tuple[Value, ...]]]:
     """What the table says of each choice of an attention: under its own key, or else of all attentions."""
     own, choices = table.get(attention, {}), DECLARED[attention].choices
@@ -95,13 +95,13 @@ def _values_of(
             raise UserError(f"key '{attention}.{key}': {attention} has {', '.join(choices) or 'no fields'}")
     for name, choice in choices.items():
         if name in own:
-            yield name, _options(f"{attention}.{name}", own[name], choice.values, stage_sets)
+            yield name, _options(f"{attention}.{name}", own[name], choice.values, every_set)
         elif name in table:
-            shared = _options(name, table[name], tuple(known[name]), stage_sets)
+            shared = _options(name, table[name], tuple(known[name]), every_set)
             yield name, tuple(value for value in shared if not choice.values or value in choice.values)
 
 
-def _options(key: str, given: object, allowed: Sequence[Value], stage_sets: Sequence[str]) -> tuple[Value, ...]:
+def _options(key: str, given: object, allowed: Sequence[Value], every_set: Sequence[str]) -> tuple[Value, ...]:
     """What a list in the file says; where nothing is said to be allowed, it is of stages."""
     if not isinstance(given, list) or not given:
         raise UserError(f"key {key!r} must be a list with at least one value")
@@ -113,7 +113,7 @@ def _options(key: str, given: object, allowed: Sequence[Value], stage_sets: Sequ
                 raise UserError(f"key {key!r}: {value!r} is not {STAGE_WORDS} or a set of stage digits such as '23'")
         elif value not in allowed or type(value) not in (int, str):
             raise UserError(f"key {key!r}: {value!r} is not allowed; use some of {', '.join(map(str, allowed))}")
-    return (ALL_STAGES, *stage_sets) if not allowed and ANY_STAGES in given else tuple(given)
+    return (ALL_STAGES, *every_set) if not allowed and ANY_STAGES in given else tuple(given)
 
 
 def _fit(values: Values, backbones: Mapping[str, Layout]) -> None:

@@ -38,7 +38,7 @@ class _Dots:
         colour: of it.
         rows: the designs.
         on_front: whether they are; the others are pale.
-        small: whether they are many of no front.
+        small: whether they are drawn as small dots: see `MANY`.
     """
 
     attention: str

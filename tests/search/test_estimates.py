@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.estimates import Estimates, estimate
+from search.estimates import _GRID, _LOG_PRIOR, FENCE, Estimates, _binomial, estimate
 
 Array = NDArray[np.float64]
 IMAGES = 798
@@ -102,3 +102,34 @@ def test_few_and_equal_trainings_have_finite_estimates(scores: list[list[float]]
     gains = known.gains(0)
     for told in (known.mean, known.sd, gains.low, gains.high, gains.p_better, known.on_front(np.zeros(len(scores)))):
         assert np.isfinite(told).all()
+
+
+def test_what_is_expected_is_the_posterior_of_the_model_written_out() -> None:
+    """As one normal distribution of m, a and b at each point of the grid, with m as good as unknown."""
+    random = np.random.default_rng(0)
+    scores = LEVEL + random.normal(0, BETWEEN, (9, 1)) + random.normal(0, NOISE, (9, 3))
+    for design, trained in enumerate([(0, 1, 2), (0, 1, 2), (0, 1), (0, 2), (0,), (0,), (0,), (1, 2), (0,)]):
+        scores[design, [seed for seed in range(3) if seed not in trained]] = np.nan
+    scores[8, 0] = 0.3
+    means, level = np.nanmean(scores, axis=1), np.nanmean(scores)
+    low, high = np.quantile(means, (0.25, 0.75))
+    hopeless = means < low - FENCE * (high - low)
+    assert hopeless.tolist() == [False] * 8 + [True]
+
+    rows, columns = np.nonzero(~np.isnan(scores))
+    design_of, seed_of = np.eye(9)[rows], np.eye(3)[columns]
+    told = scores[rows, columns] - level
+    unit = _binomial(float(level), IMAGES) ** 0.5
+    evidence, expected = [], []
+    for between, noise, seeding in unit * _GRID.T:
+        effects = np.diag(np.where(hopeless, (10 * np.ptp(means)) ** 2, between**2))
+        common = 1e4 * unit**2
+        covariance = common + design_of @ effects @ design_of.T + seeding**2 * seed_of @ seed_of.T
+        covariance += noise**2 * np.eye(len(told))
+        weights = np.linalg.solve(covariance, told)
+        evidence.append(-0.5 * told @ weights - 0.5 * np.linalg.slogdet(covariance)[1])
+        expected.append(level + (common + effects @ design_of.T) @ weights)
+    weights = np.exp(np.array(evidence) + _LOG_PRIOR - np.max(evidence + _LOG_PRIOR))
+    by_hand = weights @ np.array(expected) / weights.sum()
+    assert estimate(scores, IMAGES).mean == pytest.approx(by_hand, abs=2e-5)
+    assert np.ptp(by_hand[:8]) > 0.002

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import search.replicates
-from search.designs import TrainedDesign, doubts, known_designs
+from search.designs import TrainedDesign, doubts, known_designs, trained_designs
 from search.estimates import Array
 from search.execution import Evaluate
 from search.ledger import Ledger
@@ -106,7 +106,7 @@ def test_of_many_trainings_a_few_more_are_not_learnt_from_at_once(
     learnt: list[int] = []
 
     def noting(trained: Sequence[TrainedDesign], *others: Any) -> Array:
-        learnt.append(sum(len(it.scores) for it in trained))
+        learnt.append(len(trained))
         return doubts(trained, *others)
 
     monkeypatch.setattr(search.replicates, "doubts", noting)
@@ -184,3 +184,14 @@ def test_of_thousands_of_trainings_something_is_learnt_again_each_fiftieth_at_mo
     assert begun[:100] == list(range(1, 101))
     assert all(count - at < max(1, LEARN_EVERY * count) for count, at in enumerate(begun, start=1))
     assert len([at for at in learnt if at > 10_000]) <= 70
+
+
+def test_doubt_is_what_is_known_of_fronts(make_trial: Callable[..., Trial]) -> None:
+    trials = [
+        make_trial(0.7 + mix_seed(number) % 100 / 2000, design=design, number=number, num_params=1000 + number)
+        for number, design in enumerate(["none", "se", "eca", "ras", "cbam"])
+    ]
+    known = known_designs(trials, OBJECTIVES, 1000)
+    told = doubts(trained_designs(trials, OBJECTIVES.metric), OBJECTIVES, 1000)
+    assert told.tolist() == pytest.approx([sum(p * (1 - p) for p in it.p_front.values()) for it in known])
+    assert max(told) > 0

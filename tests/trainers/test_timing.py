@@ -22,9 +22,8 @@ def test_a_figure_is_the_median_and_its_standard_error() -> None:
 
 def test_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SHORTEST", 0.0)
-    monkeypatch.setattr(timing, "SECONDS", 1e9)
     called: list[str] = []
-    found = in_turns({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, "cpu")
+    found = in_turns({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, "cpu", 1e9)
     warm_up = 4  # each once, then each to see how long it takes
     rounds = [called[at : at + 2] for at in range(warm_up, len(called), 2)]
     assert rounds == [["a", "b"] if turn % 2 == 0 else ["b", "a"] for turn in range(timing.ROUNDS)]
@@ -32,7 +31,6 @@ def test_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_calls_have_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 0.0)
-    assert len(in_turns({"a": lambda: None}, "cpu")["a"]) == timing.FEWEST_ROUNDS
+    assert len(in_turns({"a": lambda: None}, "cpu", 0.0)["a"]) == timing.FEWEST_ROUNDS
     monkeypatch.setattr(timing, "SHORTEST", 0.0)
     assert len(in_turns({"a": lambda: None}, "cpu", 1e9)["a"]) == timing.ROUNDS

@@ -21,7 +21,7 @@ THREADS = 1
 ROUNDS = 9
 FEWEST_ROUNDS = 3
 SECONDS = 6.0
-"""That a comparison takes at most, if nothing else is said: of long calls there are fewer rounds."""
+"""That a comparison takes at most, if nothing else is said."""
 SHORTEST = 0.003
 """Seconds of one timing; a shorter call is repeated within it."""
 PLAIN = ""
@@ -59,7 +59,7 @@ def added_seconds(plain: Call, calls: Mapping[str, Call], device: str) -> dict[s
     return found
 
 
-def in_turns(calls: Mapping[str, Call], device: str, at_most: float | None = None) -> dict[str, list[float]]:
+def in_turns(calls: Mapping[str, Call], device: str, at_most: float = SECONDS) -> dict[str, list[float]]:
     """Seconds of each call, round by round, in an order that turns round.
 
     On a CPU those that the calling thread computes: what else runs there hardly counts.
@@ -67,7 +67,7 @@ def in_turns(calls: Mapping[str, Call], device: str, at_most: float | None = Non
     Args:
         calls: by name.
         device: that they run on.
-        at_most: seconds for all of it; `SECONDS` if left out.
+        at_most: seconds for all of it: of long calls there are fewer rounds.
     """
     found: dict[str, list[float]] = {name: [] for name in calls}
     with _threads(THREADS):
@@ -75,7 +75,6 @@ def in_turns(calls: Mapping[str, Call], device: str, at_most: float | None = Non
             call()  # warms up
         times = {name: max(1, math.ceil(SHORTEST / _seconds(call, 1, device))) for name, call in calls.items()}
         begun, rounds, turn = time.monotonic(), ROUNDS, 0
-        at_most = SECONDS if at_most is None else at_most
         while turn < rounds:
             for name in [*calls][:: -1 if turn % 2 else 1]:
                 found[name].append(_seconds(calls[name], times[name], device))
