@@ -10,8 +10,8 @@ from search.ledger import Ledger
 
 Result = TypeVar("Result")
 
-TOLD_A_SECOND = 100.0
-"""Times that a driver is told how far trials are, at most."""
+TOLD_A_SECOND, LONGEST_STEP = 20.0, 10.0
+"""How often a driver is told how far trials are, at most, unless a trial were silent for longer than so many seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 def step_seconds(workers: int) -> float:
     """How long at least a trial trains whole epochs before it tells of them, one of so many at once."""
-    return max(1.0, workers / TOLD_A_SECOND)
+    return min(LONGEST_STEP, max(1.0, workers / TOLD_A_SECOND))
 
 
 def record(ledger: Ledger, number: int, progress: Progress, checkpoint: Checkpoint) -> bool:
