@@ -11,7 +11,7 @@ from search.ledger import Ledger
 Result = TypeVar("Result")
 
 TOLD_A_SECOND, LONGEST_STEP = 20.0, 10.0
-"""How often a driver is told how far trials are, at most, unless a trial were silent for longer than so many seconds."""
+"""How often a driver is told how far trials are, at most, unless one were silent for longer than so many seconds."""
 
 logger = logging.getLogger(__name__)
 
