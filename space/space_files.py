@@ -12,7 +12,7 @@ from space.declarations import Value
 from space.declared import DECLARED, no_attention
 from space.design import Design, Layout
 from space.errors import UserError
-from space.stage_sets import ALL_STAGES, ANY_STAGES, STAGE_WORDS, fitting, stage_digits, stage_sets
+from space.stage_sets import ALL_STAGES, ANY_STAGES, STAGE_WORDS, fitting_sets, stage_digits, stage_sets
 
 Values: TypeAlias = dict[str, dict[str, tuple[Value, ...]]]
 
@@ -120,7 +120,7 @@ def _fit(values: Values, backbones: Mapping[str, Layout]) -> None:
     """Leave out stages that a backbone does not have, and all but one of those that mean the same ones."""
     for table in values.values():
         if "stages" in table:
-            table["stages"] = fitting(table["stages"], backbones.values())
+            table["stages"] = fitting_sets(table["stages"], backbones.values())
 
 
 def _check_stages(values: Values, backbones: Mapping[str, Layout]) -> None:

@@ -22,7 +22,7 @@ def stage_digits(option: Value, layout: Layout) -> str:
     return every if option == ALL_STAGES else str(option)
 
 
-def fitting(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value, ...]:
+def fitting_sets(options: Iterable[Value], layouts: Iterable[Layout]) -> tuple[Value, ...]:
     """The options that mean stages of every backbone, the first of those that mean the same ones; else all stages."""
     found: dict[tuple[str, ...], Value] = {}
     for option in options:

@@ -100,7 +100,8 @@ def test_of_many_trainings_a_few_more_are_not_learnt_from_at_once(
     trials = [make_trial(0.7, design="none")]
     for number in range(1, 200):
         accuracy = 0.6 + mix_seed(number) % 100 / 1000
-        trial = make_trial(accuracy, design="se", number=number, replicate=number, state=State.COMPLETE)
+        design, replicate = ("se", "eca", "ras", "cbam")[number % 4], number // 4
+        trial = make_trial(accuracy, design=design, number=number, replicate=replicate, state=State.COMPLETE)
         trials.append(replace(trial, finished=begun + timedelta(seconds=number * 37 % 200)))
     order = sorted(range(200), key=lambda number: (trials[number].finished or begun, number))
     learnt: list[int] = []
