@@ -10,8 +10,11 @@ from search.ledger import Ledger
 
 Result = TypeVar("Result")
 
-TOLD_A_SECOND, LONGEST_STEP = 20.0, 10.0
-"""How often a driver is told how far trials are, at most, unless one were silent for longer than so many seconds."""
+TOLD_A_SECOND, LONGEST_STEP = 20.0, 20.0
+"""How often a driver is told how far trials are, at most, unless one were silent for longer than so many seconds.
+
+A thousand workers that began together get their next trials within 15 s or so; who tells in between waits for that.
+"""
 
 logger = logging.getLogger(__name__)
 

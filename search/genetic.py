@@ -23,13 +23,15 @@ class Remembered(IntersectionSearchSpace):
         self.by_id: dict[int, FrozenTrial] = {}
         self.by_generation: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
         self._open: list[int] = []  # numbers of those that had not ended
-        self._seen = 0  # trials in all
+        self._trials: list[FrozenTrial] = []  # all, when they were looked at last
 
     def look(self, study: Study) -> None:
         """Look at what has ended since."""
         trials = study._get_trials(deepcopy=False, use_cache=True)
-        numbers = [*self._open, *range(self._seen, len(trials))]
-        self._seen = len(trials)
+        if trials is self._trials:
+            return
+        numbers = [*self._open, *range(len(self._trials), len(trials))]
+        self._trials = trials
         self._open = [number for number in numbers if not trials[number].state.is_finished()]
         for trial in (trials[number] for number in numbers):
             if trial.state is TrialState.COMPLETE:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 
 from space.errors import UserError
 from space.files import written_whole
@@ -21,20 +22,28 @@ LOCK = "lock"
 
 
 class Journal(JournalFileBackend):
-    """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it."""
+    """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it.
+
+    Decisions are written with the next operation that is none: each would wait for the disk, and those of a trial
+    without a job are made again, and the same.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._decisions: list[dict[str, Any]] = []  # not written yet
         self.line = 0
         """Number of the last one that was read, from 1."""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The operations of all lines behind so many."""
-        self.line = log_number_from
-        for operation in super().read_logs(log_number_from):
-            self.line += 1
-            yield operation
+        """The operations behind so many: those of all lines, and what is not written yet."""
+        if log_number_from < self.line or not self._decisions:  # while there are, no line comes behind what was read
+            self.line = min(self.line, log_number_from)
+            for operation in super().read_logs(self.line):
+                self.line += 1
+                if self.line > log_number_from:  # otherwise it has been read before it was written
+                    yield operation
+        yield from self._decisions[max(0, log_number_from - self.line) :]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write some operations, or none of them.
@@ -42,13 +51,17 @@ class Journal(JournalFileBackend):
         Raises:
             OSError: the disk is full, or has another trouble.
         """
+        if all(log["op_code"] == JournalOperation.SET_TRIAL_PARAM for log in logs):
+            self._decisions += logs
+            return
         size = self._path.stat().st_size
         try:
-            super().append_logs(logs)
+            super().append_logs([*self._decisions, *logs])
         except OSError:
             with contextlib.suppress(OSError):  # what it could not do here, `mend_end` does
                 os.truncate(self._path, size)
             raise
+        self._decisions.clear()
 
 
 @contextlib.contextmanager

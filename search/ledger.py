@@ -210,7 +210,7 @@ class Ledger:
 
     def _wants_designs(self) -> bool:
         """Whether the budget has room for another design, and there is one."""
-        on_their_way = sum(not trial.job.replicate for trial in self.running)
+        on_their_way = len(self._trials.running) - self._trials.running_again
         return self.trained + on_their_way < self._budget and not self.exhausted
 
     def _propose(self, handle: optuna.Trial) -> Trial | None:

@@ -95,10 +95,11 @@ class Sampled:
         with deciding(self._sampler):
             choose_parents(self.sampler(handle.number), handle)
             use(self.sampler(handle.number))
-            _ = handle.relative_params  # made when first looked at
+            together = handle.relative_params  # made when first looked at
 
         def choose(name: str, options: Sequence[Value]) -> Value:
-            use(self._make(handle.number, *name.encode()))
+            if name not in together:
+                use(self._make(handle.number, *name.encode()))
             with deciding(self._sampler):
                 decided = handle.suggest_categorical(name, options)
             assert isinstance(decided, int | str)

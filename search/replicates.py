@@ -98,8 +98,7 @@ class Replicates:
         if not self.share or unbound or not whole:
             return self.share > 0 and whole > 0
         running = len(trials.running)
-        running_again = sum(trial.job.replicate > 0 for trial in trials.running.values())
-        again = trials.epochs_again + (running_again + 1) * whole
+        again = trials.epochs_again + (trials.running_again + 1) * whole
         return again <= self.share * (trials.epochs + (running + 1) * whole) + 1e-9
 
     def _again(self, job: Job, trials: Tally) -> Job:

@@ -9,7 +9,7 @@ import functools
 import inspect
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def make_sampler(name: str, seed: int, **known: Any) -> BaseSampler:
     maker = SAMPLERS[name] if name in SAMPLERS else _found(full_name(name))
     try:
         with _quiet():
-            taken = known.keys() & (inspect.signature(maker).parameters if known else {})
+            taken = known.keys() & _parameters(maker) if known else ()
             sampler = maker(seed=seed, **{key: known[key] for key in taken})
     except Exception as error:
         raise UserError(f"--sampler {name}: it cannot be made with seed=NUMBER ({first_line(error)})") from None
@@ -112,6 +112,12 @@ def deciding(name: str) -> Iterator[None]:
 def _found(name: str) -> Any:
     """The user's class; a file that changes during a search changes nothing."""
     return find_object(name)
+
+
+@functools.cache
+def _parameters(maker: Callable[..., BaseSampler]) -> Set[str]:
+    """Names of what it takes."""
+    return inspect.signature(maker).parameters.keys()
 
 
 @contextlib.contextmanager

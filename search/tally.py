@@ -17,6 +17,7 @@ class Tally(UserDict[int, Trial]):
 
     Attributes:
         running: those that are running.
+        running_again: how many of these are replicates.
         complete: those that trained to the end, in the order of their ends.
         trained: how many count for the budget.
         epochs: that those trained which run no longer.
@@ -29,7 +30,7 @@ class Tally(UserDict[int, Trial]):
     def __init__(self, trials: Iterable[Trial] = ()) -> None:
         self.running: dict[int, Trial] = {}
         self.complete: list[Trial] = []
-        self.trained = self.epochs = self.epochs_again = self.longest = 0
+        self.trained = self.epochs = self.epochs_again = self.longest = self.running_again = 0
         self.begun: defaultdict[Candidate, list[int]] = defaultdict(list)
         self.failed_again: dict[int, Trial] = {}
         super().__init__()
@@ -76,7 +77,9 @@ class Tally(UserDict[int, Trial]):
 
     def _count(self, trial: Trial, sign: int) -> None:
         self.trained += sign * trial.counts
-        if trial.state is not State.RUNNING:
+        if trial.state is State.RUNNING:
+            self.running_again += sign * (trial.job.replicate > 0)
+        else:
             self.epochs += sign * len(trial.history)
             self.epochs_again += sign * len(trial.history) * (trial.job.replicate > 0)
 

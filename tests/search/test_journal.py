@@ -1,12 +1,19 @@
 """A study's journal: cut short, locked by the dead, replayed once."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._storage import JournalOperation
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from search.journal import JOURNAL, Journal
 from search.storage import Storage
@@ -69,11 +76,55 @@ def test_what_could_not_be_written_whole_is_taken_back_and_the_next_line_is_whol
 
     backend = Journal(journal)
     monkeypatch.setattr(JournalFileBackend, "append_logs", write_half)
+    backend.append_logs([{"op_code": JournalOperation.SET_TRIAL_PARAM}])
     with pytest.raises(OSError, match="No space left"):
         backend.append_logs([{"op_code": 9}])
     assert journal.read_bytes() == before
     backend.append_logs([{"op_code": 9}])
-    assert journal.read_bytes() == before + b'{"op_code":9}\n'
+    assert journal.read_bytes() == before + b'{"op_code":5}\n{"op_code":9}\n'
+
+
+def operated(storage: JournalStorage, seed: int, other: JournalStorage) -> list[FrozenTrial]:
+    """The trials that some operations, drawn at random, lead to; now and then another process looks."""
+    random, study = Random(seed), storage.create_new_study([StudyDirection.MAXIMIZE], "study")
+    trials = [storage.create_new_trial(study)]
+    for name in map(str, range(60)):
+        match random.choice(["param"] * 4 + ["attr", "begin", "look"]):
+            case "param":
+                storage.set_trial_param(random.choice(trials), name, 1.0, CategoricalDistribution((1, "two")))
+            case "attr":
+                storage.set_trial_user_attr(random.choice(trials), name, [name])
+            case "begin":
+                trials.append(storage.create_new_trial(study))
+            case "look":
+                other.get_all_trials(study)
+    return [without_times(trial) for trial in storage.get_all_trials(study)]
+
+
+def without_times(trial: FrozenTrial) -> FrozenTrial:
+    """The same, begun at no time."""
+    trial.datetime_start = None
+    return trial
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decisions_that_are_not_written_at_once_are_known_at_once_and_written_in_their_order(
+    seed: int, tmp_path: Path
+) -> None:
+    def optunas(path: Path) -> JournalStorage:
+        return JournalStorage(JournalFileBackend(str(path)))
+
+    paths = [tmp_path / "ours", tmp_path / "theirs"]
+    ours, theirs = JournalStorage(Journal(paths[0])), optunas(paths[1])
+    other = optunas(paths[0])
+    trials = operated(ours, seed, other)
+    assert trials == operated(theirs, seed, theirs)
+    ours.set_study_user_attr(0, "the", "end")
+    for storage in (other, optunas(paths[0]), JournalStorage(Journal(paths[0]))):
+        assert [without_times(trial) for trial in storage.get_all_trials(0)] == trials
+    lines = [[json.loads(line) for line in path.read_bytes().splitlines()] for path in paths]
+    kinds = [[(it["op_code"], it.get("param_name"), it.get("user_attr")) for it in each] for each in lines]
+    assert kinds[0][:-1] == kinds[1]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def test_counts_are_those_of_the_trials_whatever_came_in_which_order(make_trial:
         there = [tally[number] for number in sorted(tally)]
         assert tally.trained == sum(it.counts for it in tally.values())
         assert tally.running == {n: it for n, it in tally.items() if it.state is State.RUNNING}
+        assert tally.running_again == sum(it.job.replicate > 0 for it in tally.running.values())
         assert tally.in_order() == there
         complete = [it for it in there if it.state is State.COMPLETE]
         assert tally.complete == sorted(complete, key=lambda it: (it.finished, it.number))
