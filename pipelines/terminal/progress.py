@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from pipelines.terminal.console import stderr
+from pipelines.terminal.console import say, stderr
 from pipelines.terminal.formats import show_duration
 from pipelines.terminal.pace import Pace
 from search.trials import State, Trial
@@ -21,10 +21,12 @@ Lines = Callable[[Sequence[Trial]], Sequence[tuple[str, str]]]
 
 LINES_SHARE = 0.02
 """Of the time, at most, that the lines below the bar are made anew in."""
+LOG_SECONDS = 60.0
+"""Between two lines in a file."""
 
 
 class Display:
-    """A bar and some lines that follow a ledger; nothing unless stderr is a terminal.
+    """A bar and some lines that follow a ledger; where stderr is no terminal, one line a minute of how far it is.
 
     Ends of trials are only counted as they come; what is drawn of them is made when it is drawn, in rich's own thread.
 
@@ -52,6 +54,7 @@ class Display:
         self._below: Sequence[tuple[str, str]] = ()
         self._stale = False
         self._pace = Pace(LINES_SHARE)
+        self._log_pace = Pace(1.0, LOG_SECONDS, at_once=False)
         self._live = Live(get_renderable=self._render, console=stderr, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
@@ -75,25 +78,34 @@ class Display:
         self._trials[trial.number] = trial
         self._count(trial)
         self._stale = True
+        if not stderr.is_terminal and self._log_pace.due:
+            with self._log_pace:
+                say(f"{self._done} of {self._total}   {self._how_far()}")
 
     def _count(self, trial: Trial) -> None:
         self._done += self._counts(trial)
         self._again += trial.trained and bool(trial.job.replicate)
         self._states[trial.state] += 1
 
+    @property
+    def _total(self) -> int:
+        return int(self._bar.tasks[self._task].total or 0)
+
+    def _how_far(self) -> str:
+        """Time gone by and time left, trials that were no success."""
+        done, elapsed = self._done, time.monotonic() - self._started
+        says = f"{show_duration(elapsed)} done"
+        if done > self._before:
+            says += f", {show_duration(elapsed / (done - self._before) * (self._total - done))} left"
+        if self._again:
+            says += f"   again {self._again}"
+        return f"{says}   stopped {self._states[State.STOPPED]}  failed {self._states[State.FAILED]}"
+
     def _render(self) -> Group:
         if self._stale and self._pace.due:
             self._stale = False
             with self._pace:
                 self._below = self._lines(list(self._trials.values()))
-        done, elapsed = self._done, time.monotonic() - self._started
-        total = int(self._bar.tasks[self._task].total or 0)
-        says = f"{show_duration(elapsed)} done"
-        if done > self._before:
-            says += f", {show_duration(elapsed / (done - self._before) * (total - done))} left"
-        if self._again:
-            says += f"   again {self._again}"
-        says += f"   stopped {self._states[State.STOPPED]}  failed {self._states[State.FAILED]}"
-        self._bar.update(self._task, completed=done, description=says)
+        self._bar.update(self._task, completed=self._done, description=self._how_far())
         below = [Text.assemble((f" {label:8}", "bold"), text) for label, text in self._below]
         return Group(self._bar, *below)
