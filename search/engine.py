@@ -13,7 +13,8 @@ Result = TypeVar("Result")
 TOLD_A_SECOND, LONGEST_STEP = 20.0, 20.0
 """How often a driver is told how far trials are, at most, unless one were silent for longer than so many seconds.
 
-A thousand workers that began together get their next trials within 15 s or so; who tells in between waits for that.
+More often, and many trials wait for an answer behind decisions on others. More seldom, and a trial that is stopped at a
+rung, or by Ctrl-C, trains on for longer.
 """
 
 logger = logging.getLogger(__name__)

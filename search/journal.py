@@ -24,29 +24,30 @@ LOCK = "lock"
 class Journal(JournalFileBackend):
     """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it.
 
-    Decisions are written with the next operation that is none: each would wait for the disk, and those of a trial
-    without a job are made again, and the same.
+    A trial's decisions stay in memory until another operation comes, and are written in front of that: one wait for the
+    disk instead of one each. If the process is killed before, the trial has no job, and is decided on again, the same.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
-        self._decisions: list[dict[str, Any]] = []  # not written yet
+        self._decisions: list[dict[str, Any]] = []  # that come behind the last line
         self.line = 0
         """Number of the last one that was read, from 1."""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The operations behind so many: those of all lines, and what is not written yet."""
-        if log_number_from < self.line or not self._decisions:  # while there are, no line comes behind what was read
+        """The operations behind so many: those of all lines, and those that are not written yet."""
+        # While decisions are held back there is no new line: nobody else writes, and our own lines were read at once.
+        if log_number_from < self.line or not self._decisions:
             self.line = min(self.line, log_number_from)
             for operation in super().read_logs(self.line):
                 self.line += 1
-                if self.line > log_number_from:  # otherwise it has been read before it was written
+                if self.line > log_number_from:  # otherwise it was read before it was written
                     yield operation
         yield from self._decisions[max(0, log_number_from - self.line) :]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write some operations, or none of them.
+        """Write some operations with those that were held back, or none of them; decisions alone are held back.
 
         Raises:
             OSError: the disk is full, or has another trouble.

@@ -95,7 +95,7 @@ class Sampled:
         with deciding(self._sampler):
             choose_parents(self.sampler(handle.number), handle)
             use(self.sampler(handle.number))
-            together = handle.relative_params  # made when first looked at
+            together = set(handle.relative_params)  # made when first looked at
 
         def choose(name: str, options: Sequence[Value]) -> Value:
             if name not in together:

@@ -1,7 +1,7 @@
 """Sampler names and the Optuna samplers behind them.
 
-A sampler is made anew, from a seed, for each decision, and so must take all that it remembers from the study.
-Then a search goes on after an interruption as if there had been none.
+A sampler is made anew, from a seed, for what is decided together and for each decision that this leaves open, and so
+must take all that it remembers from the study. Then a search goes on after an interruption as if there had been none.
 """
 
 import contextlib

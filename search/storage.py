@@ -158,7 +158,11 @@ class Storage:
                 study.set_user_attr(FOUNDING, dict(attributes))
             if self._url is not None:  # a journal has the time of its file
                 study.set_user_attr(OPENED, time.time())
-            yield study
+            try:
+                yield study
+            except BaseException:
+                self._studies.pop(name, None)  # it may know of decisions that are not written
+                raise
 
     def check(self) -> None:
         """Make sure that what is being written still may be.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -14,7 +15,16 @@ LOUD = ("alembic", "optuna", "ray", "torch.utils.cpp_extension", "matplotlib", "
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or a pipe: no design is folded."""
 
-stderr = Console(stderr=True, highlight=False)
+
+class _Stderr(Console):
+    """For words, of which a search does not depend on whether somebody reads them."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody does any more: rich would end the process."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+stderr = _Stderr(stderr=True, highlight=False)
 stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 

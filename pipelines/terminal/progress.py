@@ -22,13 +22,14 @@ Lines = Callable[[Sequence[Trial]], Sequence[tuple[str, str]]]
 LINES_SHARE = 0.02
 """Of the time, at most, that the lines below the bar are made anew in."""
 LOG_SECONDS = 60.0
-"""Between two lines in a file."""
+"""Between two lines in a file, at least."""
 
 
 class Display:
-    """A bar and some lines that follow a ledger; where stderr is no terminal, one line a minute of how far it is.
+    """A bar and some lines that follow a ledger; where stderr is no terminal, now and then a line at a trial's end.
 
-    Ends of trials are only counted as they come; what is drawn of them is made when it is drawn, in rich's own thread.
+    Ends of trials are only counted as they come; what the bar shows of them is made when it is drawn, in rich's own
+    thread.
 
     Args:
         trials: those of earlier sessions.

@@ -4,9 +4,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
+from threading import Thread
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
@@ -125,6 +128,55 @@ def test_decisions_that_are_not_written_at_once_are_known_at_once_and_written_in
     lines = [[json.loads(line) for line in path.read_bytes().splitlines()] for path in paths]
     kinds = [[(it["op_code"], it.get("param_name"), it.get("user_attr")) for it in each] for each in lines]
     assert kinds[0][:-1] == kinds[1]
+
+
+def test_another_thread_may_write_while_decisions_are_made(tmp_path: Path) -> None:
+    storage = JournalStorage(Journal(tmp_path / "ours"))
+    study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
+
+    def annotate() -> None:
+        for number in range(200):
+            storage.set_study_user_attr(study, f"of {number}", number)
+
+    other = Thread(target=annotate)
+    other.start()
+    for _ in range(20):
+        trial = storage.create_new_trial(study)
+        for name in map(str, range(10)):
+            storage.set_trial_param(trial, name, 1.0, CategoricalDistribution((1, "two")))
+        storage.set_trial_user_attr(trial, "job", trial)
+    other.join()
+    read = JournalStorage(JournalFileBackend(str(tmp_path / "ours")))
+    assert [(len(it.params), it.user_attrs) for it in read.get_all_trials(study)] == [
+        (10, {"job": n}) for n in range(20)
+    ]
+    assert read.get_study_user_attrs(study) == {f"of {number}": number for number in range(200)}
+
+
+def test_decisions_of_a_session_that_broke_off_are_not_written_into_what_another_process_decided(
+    tmp_path: Path,
+) -> None:
+    ours, others = Storage(str(tmp_path / "runs")), Storage(str(tmp_path / "runs"))
+
+    def writing(storage: Storage) -> AbstractContextManager[optuna.Study]:
+        return storage.writing("study", OBJECTIVES.directions, {})
+
+    def break_off() -> None:
+        with writing(ours) as study:
+            study.ask().suggest_categorical("of ours", [1, 2])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    with writing(others) as study:
+        storage = study._storage
+        storage.set_trial_param(0, "of others", 1.0, CategoricalDistribution((1, "two")))
+        storage.set_trial_user_attr(0, "job", "of others")
+    with writing(ours) as study:
+        study.set_user_attr("the", "end")
+        assert [trial.params for trial in study.trials] == [{"of others": "two"}]
+    with writing(others) as study:
+        assert [trial.params for trial in study.trials] == [{"of others": "two"}]
 
 
 @pytest.fixture

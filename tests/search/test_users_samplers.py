@@ -60,6 +60,10 @@ class RaisesTogether(OneByOne):
     def sample_relative(self, study, trial, search_space):
         raise KeyError("no idea")
 
+class Forgets(OneByOne):
+    def sample_relative(self, study, trial, search_space):
+        pass
+
 class NoOption(OneByOne):
     def sample_independent(self, study, trial, param_name, param_distribution):
         return "no option"
@@ -153,6 +157,7 @@ def test_a_class_that_makes_no_sampler_is_one_line(name: str, says: str) -> None
     [
         ("mine.py:Raises", "--sampler mine.py:Raises raises KeyError: 'no idea' (mine.py, line 41)"),
         ("mine.py:RaisesTogether", "raises KeyError: 'no idea' (mine.py, line 45)"),
+        ("mine.py:Forgets", "raises TypeError: 'NoneType' object is not iterable"),
         ("mine.py:NoOption", "raises ValueError: 'no option' not in"),
         ("optuna.samplers:CmaEsSampler", "raises ValueError: If the study is being used for multi-objective"),
     ],

@@ -1,5 +1,8 @@
 """How far a search is, for whom reads it in a file."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,3 +32,17 @@ def test_in_a_file_a_line_a_minute_says_how_far_it_is(
         "2 of 8   1 min 12 s done, 3 min 36 s left   again 1   stopped 1  failed 0",
         "4 of 8   2 min 24 s done, 2 min 24 s left   again 1   stopped 1  failed 1",
     ]
+
+
+def test_nobody_has_to_read_what_is_said() -> None:
+    """As after `search launch |& head`: rich would end the process, and exit codes tell of a search."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    talks = "from pipelines.terminal.console import say; say('one'); say('two'); print('done')"
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", talks], stdout=subprocess.PIPE, stderr=writer, text=True, check=True
+        )
+    finally:
+        os.close(writer)
+    assert ended.stdout == "done\n"
