@@ -6,7 +6,7 @@
 
 Trainings are made up and take no time, costs are made up, too; the study is a journal, MLflow a SQLite file, the bar is
 drawn. Seconds are the process's own, of all its threads: asking, telling, what the terminal shows, MLflow's copy.
-Workers wait, on a simulated clock, for as long as the driver takes to decide.
+Workers wait, on a simulated clock, for as long as the driver takes to decide, the disk included.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def search(storage: Storage, settings: Settings, said: argparse.Namespace) -> tu
         proposer = Sampled(space, costs, (), said.sampler, 0, objectives, again)
         ledger = Ledger(study, proposer, said.trials)
         ledger.observe(seconds)
-        engine = SimulatedEngine(said.workers, time.thread_time, step_seconds(said.workers))
+        engine = SimulatedEngine(said.workers, time.perf_counter, step_seconds(said.workers))
         session.run(
             ledger,
             engine,

@@ -68,7 +68,7 @@ def front_verdict(complete: Sequence[Row]) -> str:
     else:
         says = f"The best, {best.design}, is not better than plain by more than chance: {show_row_gain(best)}"
     within = sum(row.low is not None and row.high is not None and row.low <= 0 <= row.high for row in others)
-    return f"{says}. {told}; {within:,} of {len(others):,} designs are within noise of plain."
+    return f"{says}.\n{told}; {within:,} of {len(others):,} designs are within noise of plain."
 
 
 def show_row_gain(row: Row) -> str:
