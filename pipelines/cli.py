@@ -31,6 +31,7 @@ from pipelines.terminal.console import say, silence_libraries
 from pipelines.terminal.exit_codes import STOPPED, USER_ERROR
 from pipelines.terminal.leaving import say_stopped
 from space.errors import Stopped, UserError
+from space.uncollected import uncollected
 
 COMMANDS: dict[str, type] = {
     "launch": launch.LaunchOptions,
@@ -67,7 +68,8 @@ app = typer.Typer(
 
 def _run(name: str, options: Any) -> int:
     """Do what a command does; returns the exit code."""
-    module = importlib.import_module(f"pipelines.commands.{name}")
+    with uncollected():
+        module = importlib.import_module(f"pipelines.commands.{name}")
     exit_code: int = getattr(module, name)(options)
     return exit_code
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.proposals import Proposer, Rejected
 from search.tally import Tally
-from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trial
+from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trials
 from space.declarations import Value
 
 OTHER = "another process writes this study"
@@ -55,8 +55,8 @@ class OptunaTrials:
         rejected trial that ends the study is queued, if it is not.
         """
         last: Mapping[str, Any] = {}
-        self._frozen = self._study.get_trials(deepcopy=False)
-        for frozen in self._frozen:
+        for frozen, trial in read_trials(self._study):
+            self._frozen.append(frozen)
             self._total += 1
             if "fixed_params" in frozen.system_attrs:  # that is how Optuna keeps them
                 self._decided.add(frozen.number)
@@ -64,7 +64,6 @@ class OptunaTrials:
                 self._waiting.append(frozen.number)
                 continue
             last = frozen.user_attrs.get(OUTCOME, {})
-            trial = read_trial(frozen)
             if trial is not None:
                 self.by_number[frozen.number] = trial
                 if trial.state not in (State.DUPLICATE, State.INFEASIBLE):

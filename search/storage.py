@@ -16,8 +16,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from search.journal import JOURNAL, Journal, first_damaged, locked, mend_end
-from search.trials import Trial, read_trial
+from search.trials import Trial, read_trials
 from space.errors import Stopped, UserError, first_line
+from space.uncollected import uncollected
 
 if TYPE_CHECKING:
     from search.lease import Lease
@@ -125,15 +126,16 @@ class Storage:
             study = self._open(name)
             if study is None:
                 raise UserError(f"study {name!r} in {self._url or self.root} is not made yet")
-            stored, frozen = study.user_attrs, study.get_trials(deepcopy=False)
-        try:
-            attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
-            trials = [trial for each in frozen if (trial := read_trial(each)) is not None]
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"study {name} in {self._url or self.root} is damaged ({type(error).__name__}: {first_line(error)}); "
-                "take a copy of it"
-            ) from None
+            stored = study.user_attrs
+            try:
+                attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
+                with uncollected():
+                    trials = [trial for _, trial in read_trials(study) if trial is not None]
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise UserError(
+                    f"study {name} in {self._url or self.root} is damaged ({type(error).__name__}: "
+                    f"{first_line(error)}); take a copy of it"
+                ) from None
         return Record(name, attributes, trials)
 
     @contextlib.contextmanager
@@ -242,7 +244,8 @@ class Storage:
             return self._database
         path = self.folder(name) / JOURNAL
         try:
-            return JournalStorage(Journal(path))
+            with uncollected():
+                return JournalStorage(Journal(path))
         except Exception:
             if (line := first_damaged(path)) is None:
                 raise

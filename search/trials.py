@@ -1,11 +1,13 @@
 """Trials as everybody but Optuna sees them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import optuna
 from optuna.trial import FrozenTrial
 
 from space.cost import Costs
@@ -165,6 +167,23 @@ class Trial:
         if self.failure is None:
             return ""
         return f"{self.failure.kind}, {self.failure.reason}" + (f" (on {self.worker})" if self.worker else "")
+
+
+_ENDED: WeakKeyDictionary[optuna.Study, dict[int, Trial | None]] = WeakKeyDictionary()
+"""Of each study the trials that were read when they had ended: they change no more."""
+
+
+def read_trials(study: optuna.Study) -> Iterator[tuple[FrozenTrial, Trial | None]]:
+    """All Optuna trials of a study as they are now, with what each one is as a Trial."""
+    ended = _ENDED.setdefault(study, {})
+    for frozen in study.get_trials(deepcopy=False):
+        if frozen.number in ended:
+            trial = ended[frozen.number]
+        else:
+            trial = read_trial(frozen)
+            if frozen.state.is_finished():
+                ended[frozen.number] = trial
+        yield frozen, trial
 
 
 def read_trial(frozen: FrozenTrial) -> Trial | None:

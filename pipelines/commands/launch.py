@@ -61,10 +61,11 @@ def launch(options: LaunchOptions) -> int:
     limits = limits_typed(options.limit, options.max_params, options.min_fps)
     make_sampler(options.sampler, 0)
     storage = Storage(run.storage)
-    ground = ground_of(options, _there(storage, options.study))
+    there = _there(storage, options.study)
+    ground = ground_of(options, there)
     settings, space = ground.settings, ground.settings.search_space
     name = options.study or settings.study_name()
-    record = _there(storage, name) or Record(name, {}, [])
+    record = there or _there(storage, name) or Record(name, {}, [])
     say(str(ground))
 
     prior, first = _what_comes_first(options, storage, ground)
@@ -199,7 +200,7 @@ def _dry_run(
     settings, epochs = ground.settings, ground.settings.recipe.epochs
     seconds_each = ground.seconds_each * expected_share(_rungs(options, epochs), options.reduction_factor, epochs)
     with stderr.status(f"counting the costs of {len(costs):,} designs"):
-        allowed = len(feasible(costs, limits))
+        allowed = len(feasible(costs, limits)) if limits else len(costs)
     trials = min(work.left, allowed)
     seconds = min(trials / (1 - options.confirm), work.room) * seconds_each / engine.workers
     if options.run.json:

@@ -26,6 +26,8 @@ _STATUS = {COMPLETE: "FINISHED", FAILED: "FAILED", STOPPED: "KILLED"}
 """Of the study's run in MLflow."""
 STATUS = "mlflow_status"
 """The attribute of a study that holds the same."""
+SHOWN = "mlflow_shown"
+"""The attribute of a study that holds the run in MLflow that shows all trials, and how many these are."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def run(
     checkpoints = terms.checkpoints_of(ledger, folder, view.uid)
     remembered = run_ids(ledger.annotations)
     ledger.annotate(STATUS, _STATUS[STOPPED])  # should it be killed
-    tracker = Tracker(view, terms.tracking_uri, ledger.trials, remember)
+    before = ledger.annotations.get(SHOWN, {"run": None, "trials": None})
+    everything = before["run"] if before["trials"] == _all_ended(ledger) else None
+    tracker = Tracker(view, terms.tracking_uri, ledger.trials, remember, everything)
     display = Display(ledger.trials, ledger.budget if total is None else total, lines, counts)
     watch = Stopwatch(engine.workers)
     for observer in (watch, display):
@@ -118,4 +122,12 @@ def run(
         status = _STATUS[FAILED if exit_code == COMPLETE and lacks(ledger.trials) else exit_code]
         ledger.annotate(STATUS, status)
         tracker.ended(status)
+    shown = {"run": tracker.shown, "trials": _all_ended(ledger)}
+    if tracked and None not in shown.values() and shown != before:
+        ledger.annotate(SHOWN, shown)
     return Session(exit_code, reason, watch, tracker.run_id)
+
+
+def _all_ended(ledger: Ledger) -> int | None:
+    """How many trials there are; None while one of them runs."""
+    return None if ledger.running else len(ledger.trials)

@@ -1,5 +1,6 @@
 """The runs of a study in MLflow: one for the study, one for each of its trials."""
 
+import functools
 import os
 import re
 import shlex
@@ -31,6 +32,8 @@ DEFAULT_SERVER = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves."""
 MOST = {"metrics": 800, "params": 100, "tags": 100}
 """Of one call, which takes 1,000 in all."""
+UNSHOWN = (State.DUPLICATE, State.INFEASIBLE)
+"""Trials that get no run."""
 LOOKING_SHARE = 0.05
 """Of the time, at most, that all trials are looked at again in, after the end of one."""
 
@@ -61,7 +64,6 @@ class StudyRuns:
         self._remember = remember
         self._client = client_of(uri)
         self._experiment = self._find_experiment()
-        self._there: defaultdict[int, list[Run]] = defaultdict(list)  # made by earlier sessions
         self._runs: dict[int, Run] = {}
         self._running: set[int] = set()
         self._finished: list[Trial] = []
@@ -71,9 +73,16 @@ class StudyRuns:
         self._tagged: dict[int, Mapping[str, str]] = {}
         self.parent = self._find_parent()
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether a call without an error did once what it says; one to a server that answers late is repeated."""
+        from mlflow.store.db.db_types import DATABASE_ENGINES
+
+        return str(self._client.tracking_uri).startswith(tuple(DATABASE_ENGINES))
+
     def log(self, trial: Trial) -> None:
         """Bring a trial's run up to its state. Logging the same twice changes nothing."""
-        if trial.state in (State.DUPLICATE, State.INFEASIBLE):
+        if trial.state in UNSHOWN:
             return
         run = self._run_of(trial) or self._make_run(trial)
         if trial.state is State.RUNNING:
@@ -137,14 +146,23 @@ class StudyRuns:
             self._client.set_terminated(self._runs[number].info.run_id, "KILLED")
         self._client.set_terminated(self.parent, status)
 
+    def says_of(self, trials: Sequence[Trial]) -> bool:
+        """Whether the description is what these trials, which have all ended, come to."""
+        before, note = self._note([trial for trial in trials if trial.state not in UNSHOWN])
+        return note == before
+
     def _describe(self) -> None:
+        before, note = self._note(self._finished)
+        if note != before:
+            self._client.set_tag(self.parent, pages.NOTE, note)
+
+    def _note(self, trials: Sequence[Trial]) -> tuple[str, str]:
+        """The description as it is, and as it is to be after these trials."""
         place = (self._experiment, self.parent)
         links = {text: pages.artifact_page(*place, path) for text, path in self._view.pages.items()}
         links["all trials"] = pages.view_page(*place)
         before = self._client.get_run(self.parent).data.tags.get(pages.NOTE, "")  # a user may have written into it
-        note = pages.run_note(self._view.describe(self._finished), links, before)
-        if note != before:
-            self._client.set_tag(self.parent, pages.NOTE, note)
+        return before, pages.run_note(self._view.describe(trials), links, before)
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -161,14 +179,11 @@ class StudyRuns:
 
     def _find_parent(self) -> str:
         found = self._client.search_runs([self._experiment], f"tags.study_uid = '{self._view.uid}'")
-        if children := {str(run.info.run_id): list(self._children(run.info.run_id)) for run in found}:
-            parent = max(children, key=lambda run_id: len(children[run_id]))
-            for other in children.keys() - {parent}:  # a server that answered too late made two
-                for run_id in (*(run.info.run_id for run in children[other]), other):
-                    self._client.delete_run(run_id)
+        if found:
+            parent, *others = (str(run.info.run_id) for run in found)
+            if others:  # a server that answered too late made two
+                parent = self._largest([parent, *others])
             self._client.update_run(parent, status="RUNNING")
-            for run in children[parent]:
-                self._there[int(run.data.tags["trial"])].append(run)
         else:
             tags = {**self._view.tags, "study_uid": self._view.uid}
             parent = str(self._client.create_run(self._experiment, tags=tags, run_name=self._view.name).info.run_id)
@@ -177,6 +192,23 @@ class StudyRuns:
         )
         self._log(parent, params=self._view.params)  # again after a crash between the two: it changes nothing
         return parent
+
+    def _largest(self, parents: Sequence[str]) -> str:
+        """The one with the most trials; the others are deleted with theirs."""
+        children = {parent: list(self._children(parent)) for parent in parents}
+        largest = max(parents, key=lambda parent: len(children[parent]))
+        for other in children.keys() - {largest}:
+            for run_id in (*(run.info.run_id for run in children[other]), other):
+                self._client.delete_run(run_id)
+        return largest
+
+    @functools.cached_property
+    def _there(self) -> dict[int, list["Run"]]:
+        """Runs that earlier sessions made, by trial."""
+        found: defaultdict[int, list[Run]] = defaultdict(list)
+        for run in self._children(self.parent):
+            found[int(run.data.tags["trial"])].append(run)
+        return found
 
     def _children(self, parent: str) -> Iterator["Run"]:
         token: str | None = None
@@ -198,7 +230,7 @@ class StudyRuns:
         if number in self._runs:
             return self._runs[number]
         # A journal that was mended counts anew, so others may have had this number.
-        its = [run for run in self._there.pop(number, ()) if run.data.tags.get("design") == design]
+        its = [run for run in self._there.pop(number, []) if run.data.tags.get("design") == design]
         its.sort(key=lambda run: run.info.status not in of_a_trial.ENDED)
         running = trial.state is State.RUNNING
         left = [run for run in its if not (running and run.info.status in of_a_trial.ENDED)][:1]

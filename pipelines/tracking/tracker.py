@@ -33,11 +33,21 @@ class Tracker:
         uri: of the tracking server; None for MLflow's own default.
         trials: the ledger's trials so far.
         remember: is told a trial's number and run id.
+        shown: the run that showed all these trials when the last session ended; None where none is known to.
+
+    Attributes:
+        shown: the run that shows all trials as they are; None while one may lack something.
     """
 
     def __init__(
-        self, view: View, uri: str | None, trials: Sequence[Trial], remember: Callable[[int, str], None]
+        self,
+        view: View,
+        uri: str | None,
+        trials: Sequence[Trial],
+        remember: Callable[[int, str], None],
+        shown: str | None = None,
     ) -> None:
+        self.shown = shown
         self._view = view
         self._uri = uri
         self._remember = remember
@@ -93,13 +103,16 @@ class Tracker:
             try:
                 if self._copy is None:
                     self._copy = StudyRuns(self._view, self._uri, self._remember)
-                while self._backlog:
-                    self._copy.log(self._backlog[0])
-                    del self._backlog[0]
+                if not self._is_shown(self._copy, closing):
+                    while self._backlog:
+                        self._copy.log(self._backlog[0])
+                        del self._backlog[0]
                 try:
-                    if closing or pace.due:
+                    if self.shown is None and (closing or pace.due):
                         with pace:
                             self._copy.refresh(0.0 if closing else VISIBLE)
+                        if closing and self._copy.is_certain and not self._warned:
+                            self.shown = self._copy.parent
                 finally:  # how it ended is told even where a picture is not taken
                     if closing:
                         self._copy.close(self._outcome)
@@ -113,4 +126,13 @@ class Tracker:
         """Queue an event; returns whether it was the last."""
         if event is not None:
             self._backlog.append(event)
+            self.shown = None
         return event is None
+
+    def _is_shown(self, copy: StudyRuns, closing: bool) -> bool:
+        """Whether there is nothing to copy, and so no need to look at all runs again: of thousands that takes long."""
+        if self.shown != copy.parent or (closing and not copy.says_of(self._backlog)):
+            self.shown = None
+        elif closing:
+            self._backlog.clear()
+        return self.shown is not None

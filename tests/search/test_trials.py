@@ -7,7 +7,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from search.trials import JOB, Job, Report, State, Trial, pack_history, read_trial, unpack_history
+from search.trials import JOB, OUTCOME, Job, Report, State, Trial, pack_history, read_trial, read_trials, unpack_history
 from space.design import Design
 
 
@@ -55,6 +55,31 @@ def test_an_optuna_trial_with_a_job_and_no_outcome_is_running(
     trial = read_trial(study.get_trials()[0])
     assert trial is not None
     assert (trial.state, trial.job, trial.last, trial.finished) == (State.RUNNING, make_job("eca"), {}, None)
+
+
+def test_a_trial_is_read_anew_until_it_has_ended(
+    make_study: Callable[..., optuna.Study], make_job: Callable[..., Job]
+) -> None:
+    study = make_study()
+    asked = study.ask()
+    asked.set_user_attr(JOB, make_job("eca").to_json())
+
+    def read() -> Trial | None:
+        ((_, trial),) = read_trials(study)
+        return trial
+
+    running = read()
+    assert running is not None
+    assert running.state is State.RUNNING
+    asked.set_user_attr(OUTCOME, {"state": "failed"})
+    told = read()
+    assert told is not None
+    assert (told.state, told.finished) == (State.FAILED, None)
+    study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    ended = read()
+    assert ended is not None
+    assert ended.finished is not None
+    assert read() is ended
 
 
 def test_only_first_trials_trained_to_the_end_or_to_a_rung_count_for_the_budget(

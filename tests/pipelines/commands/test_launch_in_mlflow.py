@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from pipelines.results.fronts import Row, rows
 from pipelines.tracking.pages import NOTE, VIEW
+from pipelines.tracking.runs import StudyRuns
 from search.hopeless import HANDFUL
 from search.trials import Trial
 from tests.pipelines.conftest import Search, mlflow_runs
@@ -121,6 +122,23 @@ def test_without_a_tracking_server_the_search_goes_on_and_the_next_launch_logs_i
 
     assert launch("--budget", "2").code == 0
     assert [run.info.status for run in mlflow_runs()] == ["FINISHED"] * 2
+
+
+def test_a_launch_with_nothing_to_train_looks_at_no_run_again(
+    launch: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch("--budget", "2")
+    with monkeypatch.context() as for_now:
+        for_now.setattr(StudyRuns, "log", None)
+        for_now.setattr(StudyRuns, "refresh", None)
+        ended = launch("--budget", "2")
+        assert (ended.code, ended.err.count("warning")) == (0, 0)
+        assert [run.info.status for run in mlflow_runs("search")] == ["FINISHED"]
+        assert "warning: MLflow" in launch("--budget", "1").err, "the description names another command"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+    launch("--budget", "2")
+    assert len(mlflow_runs()) == 2
 
 
 def test_a_tracking_server_that_takes_longer_than_the_search_delays_nothing(
