@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from search.ended import OfEnded
 from search.surrogate import Array, Encoding, Point
 from search.trials import JOB
 from space.design import Design
@@ -39,6 +41,7 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
         self._all = list(params)
         self._place_of = {candidate: place for place, candidate in enumerate(self._all)}
         self._place_of_job: dict[tuple[str, str], int] = {}
+        self._places = OfEnded(self._place)
 
     def __getitem__(self, candidate: Any) -> Mapping[str, Any]:
         return self._params[candidate]
@@ -53,9 +56,9 @@ class Candidates(Mapping[Any, Mapping[str, Any]]):
         """The candidate in a place."""
         return self._all[place]
 
-    def places(self, trials: Sequence[FrozenTrial]) -> Places:
+    def places(self, study: Study, trials: Sequence[FrozenTrial]) -> Places:
         """Those of what trials have tried, by their jobs or their parameters; `OUTSIDE` for what is no candidate."""
-        return np.array([self._place(trial) for trial in trials], np.intp)
+        return np.array(self._places(study, trials), np.intp)
 
     def drawn(self, places: Places, most: int, random: np.random.Generator) -> Places:
         """At most so many of these places, at random, whose candidates may be chosen; in their order."""

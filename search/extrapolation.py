@@ -38,10 +38,11 @@ def curves(histories: Sequence[Sequence[float | None]], ends: Array) -> Array:
         ends: (n,), what those at their end came to; NaN of those that were stopped.
     """
     stopped = np.isnan(ends)
-    epochs = max((len(it) + int(cut) for it, cut in zip(histories, stopped, strict=True)), default=1)
-    found = np.full((len(histories), max(epochs, 1)), np.nan)
+    epochs = (np.array([len(it) for it in histories], int) + stopped).max(initial=1)
+    found = np.full((len(histories), epochs), np.nan)
     for row, history in enumerate(histories):
-        found[row, : len(history)] = history
+        if history:
+            found[row, : len(history)] = history
     found[~stopped, -1] = ends[~stopped]
     return found
 

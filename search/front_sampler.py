@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -16,6 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.candidates import Candidates, Places, agree
+from search.ended import OfEnded
 from search.expected_gain import expected_gain
 from search.extrapolation import curves, learnt
 from search.surrogate import Array, Encoding, Point, Surrogate
@@ -111,11 +113,11 @@ class FrontSampler(BaseSampler):
     def _decisions(self, study: Study, trial: FrozenTrial, candidates: Candidates, among: Places) -> Mapping[str, Any]:
         """Those of the best candidate in some places, one that has not been tried if there is one left."""
         others = _others(study, trial)
-        places = candidates.places(others)
+        places = candidates.places(study, others)
         tried = np.zeros(len(candidates) + 1, bool)  # the last one is for what is outside
         alive = tried.copy()
         tried[places] = True
-        alive[places[[it.state is not TrialState.FAIL for it in others]]] = True
+        alive[places[_states(others) != TrialState.FAIL]] = True
         for some in (among[~tried[among]], among[~alive[among]], among):
             if len(left := candidates.drawn(some, MOST, self._random)):
                 break
@@ -136,14 +138,15 @@ class FrontSampler(BaseSampler):
             trials: that something has been decided for.
             tried: (k, F), the rows of those.
         """
-        values = [_values(trial) for trial in trials]
-        complete = [place for place, it in enumerate(values) if it and all(map(math.isfinite, it))]
+        values = _VALUES(study, trials)
+        complete = [place for place, it in enumerate(values) if it]
         if len(rows) == 1:
             return 0
         if len(complete) < AT_RANDOM:
             return int(self._random.integers(len(rows)))
-        pending = [place for place, trial in enumerate(trials) if trial.state is TrialState.RUNNING]
-        pruned = [place for place, trial in enumerate(trials) if trial.state is TrialState.PRUNED]
+        states = _states(trials)
+        pending = np.flatnonzero(states == TrialState.RUNNING)
+        pruned = np.flatnonzero(states == TrialState.PRUNED).tolist()
         stopped = [place for place in pruned if self._history(trials[place])]
         known, told = tried[complete], tried[complete + stopped]
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
@@ -155,7 +158,7 @@ class FrontSampler(BaseSampler):
         histories = [self._history(trials[place]) if stopped else () for place in complete + stopped]
         model = learnt(told, signs[0] * curves(histories, signs[0] * ends))
         expected = model.expected(known)
-        if pending:
+        if len(pending):
             model = model.believing(tried[pending])
         means, deviations = model.predict(rows)
         gains = expected_gain(means, deviations, scaled[: len(rows)], expected, scaled[len(rows) :])
@@ -168,17 +171,24 @@ class FrontSampler(BaseSampler):
 
 
 def _values(trial: FrozenTrial) -> Sequence[float]:
-    """A trial's objectives, a replicate's, too; none if it has not come to any."""
-    if trial.state is TrialState.COMPLETE:
-        return list(trial.values)
-    told: Sequence[float] = trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
-    return told
+    """A trial's objectives, a replicate's, too; none if it has not come to any that are finite."""
+    complete = trial.state is TrialState.COMPLETE
+    told: Sequence[float] = trial.values if complete else trial.user_attrs.get(OUTCOME, {}).get(VALUES, ())
+    return told if all(map(math.isfinite, told)) else ()
+
+
+_VALUES = OfEnded(_values)
+
+
+def _states(trials: Sequence[FrozenTrial]) -> NDArray[np.int_]:
+    return np.array([trial.state for trial in trials], int)
 
 
 def _others(study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
     """The trials that something has been decided for, but this one."""
-    trials = study.get_trials(deepcopy=False)
-    return [it for it in trials if it.number != trial.number and it.state is not TrialState.WAITING]
+    number, waiting = trial.number, TrialState.WAITING  # to look it up for each of thousands takes long
+    trials = study._get_trials(deepcopy=False, use_cache=True)  # as Optuna's own samplers do
+    return [it for it in trials if it.number != number and it.state is not waiting]
 
 
 def _fits(trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> bool:

@@ -31,6 +31,8 @@ CONSTANT = 10.0
 TINY = 1e-9
 KNOWN = 500
 """Designs, those met last, that predictions are made from."""
+BLOCK = 2000
+"""Designs whose expected values are found at a time, so that what is between stays in the processor's caches."""
 
 
 class Encoding:
@@ -120,8 +122,9 @@ class Surrogate:
 
     def expected(self, rows: Array) -> Array:
         """The expected values (m,) that `predict` has, for less work."""
-        common = _covariance(self._rows, rows, self._shares)
-        means: Array = self._centre + self._scale * (common.T @ self._weights)
+        blocks = (rows[start : start + BLOCK] for start in range(0, max(1, len(rows)), BLOCK))
+        common = [_covariance(self._rows, block, self._shares).T @ self._weights for block in blocks]
+        means: Array = self._centre + self._scale * np.concatenate(common)
         return means
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
@@ -218,20 +221,27 @@ def _parts(left: Array, right: Array) -> Iterator[Array]:
 def _covariance(left: Array, right: Array, shares: Array) -> Array:
     """The parts, weighed: of kinds all fields at once, by a product of matrices."""
     kinds = (left.max(axis=0, initial=NONE) < 0) | (right.max(axis=0, initial=NONE) < 0)
-    fields, own = np.flatnonzero(kinds), shares[1:-1]
+    fields, own = np.flatnonzero(kinds).tolist(), shares[1:-1]
     values = [(field, value) for field in fields for value in np.unique(right[:, field])]
-    mine = np.array([left[:, field] == value for field, value in values], float).reshape(len(values), len(left))
-    theirs = np.array([right[:, field] == value for field, value in values], float).reshape(len(values), len(right))
+    mine, theirs = _having(values, left), _having(values, right)
     weights = own[[field for field, _ in values]] if values else np.empty(0)
-    covariance = CONSTANT + mine.T @ (weights[:, None] * theirs)
-    differing = len(fields) - mine.T.astype(np.float32) @ theirs.astype(np.float32)  # small whole numbers are exact
-    together = (KEPT**differing).astype(float)
+    covariance: Array = mine.T.astype(float) @ (weights[:, None] * theirs)
+    covariance += CONSTANT
+    differing = mine.T @ theirs  # small whole numbers are exact
+    np.subtract(len(fields), differing, out=differing)
+    together = np.power(np.float32(KEPT), differing, out=differing).astype(float)
     for field in np.flatnonzero(~kinds):
         alike = _likeness(left[:, field], right[:, field])
         covariance += own[field] * alike
         together *= KEPT + (1 - KEPT) * alike
-    covariance += shares[-1] * together
-    return np.asarray(covariance)
+    together *= shares[-1]
+    covariance += together
+    return covariance
+
+
+def _having(values: Sequence[tuple[int, float]], rows: Array) -> NDArray[np.float32]:
+    """Whether designs (n, F) have each of these values of a field, (values, n)."""
+    return np.array([rows[:, field] == value for field, value in values], np.float32).reshape(len(values), len(rows))
 
 
 def _rung(count: int) -> int:

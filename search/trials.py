@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import optuna
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from search.ended import OfEnded
 from space.cost import Costs
 from space.design import Design
 
@@ -169,23 +169,6 @@ class Trial:
         return f"{self.failure.kind}, {self.failure.reason}" + (f" (on {self.worker})" if self.worker else "")
 
 
-_ENDED: WeakKeyDictionary[optuna.Study, dict[int, Trial | None]] = WeakKeyDictionary()
-"""Of each study the trials that were read when they had ended: they change no more."""
-
-
-def read_trials(study: optuna.Study) -> Iterator[tuple[FrozenTrial, Trial | None]]:
-    """All Optuna trials of a study as they are now, with what each one is as a Trial."""
-    ended = _ENDED.setdefault(study, {})
-    for frozen in study.get_trials(deepcopy=False):
-        if frozen.number in ended:
-            trial = ended[frozen.number]
-        else:
-            trial = read_trial(frozen)
-            if frozen.state.is_finished():
-                ended[frozen.number] = trial
-        yield frozen, trial
-
-
 def read_trial(frozen: FrozenTrial) -> Trial | None:
     """An Optuna trial as a Trial; None for one that never got a job."""
     if JOB not in frozen.user_attrs:
@@ -202,6 +185,15 @@ def read_trial(frozen: FrozenTrial) -> Trial | None:
         worker=outcome.get("worker", ""),
         origin=outcome.get(ORIGIN, ""),
     )
+
+
+_READ = OfEnded(read_trial)
+
+
+def read_trials(study: Study) -> Iterator[tuple[FrozenTrial, Trial | None]]:
+    """All Optuna trials of a study as they are now, with what each one is as a Trial."""
+    trials = study.get_trials(deepcopy=False)
+    return zip(trials, _READ(study, trials), strict=True)
 
 
 def pack_history(history: tuple[Report, ...]) -> dict[str, list[float | None]]:

@@ -26,29 +26,35 @@ def a_trial(params: Mapping[str, Any], **user_attrs: Any) -> optuna.trial.Frozen
     return optuna.create_trial(params=dict(params), distributions=distributions, value=0.0, user_attrs=user_attrs)
 
 
+def a_study(*trials: optuna.trial.FrozenTrial) -> tuple[optuna.Study, list[optuna.trial.FrozenTrial]]:
+    study = optuna.create_study()
+    study.add_trials(trials)
+    return study, study.get_trials()
+
+
 def test_what_is_known_of_a_trials_job_goes_before_its_parameters() -> None:
     job = {"backbone": "resnet20", "design": "se:reduction=4"}
     designs = ("resnet20", Design.parse("se:reduction=4")), ("resnet20", Design())
     candidates = Candidates({designs[0]: {"x": 1}, designs[1]: {"x": 0}})
-    trials = [a_trial({"x": 0}), a_trial({"x": 0}, **{JOB: job}), a_trial({"x": 7})]
-    assert list(candidates.places(trials)) == [1, 0, OUTSIDE]
-    assert list(candidates.places([a_trial({"x": 1}, **{JOB: {**job, "backbone": "another"}})])) == [OUTSIDE]
+    told, other = a_trial({"x": 0}, **{JOB: job}), a_trial({"x": 1}, **{JOB: {**job, "backbone": "another"}})
+    study = a_study(a_trial({"x": 0}), told, a_trial({"x": 7}), other)
+    assert list(candidates.places(*study)) == [1, 0, OUTSIDE, OUTSIDE]
 
 
 def test_rows_are_equal_where_fields_are_whoever_has_tried_them() -> None:
     candidates = Candidates(PARAMS)
-    trials = [
+    study, trials = a_study(
         a_trial(PARAMS["three"]),
         a_trial({"kind": "a", "a.size": 9, "new": 1}),
         a_trial({"kind": "a", "b.size": 2}),
-    ]
-    rows, tried = candidates.encoded(np.arange(3), trials, candidates.places(trials))
+    )
+    rows, tried = candidates.encoded(np.arange(3), trials, candidates.places(study, trials))
     assert rows.shape == (3, 4) == tried.shape  # kind, size, depth, and a field that no candidate has
     np.testing.assert_array_equal(tried[0], rows[2])
     np.testing.assert_array_equal(tried[2], rows[1])
     agree = tried[1] == rows[0]
     assert list(agree) == [True, False, True, False]
-    again, _ = candidates.encoded(np.array([2, 0]), [], candidates.places([]))
+    again, _ = candidates.encoded(np.array([2, 0]), [], candidates.places(study, []))
     np.testing.assert_array_equal(again, rows[[2, 0]][:, :3])
 
 
