@@ -98,7 +98,7 @@ class FrontSampler(BaseSampler):
         unseen = [option for option in options if tuple(point(option).values()) not in seen] or options
         left = [point(option) for option in unseen]
         encoding = Encoding([*left, *points])
-        return unseen[self._best(study, encoding.rows(left), None, others, encoding.rows(points))]
+        return unseen[self._best(study, encoding.rows(left), (), others, encoding.rows(points))]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -124,17 +124,18 @@ class FrontSampler(BaseSampler):
         else:
             return {}
         chosen = [candidates.at(place) for place in left]
-        costs = None if self._costs is None else np.array([self._costs[candidate] for candidate in chosen])
         rows, of_others = candidates.encoded(left, others, places)
-        return candidates[chosen[self._best(study, rows, costs, others, of_others)]]
+        return candidates[chosen[self._best(study, rows, chosen, others, of_others)]]
 
-    def _best(self, study: Study, rows: Array, costs: Array | None, trials: Sequence[FrozenTrial], tried: Array) -> int:
+    def _best(
+        self, study: Study, rows: Array, candidates: Sequence[Any], trials: Sequence[FrozenTrial], tried: Array
+    ) -> int:
         """Which of these rows is expected to add the most; a random one as long as little is known.
 
         Args:
             study: that this is for.
             rows: (n, F) to choose from.
-            costs: (n, m) of those; None where they are not known.
+            candidates: what those are, if their costs are known.
             trials: that something has been decided for.
             tried: (k, F), the rows of those.
         """
@@ -151,8 +152,11 @@ class FrontSampler(BaseSampler):
         known, told = tried[complete], tried[complete + stopped]
         signs = np.array([1.0 if it is StudyDirection.MAXIMIZE else -1.0 for it in study.directions])
         reached = signs * np.array([values[place] for place in complete])
-        foreseen = [Surrogate.fit(known, column).expected(rows) for column in reached.T[1:]] if costs is None else []
-        better = np.array(foreseen).T.reshape(len(rows), -1) if costs is None else signs[1:] * costs
+        if self._costs is None:
+            foreseen = [Surrogate.fit(known, column).expected(rows) for column in reached.T[1:]]
+            better = np.array(foreseen).T.reshape(len(rows), -1)
+        else:  # asked for here, since to count those of a thousand designs takes seconds
+            better = signs[1:] * np.array([self._costs[candidate] for candidate in candidates])
         scaled = _scaled(np.concatenate([better, reached[:, 1:]]))
         ends = np.append(reached[:, 0], np.full(len(stopped), np.nan))
         histories = [self._history(trials[place]) if stopped else () for place in complete + stopped]

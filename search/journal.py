@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,45 +24,97 @@ LOCK = "lock"
 class Journal(JournalFileBackend):
     """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it.
 
-    A trial's decisions stay in memory until another operation comes, and are written in front of that: one wait for the
-    disk instead of one each. If the process is killed before, the trial has no job, and is decided on again, the same.
+    That a trial is begun, and its decisions, stay in memory until something else is to be written, and become one line:
+    one wait for the disk instead of one each, and half of the lines to read again. If the process is killed before,
+    there was no such trial, and the next one is the same. One `JournalStorage` alone uses it.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
-        self._decisions: list[dict[str, Any]] = []  # that come behind the last line
         self.line = 0
         """Number of the last one that was read, from 1."""
+        self._operations = 0  # that the lines up to there stand for
+        self._begun = 0  # trials, by those
+        self._behind: list[dict[str, Any]] = []  # operations that come next
+        self._written = 0  # how many of these are lines already
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """The operations behind so many: those of all lines, and those that are not written yet."""
-        # While decisions are held back there is no new line: nobody else writes, and our own lines were read at once.
-        if log_number_from < self.line or not self._decisions:
-            self.line = min(self.line, log_number_from)
-            for operation in super().read_logs(self.line):
-                self.line += 1
-                if self.line > log_number_from:  # otherwise it was read before it was written
-                    yield operation
-        yield from self._decisions[max(0, log_number_from - self.line) :]
+        if self._behind:  # nobody else writes meanwhile
+            assert log_number_from >= self._operations, "another storage uses this journal"
+            unread = self._behind[log_number_from - self._operations :]
+            self._pass_over()
+            yield from unread
+            return
+        for operation in super().read_logs(self.line):
+            self.line += 1
+            self._operations += 1
+            self._begun += _begins(operation)
+            yield operation
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write some operations with those that were held back, or none of them; decisions alone are held back.
+        """Write some operations with those that were held back, or none of them; what can be held back alone is.
 
         Raises:
             OSError: the disk is full, or has another trouble.
         """
-        if all(log["op_code"] == JournalOperation.SET_TRIAL_PARAM for log in logs):
-            self._decisions += logs
+        if all(map(_can_wait, logs)):
+            self._behind += logs
             return
+        begun = self._begun + sum(map(_begins, self._behind[: self._written]))
         size = self._path.stat().st_size
         try:
-            super().append_logs([*self._decisions, *logs])
+            super().append_logs(_joined([*self._behind[self._written :], *logs], begun))
         except OSError:
             with contextlib.suppress(OSError):  # what it could not do here, `mend_end` does
                 os.truncate(self._path, size)
             raise
-        self._decisions.clear()
+        self._behind += logs
+        self._written = len(self._behind)
+
+    def _pass_over(self) -> None:
+        """Read the lines of what is known already."""
+        if self._written:
+            self.line += sum(1 for _ in super().read_logs(self.line))
+            self._operations += self._written
+            self._begun += sum(map(_begins, self._behind[: self._written]))
+            del self._behind[: self._written]
+            self._written = 0
+
+
+def _begins(operation: Mapping[str, Any]) -> bool:
+    """Whether there is another trial by it."""
+    return bool(operation["op_code"] == JournalOperation.CREATE_TRIAL)
+
+
+def _can_wait(operation: Mapping[str, Any]) -> bool:
+    """Whether it says nothing that is not found again: that a trial is begun, or a decision."""
+    new = _begins(operation) and "state" not in operation  # otherwise it was queued, with decisions
+    return new or bool(operation["op_code"] == JournalOperation.SET_TRIAL_PARAM)
+
+
+def _joined(operations: Sequence[dict[str, Any]], begun: int) -> list[dict[str, Any]]:
+    """These operations, what is said of a trial that they begin in the operation that begins it.
+
+    Args:
+        operations: to be written.
+        begun: trials before them; Optuna's number of a trial is how many there were before it.
+    """
+    lines: list[dict[str, Any]] = []
+    new: dict[int, dict[str, Any]] = {}
+    for operation in operations:
+        kind, of = operation["op_code"], new.get(operation.get("trial_id", -1))
+        if of is not None and kind == JournalOperation.SET_TRIAL_PARAM:
+            of.setdefault("params", {})[operation["param_name"]] = operation["param_value_internal"]
+            of.setdefault("distributions", {})[operation["param_name"]] = operation["distribution"]
+        elif of is not None and kind == JournalOperation.SET_TRIAL_USER_ATTR:
+            of["user_attrs"] = of.get("user_attrs", {}) | operation["user_attr"]
+        else:
+            lines.append(dict(operation))
+            if _begins(operation):
+                new[begun + len(new)] = lines[-1]
+    return lines
 
 
 @contextlib.contextmanager

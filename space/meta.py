@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-DRAWN_IN_PLACE = {"normal_", "uniform_"}
+DRAWN_IN_PLACE = {"normal_", "uniform_", "kaiming_uniform_"}
 """How initial weights are drawn."""
 LARGE = 20_000_000
 """Numbers; a network of more stays on the meta device."""

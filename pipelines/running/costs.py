@@ -113,14 +113,18 @@ def keep(prepared: Prepared, attributes: Mapping[str, Any], annotate: Callable[[
 
 
 def costs_of(candidates: Iterable[Candidate], prepared: Prepared) -> Mapping[Candidate, Costs]:
-    """What each design costs, found when first asked for; of others, too, if nothing is left to measure for them."""
+    """What each design costs, each cost found when first asked for.
+
+    Of other designs, too, if nothing is left to measure for them.
+    """
     known = dict.fromkeys(candidates)
     measured = [cost for cost in prepared.values() if isinstance(cost, MeasuredCost)]
+    by_key = {cost.quantity.key: cost for cost in prepared.values()}
 
     def of(candidate: Candidate) -> Costs:
         if candidate not in known and not all(cost.has([candidate]) for cost in measured):
             raise KeyError(candidate)
-        return {cost.quantity.key: cost.value(*candidate) for cost in prepared.values()}
+        return Lazily(by_key, lambda key: by_key[key].value(*candidate))
 
     return Lazily(known, of)
 

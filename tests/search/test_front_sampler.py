@@ -22,6 +22,7 @@ from search.surrogate import Array, Surrogate
 from search.trials import OUTCOME, Failure, FailureKind, State, Trial
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
+from space.lazily import Lazily
 from tests.objectives import PARAMS
 
 
@@ -253,6 +254,23 @@ def test_of_equally_promising_designs_the_one_that_adds_to_more_of_the_front_is_
             trial = study.ask()
             study.tell(trial, (float(trial.suggest_categorical("x", range(AT_RANDOM + 2))), 5.0))
         assert study.ask().suggest_categorical("x", range(AT_RANDOM + 2)) == cheap
+
+
+def test_no_cost_is_asked_for_before_anything_can_be_concluded() -> None:
+    candidates = {value: {"x": value} for value in range(AT_RANDOM + 3)}
+    asked: list[int] = []
+
+    def cost(value: int) -> tuple[float]:
+        asked.append(value)
+        return (float(value),)
+
+    costs = Lazily(candidates, cost)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=FrontSampler(candidates, costs, 0))
+    for trained in range(AT_RANDOM + 1):
+        assert bool(asked) == (trained > AT_RANDOM)
+        trial = study.ask()
+        study.tell(trial, (float(trial.suggest_categorical("x", range(AT_RANDOM + 3))), 0.0))
+    assert len(asked) == 3
 
 
 def test_a_certain_gain_is_the_growth_of_the_hypervolume() -> None:

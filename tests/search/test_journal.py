@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search.journal import JOURNAL, Journal
 from search.storage import Storage
@@ -111,7 +111,7 @@ def without_times(trial: FrozenTrial) -> FrozenTrial:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_decisions_that_are_not_written_at_once_are_known_at_once_and_written_in_their_order(
+def test_what_is_not_written_at_once_is_known_at_once_and_written_with_what_comes_next(
     seed: int, tmp_path: Path
 ) -> None:
     def optunas(path: Path) -> JournalStorage:
@@ -125,9 +125,35 @@ def test_decisions_that_are_not_written_at_once_are_known_at_once_and_written_in
     ours.set_study_user_attr(0, "the", "end")
     for storage in (other, optunas(paths[0]), JournalStorage(Journal(paths[0]))):
         assert [without_times(trial) for trial in storage.get_all_trials(0)] == trials
-    lines = [[json.loads(line) for line in path.read_bytes().splitlines()] for path in paths]
-    kinds = [[(it["op_code"], it.get("param_name"), it.get("user_attr")) for it in each] for each in lines]
-    assert kinds[0][:-1] == kinds[1]
+
+
+def test_what_is_known_of_a_trial_when_it_is_begun_is_one_line(tmp_path: Path) -> None:
+    storage = JournalStorage(Journal(tmp_path / "ours"))
+    study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
+    sides = CategoricalDistribution((1, "two"))
+    for number in range(3):
+        trial = storage.create_new_trial(study)
+        storage.set_trial_param(trial, "a", 1.0, sides)
+        storage.set_trial_param(trial, "b", 0.0, sides)
+        storage.set_trial_user_attr(trial, "job", number)
+        storage.set_trial_user_attr(trial, "outcome", number)
+    _, *lines = (json.loads(line) for line in (tmp_path / "ours").read_bytes().splitlines())
+    assert [line["op_code"] for line in lines] == 3 * [
+        *(JournalOperation.CREATE_TRIAL, JournalOperation.SET_TRIAL_USER_ATTR)
+    ]
+    assert [(line["params"], line["user_attrs"]) for line in lines[::2]] == [
+        ({"a": 1.0, "b": 0.0}, {"job": number}) for number in range(3)
+    ]
+    assert [line["trial_id"] for line in lines[1::2]] == [0, 1, 2]
+
+
+def test_a_trial_that_is_queued_is_written_at_once(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=JournalStorage(Journal(tmp_path / "ours")))
+    study.ask().suggest_int("x", 0, 9)
+    study.enqueue_trial({"x": 1})
+    read = JournalStorage(JournalFileBackend(str(tmp_path / "ours"))).get_all_trials(0)
+    assert [(trial.number, trial.state) for trial in read] == [(0, TrialState.RUNNING), (1, TrialState.WAITING)]
+    assert read[0].params.keys() == {"x"}
 
 
 def test_another_thread_may_write_while_decisions_are_made(tmp_path: Path) -> None:
@@ -163,7 +189,9 @@ def test_decisions_of_a_session_that_broke_off_are_not_written_into_what_another
 
     def break_off() -> None:
         with writing(ours) as study:
-            study.ask().suggest_categorical("of ours", [1, 2])
+            trial = study.ask()
+            trial.set_user_attr("of", "ours")
+            trial.suggest_categorical("of ours", [1, 2])
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

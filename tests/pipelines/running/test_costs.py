@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.running.costs import costs_of
 from pipelines.settings.limits import limits_typed, parse_limit
 from pipelines.settings.objectives import parse_objectives
 from search.storage import Storage
@@ -42,6 +43,24 @@ def test_ours_are_registered_as_others_are_and_known_of_every_design() -> None:
     assert [cost.quantity.key for cost in COSTS.values()] == ["num_params", "macs", "fps", "latency", "memory"]
     assert tuple(COSTS) == OURS
     assert [cost.quantity.better for cost in COSTS.values()] == ["less", "less", "more", "less", "less"]
+
+
+def test_each_cost_is_counted_when_it_is_first_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+
+    def count(cost: Cost, backbone: str, design: Design) -> float:
+        counted.append(f"{cost.quantity.name} of {backbone} {design}")
+        return 1.0
+
+    prepared = {name: COSTS[name](TASK, Deployment()) for name in ("params", "macs")}
+    for cost in prepared.values():
+        monkeypatch.setattr(type(cost), "of", count)
+    costs = costs_of([("resnet20", Design()), ("resnet20", Design("se"))], prepared)
+    assert not counted
+    assert costs["resnet20", Design("se")]["num_params"] == 1.0
+    assert counted == ["params of resnet20 se"]
+    assert costs["resnet20", Design()] == {"num_params": 1.0, "macs": 1.0}
+    assert counted[1:] == ["params of resnet20 none", "macs of resnet20 none"]
 
 
 @pytest.mark.usefixtures("registries")
