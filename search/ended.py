@@ -27,10 +27,7 @@ class OfEnded(Generic[T]):
         found: list[T] = []
         for trial in trials:
             number = trial.number
-            if number in made:
-                found.append(made[number])
-                continue
-            found.append(self._make(trial))
-            if trial.state.is_finished():
+            found.append(made[number] if number in made else self._make(trial))
+            if number not in made and trial.state.is_finished():
                 made[number] = found[-1]
         return found

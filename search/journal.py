@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 
-from space.errors import UserError
+from space.errors import Stopped, UserError
 from space.files import written_whole
 
 JOURNAL = "journal.log"
@@ -25,32 +25,29 @@ class Journal(JournalFileBackend):
     """Optuna's, that leaves nothing of what it could not write whole: the next line would be written behind it.
 
     That a trial is begun, and its decisions, stay in memory until something else is to be written, and become one line:
-    one wait for the disk instead of one each, and half of the lines to read again. If the process is killed before,
-    there was no such trial, and the next one is the same. One `JournalStorage` alone uses it.
+    one wait for the disk instead of one each, and fewer lines to read again. If the process is killed before, there was
+    no such trial, and the next one is the same. One `JournalStorage` alone uses it.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
         self.line = 0
-        """Number of the last one that was read, from 1."""
-        self._operations = 0  # that the lines up to there stand for
-        self._begun = 0  # trials, by those
-        self._behind: list[dict[str, Any]] = []  # operations that come next
-        self._written = 0  # how many of these are lines already
+        """Number of the last one that was read or written, from 1."""
+        self._begun = 0  # trials, by the lines up to there
+        self._held: list[dict[str, Any]] = []  # operations that are not written
+        self._unread: list[dict[str, Any]] = []  # operations of ours that the storage is still to be told of
+        self._closed = False
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The operations behind so many: those of all lines, and those that are not written yet."""
-        if self._behind:  # nobody else writes meanwhile
-            assert log_number_from >= self._operations, "another storage uses this journal"
-            unread = self._behind[log_number_from - self._operations :]
-            self._pass_over()
+        """The next operations that the storage does not know: those of new lines, or our own, written or not."""
+        if self._held or self._unread:  # nobody else writes meanwhile
+            unread, self._unread = self._unread, []
             yield from unread
             return
         for operation in super().read_logs(self.line):
-            self.line += 1
-            self._operations += 1
             self._begun += _begins(operation)
+            self.line += 1
             yield operation
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -58,29 +55,38 @@ class Journal(JournalFileBackend):
 
         Raises:
             OSError: the disk is full, or has another trouble.
+            Stopped: the session that wrote is over, or somebody else has written.
         """
-        if all(map(_can_wait, logs)):
-            self._behind += logs
-            return
-        begun = self._begun + sum(map(_begins, self._behind[: self._written]))
+        if self._closed:
+            raise Stopped(f"{self._path} is written by another session now")
+        self._held += logs
+        if not all(map(_can_wait, logs)):
+            try:
+                self._write(_joined(self._held, self._begun))
+            except BaseException:
+                del self._held[-len(logs) :]
+                raise
+            self._begun += sum(map(_begins, self._held))
+            self._held.clear()
+        self._unread += json.loads(json.dumps(logs))  # as who reads the file sees them
+
+    def close(self) -> None:
+        """Write no more, nor what is held back."""
+        self._closed = True
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        """All of these lines, or none of them."""
         size = self._path.stat().st_size
+        if size != self._log_number_offset[self.line]:
+            raise Stopped(f"{self._path} was written by another process")
         try:
-            super().append_logs(_joined([*self._behind[self._written :], *logs], begun))
-        except OSError:
+            super().append_logs(lines)
+        except BaseException:  # an interruption, too: what it wrote would be written again
             with contextlib.suppress(OSError):  # what it could not do here, `mend_end` does
                 os.truncate(self._path, size)
             raise
-        self._behind += logs
-        self._written = len(self._behind)
-
-    def _pass_over(self) -> None:
-        """Read the lines of what is known already."""
-        if self._written:
-            self.line += sum(1 for _ in super().read_logs(self.line))
-            self._operations += self._written
-            self._begun += sum(map(_begins, self._behind[: self._written]))
-            del self._behind[: self._written]
-            self._written = 0
+        self.line += len(lines)
+        self._log_number_offset[self.line] = self._path.stat().st_size
 
 
 def _begins(operation: Mapping[str, Any]) -> bool:

@@ -73,6 +73,7 @@ class Storage:
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--storage {where} is a file; a folder or a database URL is wanted")
         self._studies: dict[str, optuna.Study] = {}
+        self._journals: dict[str, Journal] = {}
         self._leases: list[Lease] = []
 
     def folder(self, name: str) -> Path:
@@ -129,8 +130,7 @@ class Storage:
             stored = study.user_attrs
             try:
                 attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
-                with uncollected():
-                    trials = [trial for _, trial in read_trials(study) if trial is not None]
+                trials = [trial for _, trial in read_trials(study) if trial is not None]
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
                     f"study {name} in {self._url or self.root} is damaged ({type(error).__name__}: "
@@ -164,6 +164,8 @@ class Storage:
                 yield study
             except BaseException:
                 self._studies.pop(name, None)  # it may know of decisions that are not written
+                if name in self._journals:
+                    self._journals.pop(name).close()  # a thread may still have the study
                 raise
 
     def check(self) -> None:
@@ -245,7 +247,8 @@ class Storage:
         path = self.folder(name) / JOURNAL
         try:
             with uncollected():
-                return JournalStorage(Journal(path))
+                self._journals[name] = Journal(path)
+                return JournalStorage(self._journals[name])
         except Exception:
             if (line := first_damaged(path)) is None:
                 raise

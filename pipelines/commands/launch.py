@@ -200,6 +200,7 @@ def _dry_run(
     settings, epochs = ground.settings, ground.settings.recipe.epochs
     seconds_each = ground.seconds_each * expected_share(_rungs(options, epochs), options.reduction_factor, epochs)
     with stderr.status(f"counting the costs of {len(costs):,} designs"):
+        dict(costs[settings.search_space.plain()])  # one that cannot be found is told now
         allowed = len(feasible(costs, limits)) if limits else len(costs)
     trials = min(work.left, allowed)
     seconds = min(trials / (1 - options.confirm), work.room) * seconds_each / engine.workers

@@ -69,6 +69,7 @@ class Tracker:
         self._events.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive() or self._backlog or not self._closed:
+            self.shown = None
             warn("MLflow did not get everything; the same command, run again, logs what is missing")
 
     def started(self, trial: Trial) -> None:
@@ -103,16 +104,8 @@ class Tracker:
             try:
                 if self._copy is None:
                     self._copy = StudyRuns(self._view, self._uri, self._remember)
-                if not self._is_shown(self._copy, closing):
-                    while self._backlog:
-                        self._copy.log(self._backlog[0])
-                        del self._backlog[0]
                 try:
-                    if self.shown is None and (closing or pace.due):
-                        with pace:
-                            self._copy.refresh(0.0 if closing else VISIBLE)
-                        if closing and self._copy.is_certain and not self._warned:
-                            self.shown = self._copy.parent
+                    self._bring_up_to_date(self._copy, pace, closing)
                 finally:  # how it ended is told even where a picture is not taken
                     if closing:
                         self._copy.close(self._outcome)
@@ -129,10 +122,18 @@ class Tracker:
             self.shown = None
         return event is None
 
-    def _is_shown(self, copy: StudyRuns, closing: bool) -> bool:
-        """Whether there is nothing to copy, and so no need to look at all runs again: of thousands that takes long."""
-        if self.shown != copy.parent or (closing and not copy.says_of(self._backlog)):
-            self.shown = None
-        elif closing:
-            self._backlog.clear()
-        return self.shown is not None
+    def _bring_up_to_date(self, copy: StudyRuns, pace: Pace, closing: bool) -> None:
+        """Copy what has happened; nothing if that is nothing: to look at thousands of runs again takes long."""
+        if self.shown == copy.parent and (not closing or copy.says_of(self._backlog)):
+            if closing:
+                self._backlog.clear()
+            return
+        self.shown = None
+        while self._backlog:
+            copy.log(self._backlog[0])
+            del self._backlog[0]
+        if closing or pace.due:
+            with pace:
+                copy.refresh(0.0 if closing else VISIBLE)
+        if closing and copy.is_certain and not self._warned:
+            self.shown = copy.parent

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.journal import JOURNAL, Journal
 from search.storage import Storage
 from search.trials import Trial
-from space.errors import UserError
+from space.errors import Stopped, UserError
 from tests.objectives import OBJECTIVES
 
 
@@ -78,6 +78,7 @@ def test_what_could_not_be_written_whole_is_taken_back_and_the_next_line_is_whol
         raise OSError(28, "No space left on device")
 
     backend = Journal(journal)
+    assert len(list(backend.read_logs(0))) == before.count(b"\n")
     monkeypatch.setattr(JournalFileBackend, "append_logs", write_half)
     backend.append_logs([{"op_code": JournalOperation.SET_TRIAL_PARAM}])
     with pytest.raises(OSError, match="No space left"):
@@ -147,6 +148,46 @@ def test_what_is_known_of_a_trial_when_it_is_begun_is_one_line(tmp_path: Path) -
     assert [line["trial_id"] for line in lines[1::2]] == [0, 1, 2]
 
 
+def test_what_was_written_when_an_interruption_came_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = JournalStorage(Journal(tmp_path / "ours"))
+    study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
+    trial = storage.create_new_trial(study)
+    storage.set_trial_param(trial, "x", 1.0, CategoricalDistribution((1, "two")))
+    write = JournalFileBackend.append_logs
+
+    def interrupted(backend: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        write(backend, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as for_now:
+        for_now.setattr(JournalFileBackend, "append_logs", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            storage.set_trial_user_attr(trial, "job", 1)
+    storage.set_study_user_attr(study, "of another", "thread")
+    for read in (storage, JournalStorage(JournalFileBackend(str(tmp_path / "ours")))):
+        assert [(it.params, it.user_attrs) for it in read.get_all_trials(study)] == [({"x": "two"}, {})]
+        assert read.get_study_user_attrs(study) == {"of another": "thread"}
+
+
+def test_behind_what_somebody_else_wrote_meanwhile_nothing_is_written(tmp_path: Path) -> None:
+    ours = JournalStorage(Journal(tmp_path / "ours"))
+    study = ours.create_new_study([StudyDirection.MAXIMIZE], "study")
+    trial = ours.create_new_trial(study)
+    JournalStorage(Journal(tmp_path / "ours")).set_study_user_attr(study, "of", "others")
+    with pytest.raises(Stopped, match="written by another process"):
+        ours.set_trial_user_attr(trial, "job", 1)
+    assert JournalStorage(Journal(tmp_path / "ours")).get_all_trials(study) == []
+
+
+def test_what_is_read_in_the_process_that_wrote_it_is_what_others_read(tmp_path: Path) -> None:
+    storage = JournalStorage(Journal(tmp_path / "ours"))
+    study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
+    storage.set_study_user_attr(study, "pair", (1, 2))
+    assert storage.get_study_user_attrs(study) == {"pair": [1, 2]}
+
+
 def test_a_trial_that_is_queued_is_written_at_once(tmp_path: Path) -> None:
     study = optuna.create_study(storage=JournalStorage(Journal(tmp_path / "ours")))
     study.ask().suggest_int("x", 0, 9)
@@ -189,13 +230,17 @@ def test_decisions_of_a_session_that_broke_off_are_not_written_into_what_another
 
     def break_off() -> None:
         with writing(ours) as study:
+            kept.append(study)
             trial = study.ask()
             trial.set_user_attr("of", "ours")
             trial.suggest_categorical("of ours", [1, 2])
             raise RuntimeError
 
+    kept: list[optuna.Study] = []
     with pytest.raises(RuntimeError):
         break_off()
+    with pytest.raises(Stopped, match="by another session"):
+        kept[0].set_user_attr("too", "late")
     with writing(others) as study:
         storage = study._storage
         storage.set_trial_param(0, "of others", 1.0, CategoricalDistribution((1, "two")))
