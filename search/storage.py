@@ -74,6 +74,7 @@ class Storage:
             raise UserError(f"--storage {where} is a file; a folder or a database URL is wanted")
         self._studies: dict[str, optuna.Study] = {}
         self._journals: dict[str, Journal] = {}
+        self._read: set[str] = set()
         self._leases: list[Lease] = []
 
     def folder(self, name: str) -> Path:
@@ -130,7 +131,9 @@ class Storage:
             stored = study.user_attrs
             try:
                 attributes = {key: value for key, value in stored.items() if key != FOUNDING} | stored[FOUNDING]
-                trials = [trial for _, trial in read_trials(study) if trial is not None]
+                with contextlib.nullcontext() if name in self._read else uncollected():
+                    trials = [trial for _, trial in read_trials(study) if trial is not None]
+                self._read.add(name)
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise UserError(
                     f"study {name} in {self._url or self.root} is damaged ({type(error).__name__}: "
