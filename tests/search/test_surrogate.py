@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import search.surrogate
 from search.surrogate import CONSTANT, Array, Encoding, Point, Surrogate, _covariance, _parts
 
 KINDS = {"a": [0.0, 1.0, -1.0], "b": [0.0, 0.0, 0.0], "c": [0.5, -0.5]}
@@ -88,6 +89,8 @@ def test_kinds_all_at_once_are_as_each_by_itself() -> None:
         np.testing.assert_allclose(_covariance(left[:, fields], right[:, fields], some), expected, rtol=1e-12)
 
 
-def test_expected_values_are_those_predicted() -> None:
+@pytest.mark.parametrize("block", [1, 5, 10_000])
+def test_expected_values_are_those_predicted(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.surrogate, "BLOCK", block)
     model = Surrogate.fit(*trainings(2))
     np.testing.assert_allclose(model.expected(ROWS), model.predict(ROWS)[0], rtol=1e-12)

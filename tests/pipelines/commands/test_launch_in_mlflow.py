@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from pipelines.results.fronts import Row, rows
 from pipelines.tracking.pages import NOTE, VIEW
@@ -139,6 +140,36 @@ def test_a_launch_with_nothing_to_train_looks_at_no_run_again(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     launch("--budget", "2")
     assert len(mlflow_runs()) == 2
+
+
+def test_how_a_study_ended_is_told_whatever_goes_wrong_with_its_description(
+    launch: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch("--budget", "2")
+
+    def broken(self: StudyRuns, trials: Sequence[Trial]) -> bool:
+        raise RuntimeError("no idea")
+
+    monkeypatch.setattr(StudyRuns, "says_of", broken)
+    assert "warning: MLflow: RuntimeError: no idea" in launch("--budget", "2").err
+    assert [run.info.status for run in mlflow_runs("search")] == ["FINISHED"]
+
+
+def test_what_a_server_has_is_looked_at_again_since_it_may_have_answered_too_late(
+    launch: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StudyRuns, "is_certain", False)
+    launch("--budget", "2")
+    looked: list[str] = []
+
+    def look(self: StudyRuns, parent: str) -> list[Run]:
+        looked.append(parent)
+        return list(children(self, parent))
+
+    children = StudyRuns._children
+    monkeypatch.setattr(StudyRuns, "_children", look)
+    launch("--budget", "2")
+    assert looked == [run.info.run_id for run in mlflow_runs("search")]
 
 
 def test_a_tracking_server_that_takes_longer_than_the_search_delays_nothing(
