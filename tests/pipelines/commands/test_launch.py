@@ -76,7 +76,7 @@ def test_no_command_replays_the_journal_of_a_study_twice(
     for name, command in commands.items():
         replays.clear()
         assert command().code == 0
-        assert list(replays.values()) == [1], name
+        assert list(replays.values()) == [1] * (name != "launch"), name  # a new one holds what was just written
 
 
 def test_a_budget_beyond_the_space_tries_every_design_once_and_says_so(launch: Search, search: Search) -> None:
