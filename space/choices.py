@@ -7,7 +7,7 @@ package knows none of them.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -20,6 +20,12 @@ from space.stage_sets import stage_digits
 
 Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
 """Picks one of the options of a named choice."""
+
+Among: TypeAlias = Callable[[str, Sequence[Value]], Sequence[Value]]
+"""Which of the options of a named choice are tried."""
+
+Decisions: TypeAlias = Mapping[str, Value]
+"""What was picked of each choice that had several options."""
 
 Candidate: TypeAlias = tuple[str, Design]
 """A backbone's name and a design that is canonical in it."""
@@ -66,17 +72,8 @@ class SearchSpace:
 
     def sample(self, choose: Choose) -> Candidate:
         """Make every decision with `choose`; gives a backbone and its canonical design."""
-        names = tuple(self.backbones)
-        backbone = str(choose("backbone", names)) if len(names) > 1 else names[0]
-        attention = str(choose("attention", tuple(self.values))) if len(self.values) > 1 else next(iter(self.values))
-        layout = self.backbones[backbone]
-        picked: dict[str, Value] = {}
-        for name, declared in DECLARED[attention].choices.items():
-            options = self._options(attention, declared, picked)
-            if options:
-                value = choose(f"{attention}.{name}", options) if len(options) > 1 else options[0]
-                picked[name] = stage_digits(value, layout) if name == "stages" else value
-        return backbone, Design.from_dict({"attention": attention, **picked}).canonical(layout)
+        [(candidate, _)] = self._walked(lambda name, options: (choose(name, options),))
+        return candidate
 
     def choices(self) -> dict[str, tuple[Value, ...]]:
         """Every choice that `sample` may make, with its options."""
@@ -109,10 +106,10 @@ class SearchSpace:
         return iter(self.decisions)
 
     @cached_property
-    def decisions(self) -> Mapping[Candidate, Mapping[str, Value]]:
+    def decisions(self) -> Mapping[Candidate, Decisions]:
         """For each canonical design the first sequence of decisions that leads to it; in a large space for some."""
         if not self.is_large:
-            return self._walked(lambda name, options: options)
+            return _first(self._walked(lambda name, options: options))
         draw = random.Random(0)
         found: dict[Candidate, dict[str, Value]] = {}
         for _ in range(DRAWN):
@@ -124,7 +121,7 @@ class SearchSpace:
             found.setdefault(self.sample(choose), made)
         return found
 
-    def leading_to(self, candidate: Candidate) -> Mapping[str, Value] | None:
+    def leading_to(self, candidate: Candidate) -> Decisions | None:
         """The decisions that lead to a design; None where the space leaves it out."""
         if candidate in self.decisions or not self.is_large:
             return self.decisions.get(candidate)
@@ -138,7 +135,7 @@ class SearchSpace:
             said = wanted.get(name.rpartition(".")[2])
             return [said] if said is not None and said in options else options
 
-        return self._walked(bearing).get(candidate)
+        return _first(self._walked(bearing)).get(candidate)
 
     def plain(self) -> Candidate:
         """The first backbone without attention: what every design is compared with."""
@@ -177,40 +174,43 @@ class SearchSpace:
             counts = following
         return counts.total()
 
-    def _walked(self, among: Callable[[str, Sequence[Value]], Sequence[Value]]) -> dict[Candidate, Mapping[str, Value]]:
-        """Every sequence of decisions among some options: for each canonical design the first that leads to it."""
-        found: dict[Candidate, Mapping[str, Value]] = {}
-        path: list[tuple[str, int, int]] | None = []
-        while path is not None:
-            walk = _Walk(path, among)
-            found.setdefault(self.sample(walk.choose), walk.made)
-            path = walk.next_path()
-        return found
+    def _walked(self, among: Among) -> Iterator[tuple[Candidate, Decisions]]:
+        """Every sequence of decisions among some options, in their order, with the canonical design it leads to."""
+        for to_backbone, backbone in _decided({}, "backbone", tuple(self.backbones), among):
+            layout = self.backbones[str(backbone)]
+            for to_attention, attention in _decided(to_backbone, "attention", tuple(self.values), among):
+                for made, picked in self._picked(str(attention), layout, to_attention, among):
+                    yield (str(backbone), Design(str(attention), **picked).canonical(layout)), made
+
+    def _picked(
+        self, attention: str, layout: Layout, made: Decisions, among: Among
+    ) -> Iterable[tuple[Decisions, dict[str, Value]]]:
+        """Every way to decide on an attention behind the decisions made, with what it picks; all go on side by side."""
+        ways: list[tuple[Decisions, dict[str, Value]]] = [(made, {})]
+        for name, declared in DECLARED[attention].choices.items():
+            following = []
+            for decisions, picked in ways:
+                options = self._options(attention, declared, picked)
+                if not options:
+                    following.append((decisions, picked))
+                for decided, value in _decided(decisions, f"{attention}.{name}", options, among):
+                    said = stage_digits(value, layout) if name == "stages" else value
+                    following.append((decided, {**picked, name: said}))
+            ways = following
+        return ways
 
 
-class _Walk:
-    """One sequence of decisions among some of the options, and the path to the next one in depth-first order."""
+def _decided(made: Decisions, name: str, options: Sequence[Value], among: Among) -> Iterator[tuple[Decisions, Value]]:
+    """The options to take, each with the decisions made by then; one alone is no decision."""
+    if len(options) < 2:
+        yield from ((made, value) for value in options)
+    else:
+        yield from (({**made, name: value}, value) for value in among(name, options))
 
-    def __init__(
-        self, path: list[tuple[str, int, int]], among: Callable[[str, Sequence[Value]], Sequence[Value]]
-    ) -> None:
-        self._given = path
-        self._among = among
-        self._path: list[tuple[str, int, int]] = []  # name, index taken, number of options
-        self.made: dict[str, Value] = {}
 
-    def choose(self, name: str, options: Sequence[Value]) -> Value:
-        options = self._among(name, options)
-        step = len(self._path)
-        index = self._given[step][1] if step < len(self._given) else 0
-        self._path.append((name, index, len(options)))
-        self.made[name] = options[index]
-        return options[index]
-
-    def next_path(self) -> list[tuple[str, int, int]] | None:
-        path = list(self._path)
-        while path:
-            name, index, count = path.pop()
-            if index + 1 < count:
-                return [*path, (name, index + 1, count)]
-        return None
+def _first(walked: Iterable[tuple[Candidate, Decisions]]) -> dict[Candidate, Decisions]:
+    """For each design the first decisions that lead to it."""
+    found: dict[Candidate, Decisions] = {}
+    for candidate, made in walked:
+        found.setdefault(candidate, made)
+    return found

@@ -91,6 +91,10 @@ class Design:
         return settled
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         given = [f"{name}={value}" for name, value in self.choices if value != self._default(name)]
         return f"{self.attention}:{','.join(given)}" if given else self.attention
 
@@ -166,8 +170,8 @@ class Design:
 
     def bearing_on(self, quantity: GateCost) -> "Design":
         """This design with the defaults of all choices that do not change this quantity of one gate."""
-        every = self.declaration.choices.values()
-        return self.without(*(choice.name for choice in every if quantity not in choice.changes))
+        declared = self.declaration.choices
+        return _design(self.attention, tuple((n, v) for n, v in self.choices if quantity in declared[n].changes))
 
     def starting_at_one(self) -> "Design":
         """This design with gates that start at exactly 1, as pretrained weights want them.
@@ -208,6 +212,12 @@ class Design:
             if declared[name].divides:
                 values[name] = _smallest(value, declared[name].values, tuple(stage.channels for stage in attended))
         return self if values == self._values else Design(self.attention, **values)
+
+
+@cache
+def _design(attention: str, choices: tuple[tuple[str, Value], ...]) -> Design:
+    """Made once: thousands of designs differ in what bears on no quantity."""
+    return Design(attention, **dict(choices))
 
 
 @cache

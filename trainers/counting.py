@@ -177,7 +177,9 @@ def _gated_stages(network: nn.Module, backbone: Backbone, task: Task) -> tuple[G
 
 @cache
 def _gate_params(gate: Design, blocks: int, place: GateContext) -> int:
-    """Parameters of the gates of one stage."""
+    """Parameters of the gates of one stage; each has its own, and as many, unless they share them."""
+    if blocks > 1 and gate.get("sharing") == "block":
+        return blocks * _gate_params(gate, 1, place)
     channels = place.size[0]
     with meta():
         gates = stage_gates(gate, channels, blocks)
