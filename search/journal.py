@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
 from space.errors import Stopped, UserError
 from space.files import written_whole
@@ -96,7 +97,7 @@ def _begins(operation: Mapping[str, Any]) -> bool:
 
 def _can_wait(operation: Mapping[str, Any]) -> bool:
     """Whether it says nothing that is not found again: that a trial is begun, or a decision."""
-    new = _begins(operation) and "state" not in operation  # otherwise it was queued, with decisions
+    new = _begins(operation) and operation.get("state", TrialState.RUNNING) == TrialState.RUNNING
     return new or bool(operation["op_code"] == JournalOperation.SET_TRIAL_PARAM)
 
 

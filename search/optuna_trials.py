@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.study._tell import _tell_with_warning
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.proposals import Proposer, Rejected
 from search.tally import Tally
@@ -21,6 +21,8 @@ from space.declarations import Value
 OTHER = "another process writes this study"
 INSTEAD = "instead"
 """In the outcome of a rejected trial: the decisions to go on with."""
+FIXED = "fixed_params"
+"""Where Optuna keeps the decisions that a trial begins with, among its own attributes of it."""
 
 
 class OptunaTrials:
@@ -41,34 +43,34 @@ class OptunaTrials:
         self._study = study
         self._proposer = proposer
         self._handles: dict[int, optuna.Trial] = {}
-        self._waiting: deque[int] = deque()
-        self._decided: set[int] = set()  # trials that were queued for decisions
-        self._total = 0  # trials in the study, those that wait included
-        self._frozen: list[FrozenTrial] = []  # all of them, as samplers last saw them
+        self._instead: Mapping[str, Value] = {}  # decisions of the next trial; none where it is free
+        self._decided: set[int] = set()  # trials that were begun with decisions
+        self._frozen: list[FrozenTrial] = []  # all in the study, as samplers last saw them
         self._changed: set[int] = set()  # of which since then
         self._load()
 
     def _load(self) -> None:
         """Take up what an earlier session left, wherever it was cut off.
 
-        A trial with an outcome is closed, a trial without one is an orphan, and the replacement of a
-        rejected trial that ends the study is queued, if it is not.
+        A trial with an outcome is closed, and a trial without one is an orphan. A rejected trial that
+        ends the study is replaced by the next one.
         """
         last: Mapping[str, Any] = {}
         for frozen, trial in read_trials(self._study):
             self._frozen.append(frozen)
-            self._total += 1
-            if "fixed_params" in frozen.system_attrs:  # that is how Optuna keeps them
+            if FIXED in frozen.system_attrs:
                 self._decided.add(frozen.number)
-            if frozen.state is TrialState.WAITING:
-                self._waiting.append(frozen.number)
-                continue
+            waits = frozen.state is TrialState.WAITING  # as earlier versions left one that was to replace another
+            if waits:
+                begun = self._study._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
+                assert begun, OTHER
+                self._changed.add(frozen.number)
             last = frozen.user_attrs.get(OUTCOME, {})
             if trial is not None:
                 self.by_number[frozen.number] = trial
                 if trial.state not in (State.DUPLICATE, State.INFEASIBLE):
                     self._proposer.recall(trial)
-            if frozen.state is TrialState.RUNNING:
+            if waits or frozen.state is TrialState.RUNNING:
                 self._study.sampler = self._proposer.sampler(frozen.number)
                 self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
                 if OUTCOME in frozen.user_attrs:
@@ -77,8 +79,7 @@ class OptunaTrials:
                         self.by_number[frozen.number] = replace(trial, finished=datetime.now())
                 else:
                     self.orphans.append(frozen.number)
-        if INSTEAD in last and not self._waiting:
-            self._enqueue(last[INSTEAD])
+        self._instead = last.get(INSTEAD, {})
 
     def handle(self, number: int) -> optuna.Trial:
         """What the proposer decides on, of a trial that is not closed."""
@@ -86,28 +87,24 @@ class OptunaTrials:
         return self._handles[number]
 
     def begin(self) -> optuna.Trial:
-        """A new Optuna trial, its sampler seeded by the trial's number alone."""
-        waits = bool(self._waiting)
-        number = self._waiting.popleft() if waits else self._total
-        self._total = max(self._total, number + 1)
+        """A new Optuna trial, its sampler seeded by the trial's number alone.
+
+        That is what `ask` gives, but for looking for one that waits among all trials, which takes long with thousands.
+        """
+        number, storage = len(self._frozen), self._study._storage
         self._study.sampler = self._proposer.sampler(number)
-        handle = self._begun(number, waits)
+        if self._instead:
+            self._decided.add(number)
+        fixed = {FIXED: dict(self._instead)} if self._instead else {}
+        template = create_trial(state=TrialState.RUNNING, system_attrs=fixed)
+        trial_id = storage.create_new_trial(self._study._study_id, template)
+        self._instead = {}
+        self._changed.add(number)
+        self._show_samplers()
+        handle = optuna.Trial(self._study, trial_id)
         assert handle.number == number, OTHER
         self._handles[number] = handle
         return handle
-
-    def _begun(self, number: int, waits: bool) -> optuna.Trial:
-        """What `ask` gives: it looks for a trial that waits among all trials, and takes long with thousands."""
-        storage, study_id = self._study._storage, self._study._study_id
-        if waits:
-            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            begun = storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            assert begun, OTHER
-        else:
-            trial_id = storage.create_new_trial(study_id)
-        self._changed.add(number)
-        self._show_samplers()
-        return optuna.Trial(self._study, trial_id)
 
     def _show_samplers(self) -> None:
         """Have samplers see all trials as they are now; only those are read that may have changed.
@@ -123,7 +120,7 @@ class OptunaTrials:
         self._study._thread_local.cached_all_trials = list(self._frozen)  # which `ask` leaves to be read again
 
     def decided(self, handle: optuna.Trial) -> bool:
-        """Whether a trial is there for decisions that were made before."""
+        """Whether a trial was begun with decisions that were made before."""
         return handle.number in self._decided
 
     def give(self, handle: optuna.Trial, job: Job) -> Trial:
@@ -135,13 +132,13 @@ class OptunaTrials:
         return trial
 
     def reject(self, handle: optuna.Trial, proposal: Rejected) -> None:
-        """Close a trial that is not trained, and queue what is to be tried instead."""
+        """Close a trial that is not trained; the next one is what is to be tried instead."""
         # The outcome comes first: a session cut off between the two must not leave a job to be trained.
         handle.set_user_attr(OUTCOME, {"state": proposal.state.value, INSTEAD: dict(proposal.instead)})
         trial = replace(self.give(handle, proposal.job), state=proposal.state, finished=datetime.now())
         self.by_number[handle.number] = trial
         self._close_in_study(handle.number, trial)
-        self._enqueue(proposal.instead)
+        self._instead = proposal.instead
 
     def note(self, trial: Trial) -> None:
         """Write down how far a running trial is."""
@@ -168,13 +165,6 @@ class OptunaTrials:
     def drop(self, number: int) -> None:
         """Close a trial that never got as far as a job."""
         self._close_in_study(number, None)
-
-    def _enqueue(self, decisions: Mapping[str, Value]) -> None:
-        self._study.enqueue_trial(dict(decisions))
-        self._waiting.append(self._total)
-        self._decided.add(self._total)
-        self._changed.add(self._total)
-        self._total += 1
 
     def _close_in_study(self, number: int, trial: Trial | None) -> None:
         """Tell Optuna; a trial that never got as far as a job counts as failed there.

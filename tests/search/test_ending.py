@@ -152,11 +152,14 @@ def test_an_interrupted_search_ends_where_it_would_have_ended(
     def ledger(study: optuna.Study) -> Ledger:
         return make_ledger(study, budget=30, confirm=0.3, goes_on=stop_some, bound=make_bound())
 
+    def trained(ledger: Ledger) -> list[object]:
+        return story([trial for trial in ledger.trials if trial.trained])
+
     study = make_study()
     through = run(ledger(study))
     journal = journal_of(study)
     assert 3 < len(through.trials) < 40, "the search is too tame"
     for lines in range(2, len(journal), len(journal) // 6):
         resumed = run(ledger(make_study(journal[:lines])))
-        assert story(resumed.trials) == story(through.trials)
+        assert trained(resumed) == trained(through)
         assert resumed.ending == through.ending

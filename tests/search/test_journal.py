@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.journal import JOURNAL, Journal
 from search.storage import Storage
@@ -186,15 +186,6 @@ def test_what_is_read_in_the_process_that_wrote_it_is_what_others_read(tmp_path:
     study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
     storage.set_study_user_attr(study, "pair", (1, 2))
     assert storage.get_study_user_attrs(study) == {"pair": [1, 2]}
-
-
-def test_a_trial_that_is_queued_is_written_at_once(tmp_path: Path) -> None:
-    study = optuna.create_study(storage=JournalStorage(Journal(tmp_path / "ours")))
-    study.ask().suggest_int("x", 0, 9)
-    study.enqueue_trial({"x": 1})
-    read = JournalStorage(JournalFileBackend(str(tmp_path / "ours"))).get_all_trials(0)
-    assert [(trial.number, trial.state) for trial in read] == [(0, TrialState.RUNNING), (1, TrialState.WAITING)]
-    assert read[0].params.keys() == {"x"}
 
 
 def test_another_thread_may_write_while_decisions_are_made(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import optuna
 import pytest
@@ -373,22 +372,12 @@ def test_annotate_stores_with_the_study(
     assert study.user_attrs["run/3"] == {"id": "abc"}
 
 
-def test_a_waiting_trial_that_somebody_else_has_begun_is_not_trained_twice(
-    make_study: Callable[..., optuna.Study], make_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_somebody_else_writes_too_is_not_gone_on_with(
+    make_study: Callable[..., optuna.Study], make_ledger: Callable[..., Ledger]
 ) -> None:
     study = make_study()
-    ledger, enqueue = make_ledger(study, budget=30, sampler="random"), study.enqueue_trial
-
-    def begun_elsewhere(decisions: dict[str, Any]) -> None:
-        enqueue(decisions)
-        for waiting in study.get_trials(states=[TrialState.WAITING]):
-            study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
-
-    monkeypatch.setattr(study, "enqueue_trial", begun_elsewhere)
-
-    def fail_all() -> None:
-        while (trial := ledger.ask()) is not None:
-            ledger.tell_failed(trial.number, Failure(kind=FailureKind.NAN, reason="x"))
-
+    ledger = make_ledger(study, budget=30, sampler="random")
+    assert ledger.ask() is not None
+    study._storage.create_new_trial(study._study_id)
     with pytest.raises(AssertionError, match="another process"):
-        fail_all()
+        ledger.ask()

@@ -245,6 +245,26 @@ def test_a_rejected_trial_killed_before_it_was_closed_is_not_trained(
     assert all(within(trial.job.costs, LIMITS) for trial in given_out(resumed))
 
 
+def test_a_replacement_that_an_earlier_version_has_queued_comes_next(
+    journals: dict[str, list[Log]],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    make_curves: Callable[..., Evaluate],
+    make_halving: Callable[..., GoesOn],
+    run: Callable[..., Ledger],
+    story: Callable[[list[Trial]], list[object]],
+) -> None:
+    journal = journals["random"]
+    kwargs: dict[str, Any] = {"budget": 12, "limits": LIMITS, "confirm": CONFIRM, "goes_on": make_halving()}
+    whole = make_ledger(make_study(journal), **kwargs).trials
+    rejected = next(trial.number for trial in whole if trial.state is State.DUPLICATE)
+    cut = 1 + max(line for line, log in enumerate(journal) if log.get("trial_id") == rejected)
+    study = make_study(journal[:cut])
+    study.enqueue_trial(study.trials[rejected].user_attrs[OUTCOME]["instead"])
+    resumed = run(make_ledger(study, **kwargs), make_curves(at_step=fail_some))
+    assert story(resumed.trials) == story(whole)
+
+
 def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stopped(
     make_ledger: Callable[..., Ledger],
     make_study: Callable[..., optuna.Study],
