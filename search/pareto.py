@@ -16,10 +16,11 @@ def non_dominated(points: Points) -> list[int]:
     dominate each other.
     """
     kept: list[int] = []
-    for index in np.lexsort(points.T[::-1])[::-1]:  # a point can only be dominated by an earlier one
-        better = points[kept]
-        if not np.any(np.all(better >= points[index], axis=1) & np.any(better > points[index], axis=1)):
-            kept.append(int(index))
+    left = np.lexsort(points.T[::-1])[::-1]  # a point can only be dominated by an earlier one
+    while len(left):
+        first, others = points[left[0]], points[left[1:]]
+        kept.append(int(left[0]))
+        left = left[1:][np.any(others > first, axis=1) | np.all(others == first, axis=1)]
     return sorted(kept)
 
 
