@@ -29,14 +29,14 @@ class CutBlock:
     site: Site
 
     def with_gate(self, design: Design) -> nn.Module:
-        """The block with a gate as one block of this design carries it."""
+        """The block with a gate as one block of this design carries it, in eval mode."""
         module, site = deepcopy(self.module), self.site
         end = module.get_submodule(site.path)
         gate = stage_gates(design, site.channels, blocks=1)[0]
         around = gated(end, gate, design, site.channels, site.normalised, site.channels_last)
         for path in names_of_modules(module)[end]:
             module.set_submodule(path, around)
-        return module
+        return module.eval()
 
 
 def blocks_of(network: nn.Module, backbone: Backbone, images: Tensor) -> dict[tuple[int, int], CutBlock]:

@@ -31,7 +31,8 @@ def in_form(
     module: nn.Module, inputs: tuple[Tensor, ...], deployment: Deployment
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A module in the form that torch runs, before anything is compiled, and its inputs likewise."""
-    module = deepcopy(module).eval()
+    if deployment.form == "eager" or any(part.training for part in module.modules()):  # `fold` makes its own copy
+        module = deepcopy(module).eval()
     if deployment.form != "eager":
         module = fold(module)
     dtype = getattr(torch, deployment.dtype)
