@@ -51,7 +51,7 @@ def carry_over(
             backbone=trial.job.backbone,
             design=trial.job.design,
             seed=trial.job.seed,
-            costs=dict(costs[trial.job.candidate]),
+            costs=costs[trial.job.candidate],
             replicate=trial.job.replicate,
         )
         values = list(objectives.values(job, trial.last))

@@ -176,7 +176,7 @@ class Sampled:
 
     def _job(self, candidate: Candidate) -> Job:
         backbone, design = candidate
-        costs = dict(self._costs.get(candidate, {}))
+        costs = self._costs.get(candidate, {})
         return Job(backbone=backbone, design=design, seed=mix_seed(self._seed, 0), costs=costs)
 
 

@@ -55,6 +55,10 @@ class Job:
     costs: Costs
     replicate: int = 0
 
+    def __post_init__(self) -> None:
+        # What counts costs when they are asked for stays where it is: a job travels to where it is trained.
+        object.__setattr__(self, "costs", dict(self.costs))  # a frozen dataclass, still being made
+
     @property
     def candidate(self) -> tuple[str, Design]:
         """Backbone and canonical design: what a trial is keyed by, together with `replicate`."""

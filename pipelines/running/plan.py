@@ -144,7 +144,7 @@ def trained(
         before = {trial.job.candidate for trial in record.trials}
         costs = costs_of({*everything, *before, *((name, Design()) for name, _ in before)}, prepared)
         jobs = [
-            Job(backbone=name, design=design, seed=seed, costs=dict(costs[name, design]))
+            Job(backbone=name, design=design, seed=seed, costs=costs[name, design])
             for (name, design), seed in plan.trainings
         ]
         # Trials of other plans that a session left running are finished first, in places of their own.

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.journal import JOURNAL, Journal
 from search.storage import Storage
@@ -128,12 +128,16 @@ def test_what_is_not_written_at_once_is_known_at_once_and_written_with_what_come
         assert [without_times(trial) for trial in storage.get_all_trials(0)] == trials
 
 
-def test_what_is_known_of_a_trial_when_it_is_begun_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fixed", [None, {"fixed_params": {"a": "two"}}], ids=["free", "its decisions are fixed"])
+def test_what_is_known_of_a_trial_when_it_is_begun_is_one_line(
+    tmp_path: Path, fixed: dict[str, dict[str, str]] | None
+) -> None:
     storage = JournalStorage(Journal(tmp_path / "ours"))
     study = storage.create_new_study([StudyDirection.MAXIMIZE], "study")
     sides = CategoricalDistribution((1, "two"))
+    template = create_trial(state=TrialState.RUNNING, system_attrs=fixed) if fixed else None
     for number in range(3):
-        trial = storage.create_new_trial(study)
+        trial = storage.create_new_trial(study, template)
         storage.set_trial_param(trial, "a", 1.0, sides)
         storage.set_trial_param(trial, "b", 0.0, sides)
         storage.set_trial_user_attr(trial, "job", number)
@@ -146,6 +150,17 @@ def test_what_is_known_of_a_trial_when_it_is_begun_is_one_line(tmp_path: Path) -
         ({"a": 1.0, "b": 0.0}, {"job": number}) for number in range(3)
     ]
     assert [line["trial_id"] for line in lines[1::2]] == [0, 1, 2]
+    assert [line.get("system_attrs") for line in lines[::2]] == 3 * [fixed]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.WAITING])
+def test_a_trial_that_is_added_and_does_not_run_is_written_at_once(tmp_path: Path, state: TrialState) -> None:
+    study = optuna.create_study(storage=JournalStorage(Journal(tmp_path / "ours")))
+    study.ask().suggest_int("x", 0, 9)
+    study.add_trial(create_trial(state=state, value=1.0 if state is TrialState.COMPLETE else None))
+    read = JournalStorage(JournalFileBackend(str(tmp_path / "ours"))).get_all_trials(0)
+    assert [(trial.number, trial.state) for trial in read] == [(0, TrialState.RUNNING), (1, state)]
+    assert read[0].params.keys() == {"x"}
 
 
 def test_what_was_written_when_an_interruption_came_is_not_written_twice(
