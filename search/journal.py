@@ -96,7 +96,7 @@ def _begins(operation: Mapping[str, Any]) -> bool:
 
 
 def _can_wait(operation: Mapping[str, Any]) -> bool:
-    """Whether it says nothing that is not found again: that a trial is begun, or a decision."""
+    """Whether it says nothing that is not found again: that a trial is begun, as another may say, or a decision."""
     new = _begins(operation) and operation.get("state", TrialState.RUNNING) == TrialState.RUNNING
     return new or bool(operation["op_code"] == JournalOperation.SET_TRIAL_PARAM)
 
@@ -113,8 +113,9 @@ def _joined(operations: Sequence[dict[str, Any]], begun: int) -> list[dict[str, 
     for operation in operations:
         kind, of = operation["op_code"], new.get(operation.get("trial_id", -1))
         if of is not None and kind == JournalOperation.SET_TRIAL_PARAM:
-            of.setdefault("params", {})[operation["param_name"]] = operation["param_value_internal"]
-            of.setdefault("distributions", {})[operation["param_name"]] = operation["distribution"]
+            name = operation["param_name"]
+            of["params"] = of.get("params", {}) | {name: operation["param_value_internal"]}
+            of["distributions"] = of.get("distributions", {}) | {name: operation["distribution"]}
         elif of is not None and kind == JournalOperation.SET_TRIAL_USER_ATTR:
             of["user_attrs"] = of.get("user_attrs", {}) | operation["user_attr"]
         else:

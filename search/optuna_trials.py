@@ -15,14 +15,23 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.proposals import Proposer, Rejected
 from search.tally import Tally
-from search.trials import JOB, OUTCOME, PASSED, VALUES, Job, State, Trial, pack_history, read_trials
+from search.trials import (
+    FIXED,
+    INSTEAD,
+    JOB,
+    ORIGIN,
+    OUTCOME,
+    PASSED,
+    VALUES,
+    Job,
+    State,
+    Trial,
+    pack_history,
+    read_trials,
+)
 from space.declarations import Value
 
 OTHER = "another process writes this study"
-INSTEAD = "instead"
-"""In the outcome of a rejected trial: the decisions to go on with."""
-FIXED = "fixed_params"
-"""Where Optuna keeps the decisions that a trial begins with, among its own attributes of it."""
 
 
 class OptunaTrials:
@@ -55,7 +64,6 @@ class OptunaTrials:
         A trial with an outcome is closed, and a trial without one is an orphan. A rejected trial that
         ends the study is replaced by the next one.
         """
-        last: Mapping[str, Any] = {}
         for frozen, trial in read_trials(self._study):
             self._frozen.append(frozen)
             if FIXED in frozen.system_attrs:
@@ -65,7 +73,9 @@ class OptunaTrials:
                 begun = self._study._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
                 assert begun, OTHER
                 self._changed.add(frozen.number)
-            last = frozen.user_attrs.get(OUTCOME, {})
+            outcome = frozen.user_attrs.get(OUTCOME, {})
+            if ORIGIN not in outcome:
+                self._instead = outcome.get(INSTEAD, {})
             if trial is not None:
                 self.by_number[frozen.number] = trial
                 if trial.state not in (State.DUPLICATE, State.INFEASIBLE):
@@ -73,13 +83,12 @@ class OptunaTrials:
             if waits or frozen.state is TrialState.RUNNING:
                 self._study.sampler = self._proposer.sampler(frozen.number)
                 self._handles[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
-                if OUTCOME in frozen.user_attrs:
+                if outcome:
                     self._close_in_study(frozen.number, trial)
                     if trial is not None:
                         self.by_number[frozen.number] = replace(trial, finished=datetime.now())
                 else:
                     self.orphans.append(frozen.number)
-        self._instead = last.get(INSTEAD, {})
 
     def handle(self, number: int) -> optuna.Trial:
         """What the proposer decides on, of a trial that is not closed."""
@@ -91,13 +100,12 @@ class OptunaTrials:
 
         That is what `ask` gives, but for looking for one that waits among all trials, which takes long with thousands.
         """
-        number, storage = len(self._frozen), self._study._storage
+        number, template = len(self._frozen), None
         self._study.sampler = self._proposer.sampler(number)
         if self._instead:
+            template = create_trial(state=TrialState.RUNNING, system_attrs={FIXED: dict(self._instead)})
             self._decided.add(number)
-        fixed = {FIXED: dict(self._instead)} if self._instead else {}
-        template = create_trial(state=TrialState.RUNNING, system_attrs=fixed)
-        trial_id = storage.create_new_trial(self._study._study_id, template)
+        trial_id = self._study._storage.create_new_trial(self._study._study_id, template)
         self._instead = {}
         self._changed.add(number)
         self._show_samplers()
@@ -163,7 +171,10 @@ class OptunaTrials:
         self.by_number[trial.number] = trial
 
     def drop(self, number: int) -> None:
-        """Close a trial that never got as far as a job."""
+        """Close a trial that never got as far as a job; the next one has the decisions that it began with, if any."""
+        if fixed := self._frozen[number].system_attrs.get(FIXED):
+            self._handles[number].set_user_attr(OUTCOME, {INSTEAD: fixed})
+            self._instead = fixed
         self._close_in_study(number, None)
 
     def _close_in_study(self, number: int, trial: Trial | None) -> None:

@@ -13,7 +13,7 @@ def non_dominated(points: Points) -> list[int]:
     """Indices of the points that no other point dominates, in the order of the points.
 
     One point dominates another if it is nowhere worse and somewhere better; equal points do not
-    dominate each other.
+    dominate each other. No coordinate is nan.
     """
     kept: list[int] = []
     left = np.lexsort(points.T[::-1])[::-1]  # a point can only be dominated by an earlier one

@@ -15,7 +15,7 @@ from search.replicates import Replicates
 from search.samplers import DECIDING_STEP_BY_STEP, choose_parents, deciding, make_fixed_sampler, make_sampler
 from search.storage import Direction
 from search.tally import Tally
-from search.trials import FailureKind, Job, Report, State, Trial
+from search.trials import FIXED, FailureKind, Job, Report, State, Trial
 from search.unseen import Unseen
 from space.choices import Candidate, SearchSpace
 from space.cost import Costs, Limit, within
@@ -163,7 +163,7 @@ class Sampled:
     def _comes_first(self, handle: optuna.Trial) -> Candidate | None:
         """What is to be trained before anything that is decided; None if this trial has been decided on otherwise."""
         frozen = handle.study.get_trials(deepcopy=False)[handle.number]
-        decided = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}  # by a session that was cut off
+        decided = {**frozen.system_attrs.get(FIXED, {}), **frozen.params}  # by a session that was cut off
 
         def agrees(candidate: Candidate) -> bool:
             return all(decided.get(name, value) == value for name, value in self._leading_to(candidate).items())

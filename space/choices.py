@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from space.declarations import Choice, Value
 from space.declared import DECLARED
-from space.design import Design, Layout
+from space.design import Design, Layout, may_reword
 from space.stage_sets import stage_digits
 
 Choose: TypeAlias = Callable[[str, Sequence[Value]], Value]
@@ -131,11 +131,14 @@ class SearchSpace:
         wanted = {"backbone": backbone, **design.to_dict()}
 
         def bearing(name: str, options: Sequence[Value]) -> Sequence[Value]:
-            """What the design says of a choice, if it says so in the space's words."""
-            said = wanted.get(name.rpartition(".")[2])
-            return [said] if said is not None and said in options else options
+            """What the design says of a choice; all options where its canonical form may say one in other words."""
+            field = name.rpartition(".")[2]
+            said = wanted.get(field)
+            if said is not None and said in options:
+                return [said]
+            return options if may_reword(design.declaration.choices[field]) else ()
 
-        return _first(self._walked(bearing)).get(candidate)
+        return next((made for there, made in self._walked(bearing) if there == candidate), None)
 
     def plain(self) -> Candidate:
         """The first backbone without attention: what every design is compared with."""

@@ -170,6 +170,9 @@ class Declaration:
     stalls: When = field(default_factory=When)
     normalises: bool = False
 
+    def __hash__(self) -> int:
+        return hash(tuple(self.choices))  # their names; a mapping has no hash
+
     def learns_from_one(self, values: Mapping[str, Any]) -> bool:
         """Whether gates that start at exactly 1 get gradients in a design with these values."""
         return not (self.stalls and self.stalls.holds(values))
@@ -209,6 +212,8 @@ def declare(
             f"choices {', '.join(choice.name for choice in choices)}: one stands twice, or is stages or start"
         )
     common = {choice.name: given.pop(choice.name, choice) for choice in _OF_ALL[kind]}
+    if kind == "stage" and common[SHARED.name].values != SHARED.values:
+        raise UserError("what is made for a whole stage is shared there: its sharing is stage, and nothing else")
     every = {**common, **given, START.name: START}
     known: set[str] = set()
     for choice in every.values():

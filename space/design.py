@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeAlias
 
-from space.declarations import Declaration, GateCost, Value, hidden_width, not_one_of
+from space.declarations import Choice, Declaration, GateCost, Value, hidden_width, not_one_of
 from space.declared import DECLARED, NONE, no_attention, no_field
 from space.errors import UserError
 
@@ -171,7 +171,8 @@ class Design:
     def bearing_on(self, quantity: GateCost) -> "Design":
         """This design with the defaults of all choices that do not change this quantity of one gate."""
         declared = self.declaration.choices
-        return _design(self.attention, tuple((n, v) for n, v in self.choices if quantity in declared[n].changes))
+        bearing = tuple((name, value) for name, value in self.choices if quantity in declared[name].changes)
+        return _design(self.declaration, self.attention, bearing)
 
     def starting_at_one(self) -> "Design":
         """This design with gates that start at exactly 1, as pretrained weights want them.
@@ -214,9 +215,14 @@ class Design:
         return self if values == self._values else Design(self.attention, **values)
 
 
+def may_reword(choice: Choice) -> bool:
+    """Whether a design's canonical form may have another value of this choice, or none."""
+    return choice.divides or choice.name in ("stages", "sharing")
+
+
 @cache
-def _design(attention: str, choices: tuple[tuple[str, Value], ...]) -> Design:
-    """Made once: thousands of designs differ in what bears on no quantity."""
+def _design(declaration: Declaration, attention: str, choices: tuple[tuple[str, Value], ...]) -> Design:
+    """A design of what an attention declares now, made once: thousands differ only in what does not bear on a cost."""
     return Design(attention, **dict(choices))
 
 

@@ -153,6 +153,7 @@ def test_an_interrupted_search_ends_where_it_would_have_ended(
         return make_ledger(study, budget=30, confirm=0.3, goes_on=stop_some, bound=make_bound())
 
     def trained(ledger: Ledger) -> list[object]:
+        # One that was being rejected may have its outcome without its job, and is no trial then.
         return story([trial for trial in ledger.trials if trial.trained])
 
     study = make_study()

@@ -60,8 +60,7 @@ def test_what_another_sampler_has_tried_is_not_proposed_again(
 ) -> None:
     study = make_study()
     before = len(run(make_ledger(study, budget=25, sampler="nsga2")).trials)
-    waiting = sum(frozen.state.name == "WAITING" for frozen in study.get_trials())
-    after = run(make_ledger(study, budget=1000, sampler="front")).trials[before + waiting :]
+    after = run(make_ledger(study, budget=1000, sampler="front")).trials[before:]
     assert {trial.state for trial in after} == {State.COMPLETE}
 
 

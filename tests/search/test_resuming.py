@@ -19,7 +19,7 @@ from search.execution import Evaluate
 from search.ledger import GoesOn, Ledger
 from search.local_engine import LocalEngine
 from search.storage import Storage
-from search.trials import JOB, OUTCOME, PASSED, State, Trial
+from search.trials import JOB, ORIGIN, OUTCOME, PASSED, State, Trial
 from space.cost import Limit, within
 from space.design import Design
 from space.seeds import mix_seed
@@ -40,6 +40,7 @@ CUTS = {
     JournalOperation.SET_TRIAL_SYSTEM_ATTR: BEGUN,
     JournalOperation.SET_STUDY_SYSTEM_ATTR: BEGUN,
     JournalOperation.SET_TRIAL_PARAM: DECIDED,
+    JournalOperation.SET_TRIAL_STATE_VALUES: CLOSED,
 }
 ALL_CUTS = (BEGUN, DECIDED, JOB_GIVEN, RUNG_PASSED, OUTCOME_WRITTEN, CLOSED)
 
@@ -55,8 +56,6 @@ def cut_of(log: Log) -> str:
     operation = JournalOperation(log["op_code"])
     if operation is JournalOperation.SET_TRIAL_USER_ATTR:
         return {JOB: JOB_GIVEN, PASSED: RUNG_PASSED, OUTCOME: OUTCOME_WRITTEN}[next(iter(log["user_attr"]))]
-    if operation is JournalOperation.SET_TRIAL_STATE_VALUES:
-        return BEGUN if log["state"] == optuna.trial.TrialState.RUNNING else CLOSED
     return CUTS[operation]
 
 
@@ -263,6 +262,31 @@ def test_a_replacement_that_an_earlier_version_has_queued_comes_next(
     study.enqueue_trial(study.trials[rejected].user_attrs[OUTCOME]["instead"])
     resumed = run(make_ledger(study, **kwargs), make_curves(at_step=fail_some))
     assert story(resumed.trials) == story(whole)
+
+
+@pytest.mark.parametrize("meanwhile", ["a launch without room", "a trial carried over"])
+def test_what_is_to_be_tried_instead_is_tried_whatever_comes_between(
+    meanwhile: str,
+    journals: dict[str, list[Log]],
+    make_ledger: Callable[..., Ledger],
+    make_study: Callable[..., optuna.Study],
+    run: Callable[..., Ledger],
+) -> None:
+    journal, kwargs = journals["random"], {"limits": LIMITS, "confirm": CONFIRM}
+    whole = make_ledger(make_study(journal), budget=12, **kwargs).trials
+    rejected = next(trial.number for trial in whole if trial.state is State.DUPLICATE)
+    replacement = next(trial for trial in whole if trial.number == rejected + 1)
+    begun = next(line for line, log in enumerate(journal) if log.get("trial_id") == replacement.number)
+    if meanwhile == "a launch without room":
+        study = make_study(journal[:begun])
+        assert run(make_ledger(study, budget=1, **kwargs)).trials[-1].number == rejected
+    else:
+        study = make_study(journal[: begun - 1])
+        carried = next(trial for trial in study.trials if trial.state is optuna.trial.TrialState.COMPLETE)
+        carried.set_user_attr(OUTCOME, carried.user_attrs[OUTCOME] | {ORIGIN: "another"})
+        study.add_trial(carried)
+    resumed = run(make_ledger(study, budget=12, **kwargs)).trials
+    assert replacement.job in [trial.job for trial in resumed if trial.number == rejected + 2]
 
 
 def test_a_trial_stopped_at_a_rung_and_killed_before_it_was_told_is_still_stopped(

@@ -16,7 +16,7 @@ from space.attention.passes import mean
 from space.backbones import backbone
 from space.build import build
 from space.choices import SearchSpace
-from space.declarations import CONNECTION, DEPTH, REDUCTION, START, When, declare
+from space.declarations import CONNECTION, DEPTH, REDUCTION, SHARING, START, When, declare
 from space.declared import DECLARED, MODULES, registrations
 from space.design import Design, Stage
 from space.errors import UserError
@@ -323,6 +323,11 @@ def test_what_stalls_is_told_by_connections_and_choices_that_there_are(stalls: W
         ATTENTION.register("new", choices=(GROUPS,), stalls=stalls)(InGroups)
     with pytest.raises(UserError, match="only what has connections stalls behind some"):
         declare("gate", stalls=stalls)
+
+
+def test_gates_of_a_whole_stage_cannot_be_a_blocks_own() -> None:
+    with pytest.raises(UserError, match="is shared there"):
+        declare("stage", (SHARING,))
 
 
 def test_conditions_are_of_choices_that_come_before() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from space.choices import LARGE, Candidate, SearchSpace
-from space.declarations import Value
+from space.declarations import Choice, Value, declare
+from space.declared import DECLARED
 from space.design import Design, Layout, Stage
 from space.space_files import load_space
 
@@ -72,3 +73,14 @@ def test_none_lead_to_what_it_leaves_out(space: SearchSpace, candidate: Candidat
     assert narrower.is_large
     assert narrower.leading_to(candidate) is None
     assert narrower.leading_to(("backbone7", Design("ras", stages="32"))) is not None
+
+
+@pytest.mark.usefixtures("registries")
+def test_what_says_nothing_in_its_words_is_not_looked_for_in_all_of_it() -> None:
+    digits = tuple(range(1, 9))
+    choices = tuple(Choice(f"choice{number}", (0, *digits), changes=()) for number in range(20))
+    DECLARED["wide"] = declare("gate", choices)
+    space = SearchSpace({"backbone": LAYOUT}, {"wide": {choice.name: digits for choice in choices}})
+    assert space.sequences == 8**20
+    assert space.leading_to(("backbone", Design("wide"))) is None
+    assert space.leading_to(("backbone", Design("wide", **dict.fromkeys(space.values["wide"], 5)))) is not None
