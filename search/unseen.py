@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,7 @@ class Unseen:
         self._allowed = allowed
         self._rows = {candidate: row for row, candidate in enumerate(decisions)}
         self._candidates = list(decisions)
-        self._options: dict[str, dict[Value, int]] = {}
-        for made in decisions.values():
-            for name, value in made.items():
-                options = self._options.setdefault(name, {})
-                options.setdefault(value, len(options))
-        self._codes = np.array([self._coded(made) for made in decisions.values()], np.int32)
+        self._decisions = decisions
         self._left = np.ones(len(decisions), bool)
         self._asked = np.zeros(len(decisions), bool)
 
@@ -62,6 +58,21 @@ class Unseen:
             self._asked[row], self._left[row] = True, self._allowed(self._candidates[row])
         staying: list[int] = rows[self._left[rows]].tolist()
         return staying
+
+    @cached_property
+    def _options(self) -> Mapping[str, Mapping[Value, int]]:
+        """For each choice the numbers of its options."""
+        found: dict[str, dict[Value, int]] = {}
+        for made in self._decisions.values():
+            for name, value in made.items():
+                options = found.setdefault(name, {})
+                options.setdefault(value, len(options))
+        return found
+
+    @cached_property
+    def _codes(self) -> NDArray[np.int32]:
+        """The decisions of each design, made when one is first rejected."""
+        return np.array([self._coded(made) for made in self._decisions.values()], np.int32)
 
     def _coded(self, made: Mapping[str, Value]) -> list[int]:
         """A number for each choice."""

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from space.declarations import Value, hidden_width
+from space.declarations import Choice, Value, declare, hidden_width
 from space.declared import DECLARED
 from space.design import Design, Layout, Stage
 from space.errors import UserError
@@ -267,3 +267,10 @@ def test_a_hidden_layer_has_c_over_r_units_and_at_least_one(channels: int, reduc
 def test_a_stage_that_the_backbone_does_not_have_is_an_error(stages: str) -> None:
     with pytest.raises(UserError, match=rf"^stages={stages}\b.*\b123$"):
         Design("se", stages=stages).canonical(DEEP)
+
+
+@pytest.mark.usefixtures("registries")
+def test_what_bears_on_a_cost_is_said_by_what_an_attention_declares_now() -> None:
+    for values in ((1, 2), (3, 4)):
+        DECLARED["new"] = declare("gate", (Choice("groups", values, changes=()),))
+        assert Design("new", groups=values[1]).bearing_on("params")["groups"] == values[0]
