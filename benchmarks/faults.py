@@ -96,10 +96,9 @@ def launched(there: Path, engine: str) -> subprocess.Popen[bytes]:
 
 
 def kill_driver(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
-    """End the launch; returns whether it was hit."""
+    """End the launch; returns whether it was hit, and had not just ended by itself."""
     process.kill()
-    process.wait()
-    return True
+    return process.wait() == -signal.SIGKILL
 
 
 def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
@@ -115,12 +114,12 @@ def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Ra
 
 def fail_power(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
     """End the launch, and lose what the journal was told last."""
-    kill_driver(process, there, moment)
+    hit = kill_driver(process, there, moment)
     journal = there / "runs" / STUDY / "journal.log"
-    if journal.exists():
+    if hit and journal.exists():
         size = journal.stat().st_size
         os.truncate(journal, max(0, size - moment.randrange(LOST_BYTES)))
-    return True
+    return hit
 
 
 FAULTS: dict[str, tuple[str, Callable[[subprocess.Popen[bytes], Path, random.Random], bool]]] = {
