@@ -4,8 +4,9 @@ The first objective is traded for each of the others: a front for each. What is 
 the most to the fronts, by a model of the first objective that pools all trials.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,13 @@ class FrontSampler(BaseSampler):
         points = [point(it.params) for it in others]
         seen = {tuple(it.values()) for it in points}
         unseen = [option for option in options if tuple(point(option).values()) not in seen] or options
-        left = [point(option) for option in unseen]
-        encoding = Encoding([*left, *points])
-        return unseen[self._best(study, encoding.rows(left), (), others, encoding.rows(points))]
+
+        def encoded() -> tuple[Array, Array]:
+            left = [point(option) for option in unseen]
+            encoding = Encoding([*left, *points])
+            return encoding.rows(left), encoding.rows(points)
+
+        return unseen[self._best(study, len(unseen), encoded, (), others)]
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -124,27 +129,33 @@ class FrontSampler(BaseSampler):
         else:
             return {}
         chosen = [candidates.at(place) for place in left]
-        rows, of_others = candidates.encoded(left, others, places)
-        return candidates[chosen[self._best(study, rows, chosen, others, of_others)]]
+        encoded = functools.partial(candidates.encoded, left, others, places)
+        return candidates[chosen[self._best(study, len(chosen), encoded, chosen, others)]]
 
     def _best(
-        self, study: Study, rows: Array, candidates: Sequence[Any], trials: Sequence[FrozenTrial], tried: Array
+        self,
+        study: Study,
+        count: int,
+        encoded: Callable[[], tuple[Array, Array]],
+        candidates: Sequence[Any],
+        trials: Sequence[FrozenTrial],
     ) -> int:
-        """Which of these rows is expected to add the most; a random one as long as little is known.
+        """Which of n options is expected to add the most; a random one as long as little is known.
 
         Args:
             study: that this is for.
-            rows: (n, F) to choose from.
-            candidates: what those are, if their costs are known.
+            count: of the options.
+            encoded: gives their rows (n, F), and those (k, F) of the trials; the first trials need none.
+            candidates: what the options are, if their costs are known.
             trials: that something has been decided for.
-            tried: (k, F), the rows of those.
         """
         values = _VALUES(study, trials)
         complete = [place for place, it in enumerate(values) if it]
-        if len(rows) == 1:
+        if count == 1:
             return 0
         if len(complete) < AT_RANDOM:
-            return int(self._random.integers(len(rows)))
+            return int(self._random.integers(count))
+        rows, tried = encoded()
         states = _states(trials)
         pending = np.flatnonzero(states == TrialState.RUNNING)
         pruned = np.flatnonzero(states == TrialState.PRUNED).tolist()
@@ -154,7 +165,7 @@ class FrontSampler(BaseSampler):
         reached = signs * np.array([values[place] for place in complete])
         if self._costs is None:
             foreseen = [Surrogate.fit(known, column).expected(rows) for column in reached.T[1:]]
-            better = np.array(foreseen).T.reshape(len(rows), -1)
+            better = np.array(foreseen).T.reshape(count, -1)
         else:  # asked for here, since to count those of a thousand designs takes seconds
             better = signs[1:] * np.array([self._costs[candidate] for candidate in candidates])
         scaled = _scaled(np.concatenate([better, reached[:, 1:]]))
@@ -165,7 +176,7 @@ class FrontSampler(BaseSampler):
         if len(pending):
             model = model.believing(tried[pending])
         means, deviations = model.predict(rows)
-        gains = expected_gain(means, deviations, scaled[: len(rows)], expected, scaled[len(rows) :])
+        gains = expected_gain(means, deviations, scaled[:count], expected, scaled[count:])
         return int(np.argmax(gains))
 
     def _history(self, trial: FrozenTrial) -> Sequence[float | None]:
