@@ -111,15 +111,11 @@ class SearchSpace:
         if not self.is_large:
             return _first(self._walked(lambda name, options: options))
         draw = random.Random(0)
-        found: dict[Candidate, dict[str, Value]] = {}
-        for _ in range(DRAWN):
-            made: dict[str, Value] = {}
 
-            def choose(name: str, options: Sequence[Value], made: dict[str, Value] = made) -> Value:
-                return made.setdefault(name, draw.choice(options))
+        def one(name: str, options: Sequence[Value]) -> Sequence[Value]:
+            return (draw.choice(options),)
 
-            found.setdefault(self.sample(choose), made)
-        return found
+        return _first(way for _ in range(DRAWN) for way in self._walked(one))
 
     def leading_to(self, candidate: Candidate) -> Decisions | None:
         """The decisions that lead to a design; None where the space leaves it out."""
