@@ -114,12 +114,12 @@ def kill_worker(process: subprocess.Popen[bytes], there: Path, moment: random.Ra
 
 def fail_power(process: subprocess.Popen[bytes], there: Path, moment: random.Random) -> bool:
     """End the launch, and lose what the journal was told last."""
-    hit = kill_driver(process, there, moment)
+    killed = kill_driver(process, there, moment)
     journal = there / "runs" / STUDY / "journal.log"
-    if hit and journal.exists():
+    if killed and journal.exists():
         size = journal.stat().st_size
         os.truncate(journal, max(0, size - moment.randrange(LOST_BYTES)))
-    return hit
+    return killed
 
 
 FAULTS: dict[str, tuple[str, Callable[[subprocess.Popen[bytes], Path, random.Random], bool]]] = {
