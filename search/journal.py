@@ -96,7 +96,10 @@ def _begins(operation: Mapping[str, Any]) -> bool:
 
 
 def _can_wait(operation: Mapping[str, Any]) -> bool:
-    """Whether it says nothing that is not found again: that a trial is begun, as another may say, or a decision."""
+    """Whether it says nothing that is not found again: that a trial is begun, or a decision.
+
+    What a trial begins with is in the outcome of the one that it replaces.
+    """
     new = _begins(operation) and operation.get("state", TrialState.RUNNING) == TrialState.RUNNING
     return new or bool(operation["op_code"] == JournalOperation.SET_TRIAL_PARAM)
 
